@@ -1,0 +1,37 @@
+/*
+ * policy: may this peer reach this port of this workload, and which rule said so
+ * (reference/datapath 4). Pure; no allocation.
+ *
+ * A policy that the workload lists and that is not in the snapshot denies (design, promise 2).
+ */
+#pragma once
+
+#include "mesh/store.h"
+
+struct policy_query {
+	struct hb_addr src;   /* TCP source as the agent sees it */
+	const char *identity; /* peer's spiffe:// text; NULL or "": plaintext */
+	struct hb_addr dst;   /* the pod's address and the app's port */
+};
+
+enum policy_reason {
+	POLICY_NO_ALLOW_POLICIES, /* allowed: nothing restricts it */
+	POLICY_ALLOWED_BY,        /* by names the policy */
+	POLICY_DENIED_BY,         /* by names the policy */
+	POLICY_NONE_ALLOWED,      /* allow policies exist, but none allowed */
+	POLICY_MISSING,           /* key names a listed policy that is not known: denied */
+};
+
+struct policy_verdict {
+	bool allowed;
+	enum policy_reason reason;
+	const struct policy *by; /* or NULL */
+	const char *key;         /* "ns/name" of what decided, or of an allow policy that did not
+	                          * match (so that a denial can be explained); "" when there is none */
+};
+
+void policy_judge(const struct snapshot *s, const struct workload *dst,
+                  const struct policy_query *query, struct policy_verdict *ret_verdict);
+/* ztunnel's own words: "allow policies exist, but none allowed", "explicitly denied by: ns/name".
+ */
+void policy_verdict_format(const struct policy_verdict *verdict, char *out, size_t size);

@@ -1,0 +1,148 @@
+/*
+ * error: numbers to words.
+ */
+#include <hbone/error.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local char text[96];
+
+static const char *const own[] = {
+	[HB_E_FIRST - HB_E_IDLE] = "idle timeout",
+	[HB_E_FIRST - HB_E_DRAIN] = "drain deadline passed",
+	[HB_E_FIRST - HB_E_HANDSHAKE_TIME] = "TLS handshake timed out",
+	[HB_E_FIRST - HB_E_CONNECT_TIME] = "CONNECT was not answered in time",
+	[HB_E_FIRST - HB_E_TRUNCATED] = "connection was cut without notice",
+	[HB_E_FIRST - HB_E_TLS] = "TLS protocol failure",
+	[HB_E_FIRST - HB_E_TLS_NO_ALPN] = "peer does not speak h2",
+	[HB_E_FIRST - HB_E_NO_CERT] = "peer showed no certificate",
+	[HB_E_FIRST - HB_E_PEER_IDENTITY] = "peer certificate has none of the expected identities",
+	[HB_E_FIRST - HB_E_TRUST_DOMAIN] = "peer certificate is of another trust domain",
+	[HB_E_FIRST - HB_E_GOAWAY] = "peer is going away",
+	[HB_E_FIRST - HB_E_REFUSED] = "peer refused the stream",
+	[HB_E_FIRST - HB_E_PING_TIME] = "peer shows no sign of life",
+	[HB_E_FIRST - HB_E_H2] = "HTTP/2 protocol failure",
+	[HB_E_FIRST - HB_E_LIMIT] = "limit reached",
+	[HB_E_FIRST - HB_E_POLICY] = "denied by policy",
+	[HB_E_FIRST - HB_E_NO_ROUTE] = "no healthy upstream",
+	[HB_E_FIRST - HB_E_RECURSIVE] = "attempted recursive call to ourselves",
+	[HB_E_FIRST - HB_E_CANCELLED] = "near side gave up",
+	[HB_E_FIRST - HB_E_NO_CREDENTIAL] = "no certificate for the identity",
+	[HB_E_FIRST - HB_E_BAD_REQUEST] = "request cannot be served",
+	[HB_E_FIRST - HB_E_UNKNOWN_WORKLOAD] = "local workload is not known",
+};
+
+/* RFC 9113 7. */
+static const char *const rst[] = {
+	"NO_ERROR",
+	"PROTOCOL_ERROR",
+	"INTERNAL_ERROR",
+	"FLOW_CONTROL_ERROR",
+	"SETTINGS_TIMEOUT",
+	"STREAM_CLOSED",
+	"FRAME_SIZE_ERROR",
+	"REFUSED_STREAM",
+	"CANCEL",
+	"COMPRESSION_ERROR",
+	"CONNECT_ERROR",
+	"ENHANCE_YOUR_CALM",
+	"INADEQUATE_SECURITY",
+	"HTTP_1_1_REQUIRED",
+};
+
+static const struct {
+	int number;
+	const char *words;
+} statuses[] = {
+	{ 400, "Bad Request" },
+	{ 401, "Unauthorized" },
+	{ 403, "Forbidden" },
+	{ 404, "Not Found" },
+	{ 431, "Request Header Fields Too Large" },
+	{ 500, "Internal Server Error" },
+	{ 502, "Bad Gateway" },
+	{ 503, "Service Unavailable" },
+	{ 504, "Gateway Timeout" },
+};
+
+/* X509_V_ERR_*, the ones that people meet; x509_vfy.h. */
+static const struct {
+	int number;
+	const char *words;
+} certs[] = {
+	{ 7, "signature is wrong" },
+	{ 9, "not valid yet" },
+	{ 10, "expired" },
+	{ 18, "self-signed" },
+	{ 19, "signed by an unknown root" },
+	{ 20, "signed by an unknown issuer" },
+	{ 21, "issuer is unknown" },
+	{ 23, "revoked" },
+	{ 26, "made for another purpose" },
+	{ 79, "issuer is not a CA" },
+};
+
+__attribute__((format(printf, 1, 2))) static const char *format(const char *form, ...)
+{
+	va_list args;
+
+	va_start(args, form);
+	vsnprintf(text, sizeof(text), form, args);
+	va_end(args);
+	return text;
+}
+
+static const char *number_text(int code)
+{
+	int n;
+
+	if ((n = hb_error_number(code, HB_E_STATUS(0))) >= 0) {
+		for (size_t i = 0; i < HB_ARRAY_LEN(statuses); i++)
+			if (statuses[i].number == n)
+				return format("http status: %d %s", n, statuses[i].words);
+		return format("http status: %d", n);
+	}
+	if ((n = hb_error_number(code, HB_E_CERT(0))) >= 0) {
+		for (size_t i = 0; i < HB_ARRAY_LEN(certs); i++)
+			if (certs[i].number == n)
+				return format("peer certificate refused (%d): %s", n,
+				              certs[i].words);
+		return format("peer certificate refused (%d)", n);
+	}
+	if ((n = hb_error_number(code, HB_E_RST(0))) >= 0)
+		return format("stream reset by peer (%d %s)", n,
+		              n < (int)HB_ARRAY_LEN(rst) ? rst[n] : "unknown");
+	if ((n = hb_error_number(code, HB_E_ALERT(0))) >= 0)
+		return format("peer sent TLS alert %d", n);
+	return format("error %d", code);
+}
+
+const char *hb_strerror(int code)
+{
+	if (code == 0)
+		return "clean";
+	if (code <= HB_E_FIRST && code >= HB_E_LAST)
+		return own[HB_E_FIRST - code];
+	if (code < HB_E_LAST)
+		return number_text(code);
+	/* The GNU form never fails and never writes past the end. */
+	return strerror_r(code < 0 ? -code : code, text, sizeof(text));
+}
+
+const char *hb_layer_name(enum hb_layer layer)
+{
+	static const char *const names[] = {
+		"none", "tcp", "tls", "h2", "tunnel", "relay", "agent"
+	};
+
+	return (size_t)layer < HB_ARRAY_LEN(names) ? names[layer] : "unknown";
+}
+
+const char *hb_side_name(enum hb_side side)
+{
+	static const char *const names[] = { "none", "us", "peer" };
+
+	return (size_t)side < HB_ARRAY_LEN(names) ? names[side] : "unknown";
+}

@@ -1,0 +1,73 @@
+/*
+ * h2: one HTTP/2 connection over a stream (RFC 9113), in either role. Each request is a stream.
+ *
+ * Payload goes out in place: a buffer that may be framed gets its nine bytes in front and becomes
+ * one record below; small payloads are gathered into a shared record per turn (reference/dataplane
+ * 8.2, 8.3). A stream's credit is given back only while it is not paused; the connection's on
+ * receipt (8.4). Windows start at HB_H2_WINDOW_FIRST and grow with demand (8.6).
+ *
+ * Ownership: hb_h2 owns the lower stream. Thread: the loop's own.
+ */
+#pragma once
+
+#include <hbone/loop.h>
+#include <hbone/stream.h>
+
+#define HB_H2_WINDOW_FIRST (256u * 1024)
+
+struct hb_h2;
+
+struct hb_header {
+	const char *name, *value; /* names in lower case */
+	size_t name_len, value_len;
+};
+
+enum hb_h2_role { HB_H2_CLIENT, HB_H2_SERVER };
+
+struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 */
+	enum hb_h2_role role;
+	uint32_t stream_window;     /* the most a stream's window may grow to [4 MiB] */
+	uint32_t connection_window; /* [16 MiB] */
+	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
+	uint32_t
+	    streams_max; /* granted to the peer (server) or opened at most (client) [200, 100] */
+	uint32_t ping_interval_ms; /* [10000] */
+	uint32_t ping_timeout_ms;  /* [20000] */
+};
+
+struct hb_h2_events {
+	/* Server: a request's headers have come. Answer with hb_h2_respond(), at any time. */
+	void (*on_request)(struct hb_h2 *h2, struct hb_stream *stream);
+	/* Client: the response's headers have come. */
+	void (*on_response)(struct hb_h2 *h2, struct hb_stream *stream, int status);
+	/* Room, drain state or the number of streams changed. */
+	void (*on_change)(struct hb_h2 *h2);
+	/* Once, last, after every stream's on_closed; then hb_h2_free() it. */
+	void (*on_closed)(struct hb_h2 *h2, struct hb_end why);
+};
+
+/* Takes @lower (its on_open must have come), also on failure (NULL). */
+struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
+                        const struct hb_h2_options *options, const struct hb_h2_events *events,
+                        void *owner);
+void *hb_h2_owner(const struct hb_h2 *h2);
+struct hb_stream *hb_h2_lower(const struct hb_h2 *h2);
+void hb_h2_free(struct hb_h2 *h2); /* only after on_closed; takes NULL */
+
+/* Client: opens a stream, or NULL (no room, draining, no memory). It is opening until on_response.
+ */
+struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count);
+/* Server: the answer; the stream is open from here on unless @end (no body follows). */
+void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
+                   bool end);
+/* A header of the request or response, or NULL; valid while the stream lives. */
+const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
+struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
+
+uint32_t hb_h2_streams(const struct hb_h2 *h2);
+/* Streams that could be opened now; 0 once GOAWAY was sent or received. */
+uint32_t hb_h2_room(const struct hb_h2 *h2);
+bool hb_h2_is_draining(const struct hb_h2 *h2);
+/* No new streams; those that live go on; closes when the last is gone. */
+void hb_h2_drain(struct hb_h2 *h2);
+void hb_h2_close(struct hb_h2 *h2, struct hb_end why);

@@ -1,0 +1,116 @@
+/*
+ * loop: one thread's events: kernel operations, timers, work put off to the end of the turn, and
+ * messages from other threads. What drives it (io_uring) is not shown here.
+ *
+ * A turn: collect completions, run their callbacks, fire timers, take messages, run deferred tasks
+ * until none is left, submit. Callbacks never run inside the function that took them.
+ *
+ * Operations live inside their owner (struct hb_op and its kin are embedded) and must stay in place
+ * until their callback has run, because the kernel refers to them meanwhile; that holds after a
+ * cancel too: the callback still runs, once.
+ *
+ * Thread: everything is the loop's own thread's, but hb_loop_post() and hb_loop_stop().
+ */
+#pragma once
+
+#include <sys/socket.h>
+
+#include <hbone/buf.h>
+#include <hbone/timer.h>
+
+struct hb_loop;
+
+struct hb_loop_options {
+	size_t slots_max; /* bound on buffers out at once; 0: 65536 */
+	unsigned entries; /* submission queue; 0: 1024 */
+};
+
+/* NULL on failure, errno says why. */
+struct hb_loop *hb_loop_new(const struct hb_loop_options *options);
+/* No operation may be in flight. Takes NULL. */
+void hb_loop_free(struct hb_loop *loop);
+/* Turns until hb_loop_stop(). 0 or -errno. */
+int hb_loop_run(struct hb_loop *loop);
+/* One turn; waits at most @wait_ms (0: does not wait; UINT64_MAX: no bound of its own). For tests.
+ */
+int hb_loop_turn(struct hb_loop *loop, uint64_t wait_ms);
+void hb_loop_stop(struct hb_loop *loop);                 /* from any thread */
+const char *hb_loop_backend(const struct hb_loop *loop); /* "io_uring" */
+
+uint64_t hb_loop_now_ms(const struct hb_loop *loop); /* monotonic, taken once per turn */
+struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop);
+
+void hb_loop_timer_start(struct hb_loop *loop, struct hb_timer *timer, uint64_t after_ms);
+void hb_loop_timer_stop(struct hb_loop *loop, struct hb_timer *timer);
+
+/* Work for the end of this turn. A task that is waiting is not added twice. */
+struct hb_task {
+	struct hb_list node; /* hb_list_init() it, or hb_task_init() */
+	void (*run)(struct hb_task *task);
+};
+void hb_task_init(struct hb_task *task, void (*run)(struct hb_task *task));
+void hb_loop_defer(struct hb_loop *loop, struct hb_task *task);
+void hb_loop_undefer(struct hb_task *task); /* also when it is not waiting */
+
+/* A message from any thread; run() gets it on the loop's thread and owns it. FIFO per sender. */
+struct hb_msg {
+	struct hb_msg *next;
+	void (*run)(struct hb_msg *msg);
+};
+void hb_loop_post(struct hb_loop *loop, struct hb_msg *msg);
+
+/* One kernel operation. res: the kernel's result, >= 0 or -errno; -ECANCELED after a cancel. */
+struct hb_op {
+	void (*done)(struct hb_op *op, int res);
+	bool in_flight; /* read only for owners */
+	uint8_t kind;   /* the loop's */
+	void *priv;     /* the loop's */
+};
+
+void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
+                     socklen_t len);
+/* @msg and all it points to stay until done. May complete short. One send per socket at a time. */
+void hb_loop_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const struct msghdr *msg);
+/* res: poll(2) events. */
+void hb_loop_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events);
+/* Asks to end it early; done still runs, with what really happened. */
+void hb_loop_cancel(struct hb_loop *loop, struct hb_op *op);
+
+/* Accepting, until stopped. Sockets are non-blocking and close-on-exec. */
+struct hb_accept {
+	struct hb_op op; /* the loop's */
+	/* @fd: yours; or -errno of one failed accept (it goes on by itself, after a pause if the
+	 * process is out of descriptors); or -ECANCELED, once, last, after hb_loop_cancel(). */
+	void (*on_accept)(struct hb_accept *accept, int fd);
+	struct hb_loop *loop;
+	int fd;
+	struct hb_timer retry;
+	bool stopping;
+};
+void hb_loop_accept(struct hb_loop *loop, struct hb_accept *accept, int listen_fd,
+                    void (*on_accept)(struct hb_accept *accept, int fd));
+void hb_loop_accept_stop(struct hb_accept *accept);
+
+/*
+ * Receiving into buffers of the pool. No buffer is held while nothing comes. A turn gives one
+ * receiver at most 128 KiB. @read_max: bytes per buf, at most HB_BUF_PAYLOAD.
+ */
+struct hb_recv {
+	struct hb_op op; /* the loop's */
+	/* res > 0: @chain is yours and has res bytes. 0: end of stream. < 0: -errno. After 0, an
+	 * error or hb_loop_recv_pause()'s end nothing more comes until hb_loop_recv_resume(). */
+	void (*on_recv)(struct hb_recv *recv, struct hb_buf *chain, int res);
+	/* The kernel has let go after hb_loop_recv_stop(); the struct may be freed. */
+	void (*on_stopped)(struct hb_recv *recv);
+	struct hb_loop *loop;
+	int fd;
+	uint32_t read_max;
+	uint8_t state;       /* the loop's */
+	struct hb_list node; /* the loop's: starved or busy list */
+	struct hb_bufq held; /* the loop's: arrived while being paused */
+	int held_res;        /* the loop's: an end that arrived while being paused */
+};
+void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max);
+void hb_loop_recv_resume(struct hb_recv *recv);
+void hb_loop_recv_pause(struct hb_recv *recv); /* no on_recv from here on; nothing is lost */
+void hb_loop_recv_stop(struct hb_recv *recv);  /* for good; on_stopped comes from the loop */

@@ -1,0 +1,45 @@
+/*
+ * relay: joins two streams until both have ended: bytes both ways, back-pressure, half-close.
+ * Knows nothing of what it joins. Thread: the loop's own.
+ *
+ *   side A            side B   relay does                               reports
+ *   data              open     write to B                               -
+ *   data              full     pause A until B drained                  -
+ *   finish            open     finish B after its backlog               -
+ *   finish            finish   close both, cleanly                      clean
+ *   closed, code < 0  open     close B now with A's end                 A's end, unchanged
+ *   silence both ways, idle_ms close both                               relay, us, HB_E_IDLE
+ */
+#pragma once
+
+#include <hbone/loop.h>
+#include <hbone/stream.h>
+
+struct hb_relay;
+/* Runs once, last, when both streams are gone (they are freed by the relay). */
+typedef void (*hb_relay_done)(struct hb_relay *relay, struct hb_end why);
+
+struct hb_relay_side {
+	struct hb_stream *stream;
+	uint64_t bytes; /* that came from this side */
+	bool finished;  /* its last byte has come */
+	bool closed;
+	bool full;
+};
+
+struct hb_relay { /* embedded by the caller, who keeps it until on_done */
+	struct hb_relay_side a, b;
+	struct hb_loop *loop;
+	struct hb_timer idle;
+	uint64_t seen; /* a.bytes + b.bytes at the last look */
+	uint32_t idle_ms;
+	hb_relay_done on_done;
+	struct hb_end why;
+	bool ending;
+};
+
+/* Takes both streams, open and paused, and their events. idle_ms 0: no limit. */
+void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
+                    struct hb_stream *b, uint32_t idle_ms, hb_relay_done on_done);
+/* Ends both with @why, which must have a code < 0; on_done follows. */
+void hb_relay_abort(struct hb_relay *relay, struct hb_end why);

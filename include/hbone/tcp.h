@@ -1,0 +1,30 @@
+/*
+ * tcp: a connected stream socket (TCP or Unix) as a stream.
+ *
+ * Writes are gathered and sent once per turn, or when 128 KiB wait; the backlog is full above
+ * HB_TCP_HIGH and drained below HB_TCP_LOW. close(clean) flushes, shuts down and waits for the
+ * peer's end for at most the linger time, so that what we wrote is not lost to a reset (RFC 9293
+ * 3.6; reference/datapath 8, L2). close(code < 0) resets.
+ * Ends it reports: layer tcp; -ECONNRESET, -ETIMEDOUT, -EPIPE ... as the kernel says.
+ */
+#pragma once
+
+#include <hbone/loop.h>
+#include <hbone/stream.h>
+
+#define HB_TCP_HIGH      (256u * 1024)
+#define HB_TCP_LOW       (64u * 1024)
+#define HB_TCP_LINGER_MS 5000u
+
+struct hb_tcp_options {
+	uint32_t
+	    read_max; /* bytes per buf: HB_BUF_READ_MAX for app legs, HB_BUF_PAYLOAD below TLS */
+	bool unpaced; /* choose an unpaced congestion control: legs that stay on this node */
+	uint32_t keepalive_idle_s, keepalive_interval_s, keepalive_probes; /* idle 0: off */
+	uint32_t user_timeout_ms;                                          /* 0: the kernel's */
+	uint32_t linger_ms;                                                /* 0: HB_TCP_LINGER_MS */
+};
+
+/* The stream is open and owns @fd, also on failure (NULL: no memory). Options that the socket's
+ * kind or the kernel does not know are ignored. */
+struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_options *options);

@@ -63,6 +63,7 @@ struct hb_h2 {
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
 	bool draining, goaway_in, final_goaway;
+	bool more; /* a flush stopped before nghttp2 had said all */
 };
 
 static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)

@@ -1,6 +1,7 @@
 /*
- * h2_recv: nghttp2's callbacks: what the peer's frames mean to our streams. Nothing is told from in
- * here; streams are put on lists that h2.c tells from when nghttp2 has returned.
+ * h2_recv: nghttp2's callbacks: what the peer's frames mean to our streams. Streams are
+ * put on lists that h2.c tells from when nghttp2 has returned; only a request is told at once, as
+ * it may be answered from within a callback.
  */
 #include "h2_nghttp2.h"
 

@@ -118,6 +118,13 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
 	return (ssize_t)n;
 }
 
+/* nghttp2 would go on while windows allow, past what the lower stream may take. */
+static int enough(struct hb_h2 *h2)
+{
+	h2->more = h2->out.bytes >= FLUSH_MAX;
+	return h2->more ? NGHTTP2_ERR_PAUSE : 0;
+}
+
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
                     size_t length, nghttp2_data_source *source, void *user)
 {
@@ -132,7 +139,7 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 		head->len += HB_FRAME_HEADER;
 		memcpy(head->data, framehd, HB_FRAME_HEADER);
 		hb_bufq_push(&h2->out, head);
-		return 0;
+		return enough(h2);
 	}
 	/* Room for all of it first: a frame must not be left half written. */
 	if (h2->open && h2->open->len + HB_FRAME_HEADER + length > HB_BUF_PAYLOAD)
@@ -150,7 +157,7 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 		hb_bufq_consume(&st->tx, n);
 		length -= n;
 	}
-	return 0;
+	return enough(h2);
 }
 
 void h2_pump(struct hb_h2 *h2)
@@ -158,7 +165,8 @@ void h2_pump(struct hb_h2 *h2)
 	const uint8_t *data;
 	ssize_t n = 0;
 
-	while (!h2->lower_full && !h2->lower_closed && h2->out.bytes < FLUSH_MAX) {
+	h2->more = false;
+	while (!h2->lower_full && !h2->lower_closed && !h2->more) {
 		n = nghttp2_session_mem_send(h2_session(h2), &data);
 		if (n <= 0)
 			break;
@@ -168,14 +176,12 @@ void h2_pump(struct hb_h2 *h2)
 		}
 	}
 	seal_open(h2);
-	if (h2->out.head) {
-		if (h2->lower_closed)
-			hb_bufq_clear(&h2->out);
-		else
-			hb_stream_write(h2->lower, hb_bufq_take(&h2->out));
-		if (!h2->lower_full && !h2->lower_closed && n > 0)
-			h2_wake_flush(h2);
-	}
+	if (h2->out.head && h2->lower_closed)
+		hb_bufq_clear(&h2->out);
+	else if (h2->out.head)
+		hb_stream_write(h2->lower, hb_bufq_take(&h2->out));
+	if (h2->more)
+		h2_wake_flush(h2);
 	if (n < 0)
 		hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_US,
 		                       n == NGHTTP2_ERR_NOMEM ? -ENOMEM : HB_E_H2));

@@ -103,7 +103,7 @@ void probe_done(struct probe *probe)
 }
 
 void probe_write(struct probe *probe, struct hb_loop *loop, const void *data, size_t len,
-		 size_t piece)
+                 size_t piece)
 {
 	const uint8_t *at = data;
 

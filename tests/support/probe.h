@@ -23,7 +23,7 @@ void probe_done(struct probe *probe);
 
 /* Writes @len bytes in bufs of at most @piece. */
 void probe_write(struct probe *probe, struct hb_loop *loop, const void *data, size_t len,
-		 size_t piece);
+                 size_t piece);
 
 /* Turns @loop until *@what is at least @want, at most @turns times of @wait_ms. true: it came. */
 bool turn_until(struct hb_loop *loop, const unsigned *what, unsigned want, unsigned turns);

@@ -79,7 +79,8 @@ static void up(uint32_t server_streams_max)
 		bytes[i] = (uint8_t)((i * 2654435761u) >> 13);
 	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+	                 0);
 	make(&client, HB_H2_CLIENT, fds[0], 0);
 	make(&server, HB_H2_SERVER, fds[1], server_streams_max);
 }
@@ -240,10 +241,10 @@ START_TEST(authority_forms)
 		hb_loop_turn(loop, 100);
 	if (authorities[_i].want == 0)
 		ck_assert_msg(c->opens == 1, "%s: %s", authorities[_i].name,
-			      hb_strerror(c->end.code));
+		              hb_strerror(c->end.code));
 	else
 		ck_assert_msg(c->end.code == HB_E_STATUS(authorities[_i].want), "%s: %s",
-			      authorities[_i].name, hb_strerror(c->end.code));
+		              authorities[_i].name, hb_strerror(c->end.code));
 	down();
 }
 END_TEST
@@ -277,7 +278,7 @@ START_TEST(aborted)
 	ck_assert(turn_until(loop, &other->closes, 1, 100));
 	ck_assert_msg(by->end.code == aborts[_i].code, "%s", aborts[_i].name);
 	ck_assert_msg(other->end.code == aborts[_i].want, "%s: %s", aborts[_i].name,
-		      hb_strerror(other->end.code));
+	              hb_strerror(other->end.code));
 	ck_assert_msg(other->finishes == 0, "%s: a reset looked like an end", aborts[_i].name);
 	down();
 }
@@ -423,7 +424,8 @@ START_TEST(garbage_ends_it)
 	hb_h2_close(server.h2, HB_END_CLEAN);
 	ck_assert(turn_until(loop, &client.closes, 1, 200));
 	ck_assert(turn_until(loop, &server.closes, 1, 200));
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+	                 0);
 	make(&server, HB_H2_SERVER, fds[0], 0);
 	probe_init(&raw, hb_tcp_new(loop, fds[1], &tcp));
 	hb_stream_resume(raw.stream);

@@ -4,6 +4,7 @@
  */
 #include "config/yaml.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <hbone/arena.h>
 #include <stdarg.h>
@@ -51,6 +52,11 @@ fail(struct parse *p, int line, const char *format, ...)
 		va_start(args, format);
 		vsnprintf(p->why + used, p->why_size - (size_t)used, format, args);
 		va_end(args);
+	}
+	/* One sentence is one line, whatever the file holds. */
+	for (char *at = p->why; p->why_size && *at; at++) {
+		if (iscntrl((unsigned char)*at))
+			*at = '?';
 	}
 	return -EINVAL;
 }
@@ -344,7 +350,7 @@ static int doc_new(const char *name, struct parse *p, char *why, size_t why_size
 		doc->name = hb_arena_text(&doc->arena, name, strlen(name));
 	if (!doc || !doc->name) {
 		snprintf(why, why_size, "%s:1: no memory left", name);
-		yaml_free(doc);
+		yaml_unload(doc);
 		return -ENOMEM;
 	}
 	return 0;
@@ -369,7 +375,7 @@ int yaml_parse(const char *name, const char *text, size_t len, struct yaml_doc *
 	p.len = len;
 	err = len > YAML_BYTES_MAX ? fail_size(&p, len) : run(&p);
 	if (err)
-		yaml_free(p.doc);
+		yaml_unload(p.doc);
 	else
 		*ret_doc = p.doc;
 	return err;
@@ -441,13 +447,13 @@ int yaml_load(const char *path, struct yaml_doc **ret_doc, char *why, size_t why
 	if (!err)
 		err = run(&p);
 	if (err)
-		yaml_free(p.doc);
+		yaml_unload(p.doc);
 	else
 		*ret_doc = p.doc;
 	return err;
 }
 
-void yaml_free(struct yaml_doc *doc)
+void yaml_unload(struct yaml_doc *doc)
 {
 	if (!doc)
 		return;

@@ -92,7 +92,7 @@ static int doc_read(struct yaml_doc *doc, struct snapshot **ret_snapshot, char *
 		builder_free(r.builder);
 	else if (builder_publish(r.builder, ret_snapshot) < 0)
 		err = reader_no_memory(&r, 1);
-	yaml_free(doc);
+	yaml_unload(doc);
 	return err;
 }
 

@@ -6,8 +6,8 @@
 
 #include "control/meshfile_parts.h"
 
-struct item { /* a service while it is read */
-	struct service service;
+struct item {                   /* a service while it is read */
+	struct service service; /* first: a field without a member of its own gets all */
 	const struct yaml_node *vips, *cidr_vips, *endpoints;
 };
 

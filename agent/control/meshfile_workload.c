@@ -6,8 +6,8 @@
 
 #include "control/meshfile_parts.h"
 
-struct item { /* a workload while it is read */
-	struct workload workload;
+struct item {                     /* a workload while it is read */
+	struct workload workload; /* first: a field without a member of its own gets all */
 	const struct yaml_node *services;
 };
 

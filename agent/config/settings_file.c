@@ -24,7 +24,7 @@ struct reading {
 
 static void free_doc(struct yaml_doc **doc)
 {
-	yaml_free(*doc);
+	yaml_unload(*doc);
 }
 
 __attribute__((format(printf, 3, 4))) static int refuse(struct reading *r, int line,

@@ -283,21 +283,6 @@ static void describe(struct flow *flow, const struct pod *pod, const struct rout
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 }
 
-/* Capture leads the app's connect over loopback: then its own address is the pod's. */
-static void name_source(const struct pod *pod, struct flow *flow)
-{
-	bool v4 = hb_ip_is_v4(&flow->orig_dst.ip);
-
-	if (!hb_ip_is_loopback(&flow->src.ip) || !pod->workload)
-		return;
-	for (size_t i = 0; i < pod->workload->ips_count; i++) {
-		if (hb_ip_is_v4(&pod->workload->ips[i]) != v4)
-			continue;
-		flow->src.ip = pod->workload->ips[i];
-		return;
-	}
-}
-
 static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
                                      const struct route *route)
 {
@@ -333,7 +318,6 @@ void outbound_accept(struct pod *pod, int fd)
 	if (err == 0)
 		err = hb_addr_of_local(fd, &flow->orig_dst);
 	if (err == 0) {
-		name_source(pod, flow);
 		flow->dst = flow->orig_dst;
 		err = decide(pod, flow, &route, words, sizeof(words));
 	}

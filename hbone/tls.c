@@ -525,36 +525,13 @@ static struct tls *create(struct hb_loop *loop, const struct hb_tls_options *opt
 	return tls;
 }
 
-static void on_refused_data(struct hb_stream *lower, struct hb_buf *chain)
-{
-	hb_buf_free_all(chain);
-}
-
-static void on_refused_event(struct hb_stream *lower)
-{
-}
-
-static void on_refused_closed(struct hb_stream *lower, struct hb_end why)
-{
-	hb_stream_free(lower);
-}
-
-/* A lower stream that we took and could not use ends by itself. */
-static const struct hb_stream_events refused_events = {
-	.on_data = on_refused_data,
-	.on_finish = on_refused_event,
-	.on_full = on_refused_event,
-	.on_drained = on_refused_event,
-	.on_closed = on_refused_closed,
-};
-
 struct hb_stream *hb_tls_new(struct hb_loop *loop, struct hb_stream *lower,
                              const struct hb_tls_options *options)
 {
 	struct tls *tls = create(loop, options);
 
 	if (!tls) {
-		lower->events = &refused_events;
+		lower->events = &hb_stream_orphan_events;
 		hb_stream_close(lower, hb_end(HB_LAYER_TLS, HB_SIDE_US, -ENOMEM));
 		return NULL;
 	}

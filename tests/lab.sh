@@ -154,12 +154,13 @@ lab_down() {
 
 # Whether anything of ours is left on the machine: prints it and returns 1.
 lab_leftovers() {
-	local found
+	local found where
 	found=$(
-		ip netns list | grep '^culvert-'
+		for where in "${LAB_SPACES[@]}"; do
+			[ ! -e "/run/netns/culvert-$where" ] || say "namespace culvert-$where"
+		done
 		awk -v dir="$LAB_DIR/" 'index($2, dir) == 1 { print "mount " $2 }' /proc/self/mounts
 		[ ! -e "$LAB_DIR" ] || say "directory $LAB_DIR"
-		ip -o link | grep -o 'culvert-[^:@]*'
 	)
 	[ -z "$found" ] || { warn "left behind: $found"; return 1; }
 }
@@ -219,6 +220,7 @@ lab_deny() { # NAME WORKLOAD [SA]
 	YAML
 }
 
+# LAB_SETTINGS holds more lines for the settings file.
 lab_settings() { # a|b
 	local pod where name
 	{
@@ -233,9 +235,10 @@ lab_settings() { # a|b
 		cgroupDir: $LAB_CGROUP
 		adminSocket: $LAB_DIR/admin-$1.sock
 		log: ${LAB_LOG:-info}
-		workers: ${LAB_WORKERS:-2}
-		pods:
+		workerThreads: 2
 		YAML
+		[ -z "${LAB_SETTINGS:-}" ] || say "$LAB_SETTINGS"
+		say "pods:"
 		for pod in "${LAB_PODS[@]}"; do
 			where=${pod%:*} name=${pod#*:}
 			[ "${where:4:1}" = "$1" ] || continue
@@ -296,6 +299,28 @@ lab_nginx() { # [WHERE]
 	CONF
 	lab_spawn "nginx-$where" "$where" nginx -e "$dir/error.log" -p "$dir" -c "$dir/nginx.conf" &&
 		lab_wait_port "$where" 8080 || { warn "nginx does not listen in $where"; return 1; }
+}
+
+# One request from a pod: its body on stdout, or with -w what curl knows about it.
+lab_curl() { # WHERE URL [CURL ARGS...]
+	local where=$1 url=$2
+	shift 2
+	lab_in "$where" curl -sS -g --noproxy '*' --max-time 20 "$@" "$url"
+}
+
+# Both agents, with the settings and the mesh as they are now.
+lab_agents_start() {
+	lab_agent_launch a && LAB_MARK_A=$LAB_AGENT_MARK && lab_agent_launch b || return 1
+	lab_agent_ready b && LAB_AGENT_MARK=$LAB_MARK_A && lab_agent_ready a
+}
+lab_agents_stop() { lab_stop agent-a && lab_stop agent-b; }
+
+# The BPF links of the machine, by number.
+lab_bpf_links() { bpftool link show | sed -n 's/^\([0-9]*\):.*/\1/p' | sort; }
+
+# Descriptors an agent has open.
+lab_fds() { # a|b
+	ls "/proc/$(lab_pid "agent-$1")/fd" | wc -l
 }
 
 # Captures the link between the nodes into FILE until lab_capture_stop.

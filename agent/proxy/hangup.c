@@ -9,7 +9,7 @@
 static void on_poll(struct hb_op *op, int res)
 {
 	struct hangup *hangup = hb_container_of(op, struct hangup, poll);
-	void (*on_quiet)(struct hangup *hangup) = hangup->on_quiet;
+	void (*on_quiet)(struct hangup * hangup) = hangup->on_quiet;
 
 	if (!hangup->stopped) {
 		hangup->stopped = true;
@@ -19,8 +19,7 @@ static void on_poll(struct hb_op *op, int res)
 }
 
 void hangup_start(struct hangup *hangup, struct hb_loop *loop, int fd,
-                  void (*on_hangup)(struct hangup *hangup),
-                  void (*on_quiet)(struct hangup *hangup))
+                  void (*on_hangup)(struct hangup *hangup), void (*on_quiet)(struct hangup *hangup))
 {
 	hangup->loop = loop;
 	hangup->on_hangup = on_hangup;

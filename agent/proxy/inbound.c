@@ -30,7 +30,8 @@ static void inbound_free(struct inbound *in)
 	free(in);
 }
 
-/* Before HTTP/2 a failure is all there is to tell of a connection: ztunnel's "connection failed". */
+/* Before HTTP/2 a failure is all there is to tell of a connection: ztunnel's "connection failed".
+ */
 static void log_failed(struct inbound *in, struct hb_end why)
 {
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND, NULL);
@@ -206,7 +207,7 @@ static void close_one(struct inbound *in, struct hb_end why)
 
 void inbound_drain_all(struct pod *pod)
 {
-	hb_list_for_each_safe(node, &pod->inbounds) {
+	hb_list_for_each_safe (node, &pod->inbounds) {
 		struct inbound *in = hb_container_of(node, struct inbound, node);
 
 		if (in->h2)
@@ -218,6 +219,6 @@ void inbound_drain_all(struct pod *pod)
 
 void inbound_close_all(struct pod *pod, struct hb_end why)
 {
-	hb_list_for_each_safe(node, &pod->inbounds)
+	hb_list_for_each_safe (node, &pod->inbounds)
 		close_one(hb_container_of(node, struct inbound, node), why);
 }

@@ -76,8 +76,8 @@ static void fail(struct outbound *out, struct hb_end why)
 {
 	struct flow *flow = hb_take(&out->flow);
 	char words[192];
-	bool blocked = out->route.kind == ROUTE_HBONE && why.layer == HB_LAYER_TCP &&
-	               why.code == -ETIMEDOUT;
+	bool blocked =
+	    out->route.kind == ROUTE_HBONE && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
 	out->state = DONE;
 	hangup_stop(&out->hangup);

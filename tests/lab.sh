@@ -154,12 +154,13 @@ lab_down() {
 
 # Whether anything of ours is left on the machine: prints it and returns 1.
 lab_leftovers() {
-	local found
+	local found where
 	found=$(
-		ip netns list | grep '^culvert-'
+		for where in "${LAB_SPACES[@]}"; do
+			[ ! -e "/run/netns/culvert-$where" ] || say "namespace culvert-$where"
+		done
 		awk -v dir="$LAB_DIR/" 'index($2, dir) == 1 { print "mount " $2 }' /proc/self/mounts
 		[ ! -e "$LAB_DIR" ] || say "directory $LAB_DIR"
-		ip -o link | grep -o 'culvert-[^:@]*'
 	)
 	[ -z "$found" ] || { warn "left behind: $found"; return 1; }
 }

@@ -6,4 +6,8 @@ version=$(clang-format --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/
 [ "$version" = 14 ] || { echo "skipped: clang-format is version '${version:-none}', not 14"; exit 77; }
 files=$(git -c safe.directory='*' ls-files -co --exclude-standard '*.c' '*.h') || { echo "skipped: no git tree"; exit 77; }
 [ -n "$files" ] || { echo "no C files found"; exit 1; }
-echo "$files" | xargs clang-format --dry-run -Werror
+wrong=$(echo "$files" | xargs clang-format --dry-run -Werror 2>&1 | sed -n 's/^\([^:]*\):[0-9]*:[0-9]*: error.*/\1/p' | sort | uniq -c)
+[ -z "$wrong" ] && exit
+echo "places that clang-format -i would change, by file:"
+echo "$wrong"
+exit 1

@@ -262,7 +262,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 		free(request);
 		if (flow)
 			flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
-		discard(tunnel, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
+		discard_stream(tunnel, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
 		return;
 	}
 	flow->setup = request;

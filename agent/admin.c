@@ -361,8 +361,7 @@ static void on_deadline(struct hb_timer *timer)
 
 static void request_start(struct admin *admin, int fd)
 {
-	static const struct hb_tcp_options options = { .read_max = HB_BUF_PAYLOAD,
-		                                       .linger_ms = 1000 };
+	static const struct hb_tcp_options options = { .read_max = HB_BUF_PAYLOAD };
 	struct admin_request *request;
 
 	if (admin->requests_count >= CONNECTIONS_MAX) {

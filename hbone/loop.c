@@ -270,17 +270,21 @@ static void run_messages(struct hb_loop *loop)
 	}
 }
 
-static void run_tasks(struct hb_loop *loop)
+/* False when there were none. */
+static bool run_tasks(struct hb_loop *loop)
 {
 	struct hb_list *node;
+	bool some = false;
 
 	do {
 		while ((node = hb_list_shift(&loop->tasks))) {
 			struct hb_task *task = hb_container_of(node, struct hb_task, node);
 
 			task->run(task); /* may free it */
+			some = true;
 		}
 	} while (hb_recv_run_stopped(loop));
+	return some;
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -339,7 +343,9 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 		hb_lent_fill(&loop->lent, loop->pool);
 	}
 
-	run_tasks(loop); /* from outside a turn */
+	/* Put off outside a turn: something has happened, so this one does not wait. */
+	if (run_tasks(loop))
+		wait_ms = 0;
 	if (hb_recv_before_wait(loop))
 		wait_ms = 0;
 	r = submit_and_wait(loop, wait_bound_ms(loop, wait_ms, clock_us() / 1000));
@@ -353,7 +359,7 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 	hb_recv_run_ready(loop);
 	hb_wheel_advance(&loop->wheel, loop->now_ms);
 	run_messages(loop);
-	run_tasks(loop);
+	(void)run_tasks(loop);
 	took_us = clock_us() - start_us;
 	if (took_us > loop->longest_turn_us)
 		loop->longest_turn_us = took_us;

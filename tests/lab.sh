@@ -19,19 +19,17 @@ LAB_PODS=(pod-a1:client pod-a2:other pod-b1:server pod-b2:vault)
 LAB_VIP4=10.96.0.7
 LAB_VIP6=fd00:96::7
 
-# pod-a1 -> 10.1.0.11; -6 -> fd00:1::11
+# pod-a1 -> 10.1.0.11, -6 pod-a1 -> fd00:1::11
 lab_ip() { # [-6] WHERE
-	local family=4 node
-	[ "$1" = -6 ] && family=6 && shift
+	local net=10. zero=.0. node host
+	[ "$1" = -6 ] && net=fd00: && zero=:: && shift
 	case $1 in
-	pod-a?) node=1 ;;
-	pod-b?) node=2 ;;
-	outside) node=3 ;;
+	pod-a[12]) node=1 host=1${1#pod-a} ;;
+	pod-b[12]) node=2 host=1${1#pod-b} ;;
+	outside) node=3 host=11 ;;
 	esac
-	[ $family = 4 ] && say "10.$node.0.1${1##*[!0-9]}" || say "fd00:$node::1${1##*[!0-9]}"
+	say "$net$node$zero$host"
 }
-lab_ip_outside4=10.3.0.11
-lab_ip_outside6=fd00:3::11
 
 # Runs COMMAND in a namespace: lab_in pod-a1 curl ...
 lab_in() {
@@ -106,7 +104,7 @@ lab_topology() {
 		lab_attach "node-${where:4:1}" "$where" "$(lab_ip "$where")" "$(lab_ip -6 "$where")" \
 			"10.$node.0.1" "fd00:$node::1" || return 1
 	done
-	lab_attach node-b outside $lab_ip_outside4 $lab_ip_outside6 10.3.0.1 fd00:3::1
+	lab_attach node-b outside "$(lab_ip outside)" "$(lab_ip -6 outside)" 10.3.0.1 fd00:3::1
 }
 
 # The built-in CA's root, shared by both agents.
@@ -154,12 +152,13 @@ lab_down() {
 
 # Whether anything of ours is left on the machine: prints it and returns 1.
 lab_leftovers() {
-	local found
+	local found where
 	found=$(
-		ip netns list | grep '^culvert-'
+		for where in "${LAB_SPACES[@]}"; do
+			[ ! -e "/run/netns/culvert-$where" ] || say "namespace culvert-$where"
+		done
 		awk -v dir="$LAB_DIR/" 'index($2, dir) == 1 { print "mount " $2 }' /proc/self/mounts
 		[ ! -e "$LAB_DIR" ] || say "directory $LAB_DIR"
-		ip -o link | grep -o 'culvert-[^:@]*'
 	)
 	[ -z "$found" ] || { warn "left behind: $found"; return 1; }
 }
@@ -219,6 +218,7 @@ lab_deny() { # NAME WORKLOAD [SA]
 	YAML
 }
 
+# LAB_SETTINGS holds more lines for the settings file.
 lab_settings() { # a|b
 	local pod where name
 	{
@@ -233,9 +233,10 @@ lab_settings() { # a|b
 		cgroupDir: $LAB_CGROUP
 		adminSocket: $LAB_DIR/admin-$1.sock
 		log: ${LAB_LOG:-info}
-		workers: ${LAB_WORKERS:-2}
-		pods:
+		workerThreads: 2
 		YAML
+		[ -z "${LAB_SETTINGS:-}" ] || say "$LAB_SETTINGS"
+		say "pods:"
 		for pod in "${LAB_PODS[@]}"; do
 			where=${pod%:*} name=${pod#*:}
 			[ "${where:4:1}" = "$1" ] || continue
@@ -298,11 +299,33 @@ lab_nginx() { # [WHERE]
 		lab_wait_port "$where" 8080 || { warn "nginx does not listen in $where"; return 1; }
 }
 
+# One request from a pod: its body on stdout, or with -w what curl knows about it.
+lab_curl() { # WHERE URL [CURL ARGS...]
+	local where=$1 url=$2
+	shift 2
+	lab_in "$where" curl -sS -g --noproxy '*' --max-time 20 "$@" "$url"
+}
+
+# Both agents, with the settings and the mesh as they are now.
+lab_agents_start() {
+	lab_agent_launch a && LAB_MARK_A=$LAB_AGENT_MARK && lab_agent_launch b || return 1
+	lab_agent_ready b && LAB_AGENT_MARK=$LAB_MARK_A && lab_agent_ready a
+}
+lab_agents_stop() { lab_stop agent-a && lab_stop agent-b; }
+
+# The BPF links of the machine, by number.
+lab_bpf_links() { bpftool link show | sed -n 's/^\([0-9]*\):.*/\1/p' | sort; }
+
+# Descriptors an agent has open.
+lab_fds() { # a|b
+	ls "/proc/$(lab_pid "agent-$1")/fd" | wc -l
+}
+
 # Captures the link between the nodes into FILE until lab_capture_stop.
 lab_capture() { # FILE [SNAPLEN]
 	local mark
 	mark=$(lab_mark capture)
-	LAB_CAPTURE=$1
+	say "$1" >"$LAB_DIR/captured"
 	lab_spawn capture node-a tcpdump -i link0 -n --immediate-mode -B 32768 -s "${2:-0}" -U -Z root -w "$1" &&
 		lab_wait_log 10 capture "$mark" 'listening on' || { warn "tcpdump cannot capture"; return 1; }
 }
@@ -313,4 +336,4 @@ lab_capture_stop() {
 		lab_wait 20 lab_capture_has_end || { warn "the capture lags behind"; return 1; }
 	lab_stop capture
 }
-lab_capture_has_end() { tail -c 4096 "$LAB_CAPTURE" | grep -aq culvert-capture-ends; }
+lab_capture_has_end() { tail -c 4096 "$(cat "$LAB_DIR/captured")" | grep -aq culvert-capture-ends; }

@@ -143,10 +143,6 @@ static int check_together(const struct settings_loaded *loaded, char *why, size_
 		return complain(loaded, offsetof(struct settings, fake_ca_key), why, why_size,
 		                "is given without a certificate, "
 		                "expected fakeCaCert (FAKE_CA_CERT) too");
-	if (s->connection_window < s->stream_window)
-		return complain(loaded, offsetof(struct settings, connection_window), why, why_size,
-		                "%u is below the stream window, expected at least %u",
-		                s->connection_window, s->stream_window);
 	return 0;
 }
 

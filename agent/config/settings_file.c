@@ -228,7 +228,7 @@ static int read_key(struct reading *r, const struct yaml_node *node)
 	if (row)
 		return read_value(r, row, node);
 	meant = setting_suggest(node->key);
-	return refuse(r, node->key_line, "%s: is unknown, expected %s",
+	return refuse(r, node->key_line, "%s is unknown, expected %s",
 	              setting_quote(node->key, quoted, sizeof(quoted)),
 	              meant ? meant : "one of the keys in docs/settings.md");
 }

@@ -49,8 +49,7 @@ static void add_ends(struct accesslog_line *line, const struct flow *flow)
 	add(line, "dst.addr", LOG_BARE, line->dst);
 	for (size_t i = 0; !flow->early && i < HB_ARRAY_LEN(dst); i++)
 		add(line, dst[i].key, dst[i].kind, flow_text(flow, dst[i].which));
-	add(line, "direction", LOG_TEXT,
-	    flow->direction == FLOW_OUTBOUND ? "outbound" : "inbound");
+	add(line, "direction", LOG_TEXT, flow->direction == FLOW_OUTBOUND ? "outbound" : "inbound");
 }
 
 static void add_end(struct accesslog_line *line, const struct flow *flow, const char *flags)

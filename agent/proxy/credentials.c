@@ -38,7 +38,7 @@ void credentials_done(struct credentials *credentials)
 
 static struct credential *lookup(struct credentials *credentials, const char *identity)
 {
-	hb_list_for_each(node, &credentials->all) {
+	hb_list_for_each (node, &credentials->all) {
 		struct credential *credential = hb_container_of(node, struct credential, node);
 
 		if (strcmp(credential->identity, identity) == 0)

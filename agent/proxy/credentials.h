@@ -46,4 +46,5 @@ void credentials_set(struct credentials *credentials, const char *identity, stru
 
 void credential_wait(struct credentials *credentials, struct credential *credential,
                      struct credential_wait *wait, uint32_t deadline_ms, credential_done on_done);
-void credential_cancel(struct credential_wait *wait); /* on_done will not run; also when not waiting */
+void credential_cancel(
+    struct credential_wait *wait); /* on_done will not run; also when not waiting */

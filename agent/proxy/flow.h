@@ -59,8 +59,8 @@ struct flow {
 	struct hb_relay relay;
 };
 
-#define FLOWS_RECENT   256u
-#define FLOW_TEXT_MAX  1024u /* bytes kept of one text; longer ones are cut */
+#define FLOWS_RECENT  256u
+#define FLOW_TEXT_MAX 1024u /* bytes kept of one text; longer ones are cut */
 
 struct flows {
 	struct hb_list live; /* oldest first */
@@ -82,7 +82,8 @@ void flows_done(struct flows *flows);
 /* A live flow in state OPENING, or NULL without memory. @abort: see above. */
 struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction,
                       void (*abort)(struct flow *flow, struct hb_end why));
-/* Sets the texts that are not NULL in @texts (FLOW_TEXTS of them). 0 or -ENOMEM, nothing changed. */
+/* Sets the texts that are not NULL in @texts (FLOW_TEXTS of them). 0 or -ENOMEM, nothing changed.
+ */
 int flow_set_texts(struct flow *flow, const char *const *texts);
 /* Never NULL. Valid until the next flow_set_texts(). */
 const char *flow_text(const struct flow *flow, enum flow_text which);

@@ -14,7 +14,7 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "proxy/hangup.h"
+#include "proxy/discard.h"
 #include "proxy/pod.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
@@ -30,7 +30,8 @@ static void inbound_free(struct inbound *in)
 	free(in);
 }
 
-/* Before HTTP/2 a failure is all there is to tell of a connection: ztunnel's "connection failed". */
+/* Before HTTP/2 a failure is all there is to tell of a connection: ztunnel's "connection failed".
+ */
 static void log_failed(struct inbound *in, struct hb_end why)
 {
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND, NULL);
@@ -134,7 +135,7 @@ static int handshake(struct inbound *in, struct hb_tls_ctx *ctx)
 static void fail(struct inbound *in, struct hb_end why)
 {
 	if (in->fd >= 0)
-		hangup_reset(in->fd);
+		discard_fd(in->fd);
 	log_failed(in, why);
 	inbound_free(in);
 }
@@ -179,7 +180,7 @@ void inbound_accept(struct pod *pod, int fd)
 
 	if (pod->inbounds_count >= POD_INBOUNDS_MAX || !(in = calloc(1, sizeof(*in)))) {
 		log_debug("too many connections of peers, refusing", "pod=%s", pod->spec->key);
-		hangup_reset(fd);
+		discard_fd(fd);
 		return;
 	}
 	in->pod = pod;
@@ -206,7 +207,7 @@ static void close_one(struct inbound *in, struct hb_end why)
 
 void inbound_drain_all(struct pod *pod)
 {
-	hb_list_for_each_safe(node, &pod->inbounds) {
+	hb_list_for_each_safe (node, &pod->inbounds) {
 		struct inbound *in = hb_container_of(node, struct inbound, node);
 
 		if (in->h2)
@@ -218,6 +219,6 @@ void inbound_drain_all(struct pod *pod)
 
 void inbound_close_all(struct pod *pod, struct hb_end why)
 {
-	hb_list_for_each_safe(node, &pod->inbounds)
+	hb_list_for_each_safe (node, &pod->inbounds)
 		close_one(hb_container_of(node, struct inbound, node), why);
 }

@@ -1,10 +1,9 @@
 /*
  * listeners: the sockets of one pod, in its namespace, for all workers: all of them or none.
  *
- * A port of ours may be taken: by an app, by a connection that got it as its source, by a TIME_WAIT.
- * Then it is tried again every second; the log says once who holds it, and so does reason, until it
- * is free. A pod is never served half.
- * Thread: the control loop's.
+ * A port of ours may be taken: by an app, by a connection that got it as its source, by a
+ * TIME_WAIT. Then it is tried again every second; the log says once who holds it, and so does
+ * reason, until it is free. A pod is never served half. Thread: the control loop's.
  */
 #pragma once
 
@@ -24,8 +23,8 @@ struct listeners { /* embedded by the caller, and kept until listeners_stop() */
 	bool ipv6;
 	/* All sockets are there, in fds; never inside listeners_start(). */
 	void (*on_ready)(struct listeners *listeners);
-	/* workers times POD_SOCKETS, [worker * POD_SOCKETS + POD_SOCKET(port, v6)]; -1: this pod has
-	 * no such family. NULL until ready. */
+	/* workers times POD_SOCKETS, [worker * POD_SOCKETS + POD_SOCKET(port, v6)]; -1: this pod
+	 * has no such family. NULL until ready. */
 	int *fds;
 	char reason[256]; /* why it waits; "" when it does not */
 };

@@ -124,9 +124,9 @@ void pod_refresh(struct pod *pod)
 	const struct settings *settings = worker->options.settings;
 	char *baggage;
 
-	pod->workload = snapshot_workload_of_pod(worker->snapshot, settings->node_name,
-	                                         pod->spec->ns, pod->spec->name,
-	                                         pod->spec->service_account);
+	pod->workload =
+	    snapshot_workload_of_pod(worker->snapshot, settings->node_name, pod->spec->ns,
+	                             pod->spec->name, pod->spec->service_account);
 	pod->credential =
 	    pod->workload ? credentials_of(&worker->credentials, pod->workload->identity) : NULL;
 	baggage = baggage_format(pod->workload, settings->cluster_id);
@@ -152,7 +152,7 @@ void pod_abort(struct pod *pod, struct hb_end why)
 {
 	struct flows *flows = &pod->worker->flows;
 
-	hb_list_for_each_safe(node, &flows->live) {
+	hb_list_for_each_safe (node, &flows->live) {
 		struct flow *flow = hb_container_of(node, struct flow, node);
 
 		if (flow->pod == pod)

@@ -22,7 +22,7 @@ enum pod_port { POD_OUTBOUND, POD_PLAIN, POD_HBONE, POD_PORTS };
 #define POD_PORT_PLAIN    15006
 #define POD_PORT_HBONE    15008
 /* sockets[POD_SOCKET(port, v6)] */
-#define POD_SOCKETS           (POD_PORTS * 2)
+#define POD_SOCKETS          (POD_PORTS * 2)
 #define POD_SOCKET(port, v6) ((port)*2 + ((v6) ? 1 : 0))
 
 /* Per worker. Beyond: refused, and said in the log. */

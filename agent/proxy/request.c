@@ -12,11 +12,11 @@
 
 #include "config/settings.h"
 #include "mesh/policy.h"
-#include <hbone/tunnel.h>
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
 #include "proxy/worker.h"
+#include <hbone/tunnel.h>
 
 struct request {
 	struct hb_dial dial;
@@ -62,8 +62,8 @@ static void on_tunnel_closed(struct hb_stream *tunnel, struct hb_end why)
 	request->tunnel = NULL;
 	hb_stream_free(tunnel);
 	if (request->dialling)
-		give_up(request, why.code ? why
-		                          : hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CANCELLED));
+		give_up(request,
+		        why.code ? why : hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CANCELLED));
 	else
 		let_go(request);
 }
@@ -201,8 +201,7 @@ static void judge(const struct inbound *in, struct flow *flow, struct refusal *r
 	refusal->code = HB_E_POLICY;
 	len = snprintf(refusal->words, sizeof(refusal->words),
 	               "connection closed due to policy rejection: ");
-	policy_verdict_format(&verdict, refusal->words + len,
-	                      sizeof(refusal->words) - (size_t)len);
+	policy_verdict_format(&verdict, refusal->words + len, sizeof(refusal->words) - (size_t)len);
 }
 
 /* Reads and weighs what is asked for; the app's address is then flow->orig_dst. */
@@ -263,7 +262,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 		free(request);
 		if (flow)
 			flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
-		discard(tunnel, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
+		discard_stream(tunnel, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
 		return;
 	}
 	flow->setup = request;
@@ -279,8 +278,8 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 
 	consider(in, tunnel, flow, &refusal);
 	if (refusal.status) {
-		refuse(request, refusal.status,
-		       hb_end(HB_LAYER_AGENT, HB_SIDE_US, refusal.code), refusal.words);
+		refuse(request, refusal.status, hb_end(HB_LAYER_AGENT, HB_SIDE_US, refusal.code),
+		       refusal.words);
 		return;
 	}
 	err = dial_app(request, in);

@@ -30,7 +30,7 @@ static void answer(struct worker_ask *ask);
 
 static void settle_leaving(struct worker *worker)
 {
-	hb_list_for_each_safe(node, &worker->pods) {
+	hb_list_for_each_safe (node, &worker->pods) {
 		struct pod *pod = hb_container_of(node, struct pod, node);
 		struct worker_ask *ask = pod->leaving;
 
@@ -43,7 +43,7 @@ static void settle_leaving(struct worker *worker)
 
 static bool is_quiet(const struct worker *worker)
 {
-	hb_list_for_each(node, &worker->pods)
+	hb_list_for_each (node, &worker->pods)
 		if (!pod_is_idle(hb_container_of(node, struct pod, node)))
 			return false;
 	return worker->flows.count == 0 && worker->setups == 0;
@@ -93,7 +93,7 @@ static int make_socket(void *owner, uint64_t scope, int family)
 {
 	struct worker *worker = owner;
 
-	hb_list_for_each(node, &worker->pods) {
+	hb_list_for_each (node, &worker->pods) {
 		struct pod *pod = hb_container_of(node, struct pod, node);
 
 		if (pod->spec->index == scope)
@@ -114,9 +114,9 @@ static void set_legs(struct worker *worker)
 		leg.keepalive_probes = settings->keepalive_probes;
 	}
 	if (settings->user_timeout)
-		leg.user_timeout_ms = (uint32_t)(settings->keepalive_idle_ms +
-		                                 settings->keepalive_interval_ms *
-		                                     settings->keepalive_probes);
+		leg.user_timeout_ms =
+		    (uint32_t)(settings->keepalive_idle_ms +
+		               settings->keepalive_interval_ms * settings->keepalive_probes);
 	worker->mesh_leg = leg;
 	worker->app_leg = leg;
 	worker->app_leg.unpaced = settings->unpaced_local;
@@ -153,7 +153,7 @@ static int make_parts(struct worker *worker)
 
 static void free_parts(struct worker *worker)
 {
-	hb_list_for_each_safe(node, &worker->pods)
+	hb_list_for_each_safe (node, &worker->pods)
 		pod_free(hb_container_of(node, struct pod, node));
 	if (worker->pool)
 		hb_pool_free(worker->pool);
@@ -286,7 +286,7 @@ static void on_snapshot(struct hb_msg *msg)
 	struct snapshot *old = worker->snapshot;
 
 	worker->snapshot = told->snapshot;
-	hb_list_for_each(node, &worker->pods)
+	hb_list_for_each (node, &worker->pods)
 		pod_refresh(hb_container_of(node, struct pod, node));
 	snapshot_unref(old);
 	free(told);
@@ -367,7 +367,7 @@ static void on_remove_pod(struct hb_msg *msg)
 {
 	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
 
-	hb_list_for_each(node, &ask->worker->pods) {
+	hb_list_for_each (node, &ask->worker->pods) {
 		struct pod *pod = hb_container_of(node, struct pod, node);
 
 		if (pod->spec != ask->spec || pod->leaving)
@@ -394,7 +394,7 @@ static void on_drain(struct hb_msg *msg)
 
 	worker->drain = ask;
 	worker->phase = WORKER_DRAIN;
-	hb_list_for_each_safe(node, &worker->pods) {
+	hb_list_for_each_safe (node, &worker->pods) {
 		struct pod *pod = hb_container_of(node, struct pod, node);
 
 		pod_stop_accepting(pod);
@@ -419,10 +419,10 @@ static void on_stop(struct hb_msg *msg)
 		answer(drain);
 	worker->stop = ask;
 	if (worker->phase == WORKER_RUN)
-		hb_list_for_each_safe(node, &worker->pods)
+		hb_list_for_each_safe (node, &worker->pods)
 			pod_stop_accepting(hb_container_of(node, struct pod, node));
 	worker->phase = WORKER_STOP;
-	hb_list_for_each_safe(node, &worker->pods)
+	hb_list_for_each_safe (node, &worker->pods)
 		pod_abort(hb_container_of(node, struct pod, node), why);
 	drain_pool(worker);
 	hb_pool_close_scope(worker->pool, 0, why);
@@ -478,7 +478,7 @@ static void on_dump(struct hb_msg *msg)
 		for (size_t i = 0; (flow = flows_recent(&worker->flows, i)); i++)
 			add_piece(dump, flow, now_ms);
 	else if (dump->pieces)
-		hb_list_for_each(node, &worker->flows.live)
+		hb_list_for_each (node, &worker->flows.live)
 			add_piece(dump, hb_container_of(node, struct flow, node), now_ms);
 	answer(ask);
 }

@@ -3,7 +3,8 @@
  * every pod's listeners. No lock: what it is told comes as a message, and what it answers goes back
  * as one.
  *
- * RUN --drain--> DRAIN (accepts nothing; what lives goes on) --stop--> STOP (all is ended) --> joined
+ * RUN --drain--> DRAIN (accepts nothing; what lives goes on) --stop--> STOP (all is ended) -->
+ * joined
  */
 #pragma once
 
@@ -94,8 +95,8 @@ struct worker {
 	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */
 	struct hb_tcp_options peer_leg; /* below TLS, from peers: HTTP/2 pings, TCP does not */
 	struct hb_tcp_options pool_leg; /* below TLS, to peers */
-	size_t setups;                           /* half-made flows the kernel may refer to */
-	uint32_t turn;                           /* of appdial */
+	size_t setups;                  /* half-made flows the kernel may refer to */
+	uint32_t turn;                  /* of appdial */
 	uint64_t random;
 	enum worker_phase phase;
 	bool pool_draining, pool_empty;

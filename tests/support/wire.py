@@ -147,6 +147,7 @@ def main():
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--never", action="append", default=[])
     parser.add_argument("--headers-only", action="store_true")
+    parser.add_argument("--least", type=int, default=1, help="TCP segments there must be")
     args = parser.parse_args()
     with open(args.file, "rb") as file:
         data = file.read()
@@ -156,14 +157,13 @@ def main():
         if at >= 0:
             raise WireError(f"the text {text!r} is on the wire in clear, byte {at} of the capture")
     if args.headers_only:
-        count = sum(1 for frame in packets(data) if tcp_of(frame))
-        for frame in packets(data):
-            segment = tcp_of(frame)
-            if segment and args.port not in segment[2:4]:
-                raise WireError(f"TCP from port {segment[2]} to {segment[3]}: none is {args.port}")
-        if count == 0:
-            raise WireError("there is no TCP in the capture")
-        print(f"{count} TCP segments, all of port {args.port}")
+        segments = [s for s in map(tcp_of, packets(data)) if s]
+        for _, _, sport, dport, *_ in segments:
+            if args.port not in (sport, dport):
+                raise WireError(f"TCP from port {sport} to port {dport}: neither is {args.port}")
+        if len(segments) < args.least:
+            raise WireError(f"{len(segments)} TCP segments in the capture, expected {args.least}")
+        print(f"{len(segments)} TCP segments, all of port {args.port}")
         return
     flows = streams(data, args.port)
     if not flows:

@@ -129,7 +129,7 @@ START_TEST(both_ways_and_clean)
 {
 	static const size_t pieces[] = { 1, 100, 4095, 4096, HB_BUF_READ_MAX };
 	struct probe *c, *s = &server.streams[0];
-	size_t len = pieces[_i] == 1 ? 20000 : sizeof(bytes);
+	size_t len = hb_min_size(sizeof(bytes), pieces[_i] * 20000);
 
 	up(0);
 	c = open_tunnel("10.0.0.1:80");
@@ -368,7 +368,7 @@ END_TEST
 
 START_TEST(more_streams_than_granted)
 {
-	unsigned opened = 0, refused = 0;
+	unsigned opened = 0, turned_away = 0;
 
 	up(4);
 	/* Before the peer's SETTINGS have come: it refuses what is too much, unprocessed. */
@@ -380,11 +380,11 @@ START_TEST(more_streams_than_granted)
 		opened += client.streams[i].opens;
 		if (client.streams[i].closes) {
 			ck_assert_int_eq(client.streams[i].end.code, HB_E_REFUSED);
-			refused++;
+			turned_away++;
 		}
 	}
 	ck_assert_uint_eq(opened, 4);
-	ck_assert_uint_eq(refused, 2);
+	ck_assert_uint_eq(turned_away, 2);
 	ck_assert_uint_eq(hb_h2_room(client.h2), 0);
 	down();
 }

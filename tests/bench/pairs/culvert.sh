@@ -87,4 +87,4 @@ strings_version() {
   grep -aoE 'OpenSSL 3\.[0-9]+\.[0-9]+[^[:cntrl:]]{0,20}' "$1" | head -1
 }
 
-pair_cipher() { ask_cipher node-a "$BENCH_POD_B:15008" -alpn h2; }
+pair_cipher() { ask_cipher node-a "$BENCH_POD_B:15008" -alpn h2 -ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384; }

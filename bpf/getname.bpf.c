@@ -46,7 +46,7 @@ static __always_inline void tell6(struct bpf_sock_addr *ctx, const struct cv_ip 
 /* The own address of a captured client: only loopback is a lie that we caused. */
 static __always_inline bool hides(const struct cv_sk *names, const struct cv_ip *real)
 {
-	return cv_ip_is_loopback(real) && names->local.ip.w[3] != 0;
+	return cv_ip_is_loopback(real) && !cv_ip_is_unspecified(&names->local.ip);
 }
 
 SEC("cgroup/getpeername4")

@@ -55,6 +55,7 @@ struct tls {
 	bool peer_finished;  /* close_notify has come */
 	bool told_finish;    /* and the owner knows */
 	bool finished;       /* our close_notify is written */
+	bool full;           /* the owner was told */
 	char describe[DESCRIBE_SIZE];
 };
 
@@ -276,18 +277,6 @@ static enum opened open_records(struct tls *tls, struct hb_bufq *out)
 	return tls->peer_finished ? ALL_OPENED : result;
 }
 
-/* A record that dribbles in must not hold a slot per byte. */
-static void gather_loose(struct tls *tls)
-{
-	unsigned bufs = 0;
-
-	for (const struct hb_buf *buf = tls->wire.in.head; buf && bufs <= LOOSE_BUFS;
-	     buf = buf->next)
-		bufs++;
-	if (bufs > LOOSE_BUFS)
-		hb_bufq_compact(&tls->wire.in);
-}
-
 static bool may_tell(const struct tls *tls)
 {
 	return tls->state == TLS_OPEN && !tls->paused;
@@ -320,7 +309,9 @@ static void receive(struct tls *tls)
 	} else if (result == ALL_OPENED && tls->lower_finished) {
 		cut(tls);
 	} else if (result == ALL_OPENED) {
-		gather_loose(tls);
+		/* A record that dribbles in must not hold a slot per byte. */
+		if (tls->wire.in.bufs > LOOSE_BUFS)
+			hb_bufq_compact(&tls->wire.in);
 	} else if (may_tell(tls)) {
 		hb_loop_timer_start(tls->loop, &tls->timer, result == STARVED ? STARVED_MS : 0);
 	}
@@ -386,16 +377,20 @@ static void on_lower_full(struct hb_stream *lower)
 {
 	struct tls *tls = lower->owner;
 
-	if (tls->state == TLS_OPEN)
-		tls->stream.events->on_full(&tls->stream);
+	if (tls->state != TLS_OPEN)
+		return;
+	tls->full = true;
+	tls->stream.events->on_full(&tls->stream);
 }
 
 static void on_lower_drained(struct hb_stream *lower)
 {
 	struct tls *tls = lower->owner;
 
-	if (tls->state == TLS_OPEN)
-		tls->stream.events->on_drained(&tls->stream);
+	if (tls->state != TLS_OPEN || !tls->full)
+		return;
+	tls->full = false;
+	tls->stream.events->on_drained(&tls->stream);
 }
 
 static void on_lower_closed(struct hb_stream *lower, struct hb_end why)

@@ -19,19 +19,17 @@ LAB_PODS=(pod-a1:client pod-a2:other pod-b1:server pod-b2:vault)
 LAB_VIP4=10.96.0.7
 LAB_VIP6=fd00:96::7
 
-# pod-a1 -> 10.1.0.11; -6 -> fd00:1::11
+# pod-a1 -> 10.1.0.11, -6 pod-a1 -> fd00:1::11
 lab_ip() { # [-6] WHERE
-	local family=4 node
-	[ "$1" = -6 ] && family=6 && shift
+	local net=10. zero=.0. node host
+	[ "$1" = -6 ] && net=fd00: && zero=:: && shift
 	case $1 in
-	pod-a?) node=1 ;;
-	pod-b?) node=2 ;;
-	outside) node=3 ;;
+	pod-a[12]) node=1 host=1${1#pod-a} ;;
+	pod-b[12]) node=2 host=1${1#pod-b} ;;
+	outside) node=3 host=11 ;;
 	esac
-	[ $family = 4 ] && say "10.$node.0.1${1##*[!0-9]}" || say "fd00:$node::1${1##*[!0-9]}"
+	say "$net$node$zero$host"
 }
-lab_ip_outside4=10.3.0.11
-lab_ip_outside6=fd00:3::11
 
 # Runs COMMAND in a namespace: lab_in pod-a1 curl ...
 lab_in() {
@@ -106,7 +104,7 @@ lab_topology() {
 		lab_attach "node-${where:4:1}" "$where" "$(lab_ip "$where")" "$(lab_ip -6 "$where")" \
 			"10.$node.0.1" "fd00:$node::1" || return 1
 	done
-	lab_attach node-b outside $lab_ip_outside4 $lab_ip_outside6 10.3.0.1 fd00:3::1
+	lab_attach node-b outside "$(lab_ip outside)" "$(lab_ip -6 outside)" 10.3.0.1 fd00:3::1
 }
 
 # The built-in CA's root, shared by both agents.
@@ -327,7 +325,7 @@ lab_fds() { # a|b
 lab_capture() { # FILE [SNAPLEN]
 	local mark
 	mark=$(lab_mark capture)
-	LAB_CAPTURE=$1
+	say "$1" >"$LAB_DIR/captured"
 	lab_spawn capture node-a tcpdump -i link0 -n --immediate-mode -B 32768 -s "${2:-0}" -U -Z root -w "$1" &&
 		lab_wait_log 10 capture "$mark" 'listening on' || { warn "tcpdump cannot capture"; return 1; }
 }
@@ -338,4 +336,4 @@ lab_capture_stop() {
 		lab_wait 20 lab_capture_has_end || { warn "the capture lags behind"; return 1; }
 	lab_stop capture
 }
-lab_capture_has_end() { tail -c 4096 "$LAB_CAPTURE" | grep -aq culvert-capture-ends; }
+lab_capture_has_end() { tail -c 4096 "$(cat "$LAB_DIR/captured")" | grep -aq culvert-capture-ends; }

@@ -129,7 +129,7 @@ show_bulk() {
 
 show_outside() {
 	title "A plaintext client from outside the mesh"
-	request outside "http://$(lab_ip pod-b1):8080" "$(lab_ip pod-b1)" $lab_ip_outside4
+	request outside "http://$(lab_ip pod-b1):8080" "$(lab_ip pod-b1)" "$(lab_ip outside)"
 	proved "no policy forbids it, so it is let in, without an identity"
 }
 

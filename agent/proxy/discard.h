@@ -1,13 +1,11 @@
 /*
- * discard: ends a stream that nobody wants; it frees itself when it is closed.
+ * discard: ends what nobody wants.
  */
 #pragma once
 
 #include <hbone/stream.h>
 
-/* Takes @stream, in any state; @why has a code < 0. */
-static inline void discard(struct hb_stream *stream, struct hb_end why)
-{
-	stream->events = &hb_stream_orphan_events;
-	hb_stream_close(stream, why);
-}
+/* Closes a socket so that its peer sees a reset at once, whatever it has sent. */
+void discard_fd(int fd);
+/* Takes @stream, in any state; @why has a code < 0. It frees itself when it is closed. */
+void discard_stream(struct hb_stream *stream, struct hb_end why);

@@ -14,7 +14,7 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "proxy/hangup.h"
+#include "proxy/discard.h"
 #include "proxy/pod.h"
 #include "proxy/request.h"
 #include "proxy/worker.h"
@@ -135,7 +135,7 @@ static int handshake(struct inbound *in, struct hb_tls_ctx *ctx)
 static void fail(struct inbound *in, struct hb_end why)
 {
 	if (in->fd >= 0)
-		hangup_reset(in->fd);
+		discard_fd(in->fd);
 	log_failed(in, why);
 	inbound_free(in);
 }
@@ -180,7 +180,7 @@ void inbound_accept(struct pod *pod, int fd)
 
 	if (pod->inbounds_count >= POD_INBOUNDS_MAX || !(in = calloc(1, sizeof(*in)))) {
 		log_debug("too many connections of peers, refusing", "pod=%s", pod->spec->key);
-		hangup_reset(fd);
+		discard_fd(fd);
 		return;
 	}
 	in->pod = pod;

@@ -7,8 +7,8 @@
  *      |                                   +--> joined (flow, relay)
  *      '--plain--> DIALLING ---------------'
  *
- * In each of the three the app may go, the pod may be taken away, or the far side fail: then DONE.
- * The struct is freed when it is DONE and the kernel has let go of the hangup's poll.
+ * In each of the three the app may go, the pod may be taken away, or the far side fail: then DONE,
+ * and the app is reset. The struct is freed when it is DONE and holds the app's stream no more.
  */
 #include "proxy/outbound.h"
 
@@ -21,7 +21,6 @@
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
-#include "proxy/hangup.h"
 #include "proxy/pod.h"
 #include "proxy/worker.h"
 
@@ -31,12 +30,10 @@
 enum state { CREDENTIAL, TUNNEL, DIALLING, DONE };
 
 struct outbound {
-	struct hangup hangup;
 	struct worker *worker;
-	struct flow *flow; /* NULL: ended, or carried by its relay now */
-	int app_fd;        /* -1: given on */
+	struct flow *flow;     /* NULL: ended, or carried by its relay now */
+	struct hb_stream *app; /* paused until it is carried; NULL: closed, or given on */
 	enum state state;
-	bool quiet; /* the hangup's poll is over */
 	struct snapshot *snapshot;
 	struct route route;
 	struct credential_wait credential;
@@ -54,21 +51,13 @@ struct outbound {
 /* Frees it once nothing refers to it. */
 static void let_go(struct outbound *out)
 {
-	if (out->state != DONE || !out->quiet)
+	if (out->state != DONE || out->app)
 		return;
 	out->worker->setups--;
 	worker_settle(out->worker);
 	snapshot_unref(out->snapshot);
 	free(out->baggage);
 	free(out);
-}
-
-static void on_quiet(struct hangup *hangup)
-{
-	struct outbound *out = hb_container_of(hangup, struct outbound, hangup);
-
-	out->quiet = true;
-	let_go(out);
 }
 
 /* It came to nothing: the app is reset, the flow told. */
@@ -80,9 +69,8 @@ static void fail(struct outbound *out, struct hb_end why)
 	    out->route.kind == ROUTE_HBONE && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
 	out->state = DONE;
-	hangup_stop(&out->hangup);
-	hangup_reset(out->app_fd);
-	out->app_fd = -1;
+	if (out->app)
+		hb_stream_close(out->app, why);
 	if (blocked)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
@@ -113,11 +101,35 @@ static void give_up(struct outbound *out, struct hb_end why)
 	}
 }
 
-static void on_hangup(struct hangup *hangup)
+static void on_app_closed(struct hb_stream *app, struct hb_end why)
 {
-	give_up(hb_container_of(hangup, struct outbound, hangup),
-	        hb_end(HB_LAYER_TCP, HB_SIDE_PEER, HB_E_CANCELLED));
+	struct outbound *out = app->owner;
+
+	out->app = NULL;
+	hb_stream_free(app);
+	if (out->state == DONE)
+		let_go(out);
+	else
+		give_up(out, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, HB_E_CANCELLED));
 }
+
+static void on_app_data(struct hb_stream *app, struct hb_buf *chain)
+{
+	hb_buf_free_all(chain);
+}
+
+static void on_app_nothing(struct hb_stream *app)
+{
+}
+
+/* It is paused: nothing but its end can come. */
+static const struct hb_stream_events app_events = {
+	.on_data = on_app_data,
+	.on_finish = on_app_nothing,
+	.on_full = on_app_nothing,
+	.on_drained = on_app_nothing,
+	.on_closed = on_app_closed,
+};
 
 static void on_abort(struct flow *flow, struct hb_end why)
 {
@@ -127,18 +139,8 @@ static void on_abort(struct flow *flow, struct hb_end why)
 /* Both legs stand. Takes @far. */
 static void join(struct outbound *out, struct hb_stream *far)
 {
-	struct hb_stream *app = hb_tcp_new(out->worker->loop, out->app_fd, &out->worker->app_leg);
-	struct flow *flow = hb_take(&out->flow);
-
 	out->state = DONE;
-	out->app_fd = -1;
-	hangup_stop(&out->hangup);
-	if (app) {
-		flow_join(flow, app, far);
-	} else {
-		discard(far, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
-		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
-	}
+	flow_join(hb_take(&out->flow), hb_take(&out->app), far);
 	let_go(out);
 }
 
@@ -283,22 +285,30 @@ static void describe(struct flow *flow, const struct pod *pod, const struct rout
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 }
 
+/* Takes @fd, also on failure (NULL: no memory). */
 static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
                                      const struct route *route)
 {
 	struct outbound *out = calloc(1, sizeof(*out));
 
-	if (!out)
+	if (!out) {
+		discard_fd(fd);
 		return NULL;
+	}
+	out->app = hb_tcp_new(pod->worker->loop, fd, &pod->worker->app_leg);
+	if (!out->app) {
+		free(out);
+		return NULL;
+	}
+	out->app->owner = out;
+	out->app->events = &app_events;
 	out->worker = pod->worker;
 	out->flow = flow;
-	out->app_fd = fd;
 	out->snapshot = snapshot_ref(pod->worker->snapshot);
 	out->route = *route;
 	out->baggage = strdup(pod->baggage ? pod->baggage : "");
 	flow->setup = out;
 	pod->worker->setups++;
-	hangup_start(&out->hangup, pod->worker->loop, fd, on_hangup, on_quiet);
 	return out;
 }
 
@@ -311,7 +321,7 @@ void outbound_accept(struct pod *pod, int fd)
 	int err;
 
 	if (!flow) {
-		hangup_reset(fd);
+		discard_fd(fd);
 		return;
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
@@ -321,12 +331,11 @@ void outbound_accept(struct pod *pod, int fd)
 		flow->dst = flow->orig_dst;
 		err = decide(pod, flow, &route, words, sizeof(words));
 	}
-	if (err == 0) {
-		out = outbound_new(pod, flow, fd, &route);
-		err = out ? 0 : -ENOMEM;
-	}
+	if (err < 0)
+		discard_fd(fd);
+	else if (!(out = outbound_new(pod, flow, fd, &route)))
+		err = -ENOMEM;
 	if (err < 0) {
-		hangup_reset(fd);
 		flow->early = true;
 		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), *words ? words : NULL);
 		return;

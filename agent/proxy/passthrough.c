@@ -13,35 +13,25 @@
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
-#include "proxy/hangup.h"
 #include "proxy/pod.h"
 #include "proxy/worker.h"
 
 struct passthrough {
-	struct hangup hangup;
 	struct hb_dial dial;
 	struct worker *worker;
-	struct flow *flow; /* NULL: ended, or carried by its relay now */
-	int client_fd;     /* -1: given on */
-	bool dialling, quiet;
+	struct flow *flow;        /* NULL: ended, or carried by its relay now */
+	struct hb_stream *client; /* paused until it is carried; NULL: closed, or given on */
+	bool dialling;
 	struct hb_end why; /* why the dial is being cancelled */
 };
 
 static void let_go(struct passthrough *in)
 {
-	if (in->dialling || !in->quiet)
+	if (in->dialling || in->client)
 		return;
 	in->worker->setups--;
 	worker_settle(in->worker);
 	free(in);
-}
-
-static void on_quiet(struct hangup *hangup)
-{
-	struct passthrough *in = hb_container_of(hangup, struct passthrough, hangup);
-
-	in->quiet = true;
-	let_go(in);
 }
 
 static void give_up(struct passthrough *in, struct hb_end why)
@@ -50,22 +40,45 @@ static void give_up(struct passthrough *in, struct hb_end why)
 	hb_dial_cancel(&in->dial);
 }
 
-static void on_hangup(struct hangup *hangup)
-{
-	give_up(hb_container_of(hangup, struct passthrough, hangup),
-	        hb_end(HB_LAYER_TCP, HB_SIDE_PEER, HB_E_CANCELLED));
-}
-
 static void on_abort(struct flow *flow, struct hb_end why)
 {
 	give_up(flow->setup, why);
 }
 
+static void on_client_closed(struct hb_stream *client, struct hb_end why)
+{
+	struct passthrough *in = client->owner;
+
+	in->client = NULL;
+	hb_stream_free(client);
+	if (in->dialling)
+		give_up(in, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, HB_E_CANCELLED));
+	else
+		let_go(in);
+}
+
+static void on_client_data(struct hb_stream *client, struct hb_buf *chain)
+{
+	hb_buf_free_all(chain);
+}
+
+static void on_client_nothing(struct hb_stream *client)
+{
+}
+
+/* It is paused: nothing but its end can come. */
+static const struct hb_stream_events client_events = {
+	.on_data = on_client_data,
+	.on_finish = on_client_nothing,
+	.on_full = on_client_nothing,
+	.on_drained = on_client_nothing,
+	.on_closed = on_client_closed,
+};
+
 static void fail(struct passthrough *in, struct hb_end why)
 {
-	hangup_stop(&in->hangup);
-	hangup_reset(in->client_fd);
-	in->client_fd = -1;
+	if (in->client)
+		hb_stream_close(in->client, why);
 	flow_end(hb_take(&in->flow), why, NULL);
 	let_go(in);
 }
@@ -73,29 +86,19 @@ static void fail(struct passthrough *in, struct hb_end why)
 static void on_dialled(struct hb_dial *dial, int fd)
 {
 	struct passthrough *in = hb_container_of(dial, struct passthrough, dial);
-	struct worker *worker = in->worker;
-	struct hb_end no_memory = hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM);
-	struct hb_stream *client, *app;
+	struct hb_stream *app;
 
 	in->dialling = false;
 	if (fd < 0) {
 		fail(in, fd == -ECANCELED ? in->why : hb_end(HB_LAYER_TCP, HB_SIDE_PEER, fd));
 		return;
 	}
-	app = hb_tcp_new(worker->loop, fd, &worker->app_leg);
+	app = hb_tcp_new(in->worker->loop, fd, &in->worker->app_leg);
 	if (!app) {
-		fail(in, no_memory);
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	client = hb_tcp_new(worker->loop, in->client_fd, &worker->mesh_leg);
-	in->client_fd = -1;
-	hangup_stop(&in->hangup);
-	if (client) {
-		flow_join(hb_take(&in->flow), client, app);
-	} else {
-		discard(app, no_memory);
-		flow_end(hb_take(&in->flow), no_memory, NULL);
-	}
+	flow_join(hb_take(&in->flow), hb_take(&in->client), app);
 	let_go(in);
 }
 
@@ -105,6 +108,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	struct policy_query query = { .src = flow->src, .dst = flow->dst };
 	const char *texts[FLOW_TEXTS] = { NULL };
 	struct policy_verdict verdict;
+	const struct service *service;
 	const struct workload *src;
 	int len;
 
@@ -119,7 +123,9 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
 	src = snapshot_workload_at(pod->worker->snapshot, pod->worker->options.settings->network,
 	                           &flow->src.ip);
+	service = snapshot_service_of(pod->worker->snapshot, pod->workload, flow->dst.port);
 	ends_describe(src, pod->workload, texts);
+	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
 	texts[FLOW_POLICY] = verdict.key;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)
@@ -129,6 +135,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	return HB_E_POLICY;
 }
 
+/* Takes @fd. 0; or -ENOMEM, and the flow is still to be ended. */
 static int start(struct pod *pod, struct flow *flow, int fd)
 {
 	struct passthrough *in = calloc(1, sizeof(*in));
@@ -141,20 +148,25 @@ static int start(struct pod *pod, struct flow *flow, int fd)
 	};
 	int err;
 
-	if (!in)
-		return -ENOMEM;
-	err = appdial_start(&in->dial, pod->worker->loop, &target, on_dialled);
-	if (err < 0) {
+	if (in)
+		in->client = hb_tcp_new(pod->worker->loop, fd, &pod->worker->mesh_leg);
+	else
+		discard_fd(fd);
+	if (!in || !in->client) {
 		free(in);
-		return err;
+		return -ENOMEM;
 	}
+	in->client->owner = in;
+	in->client->events = &client_events;
 	in->worker = pod->worker;
 	in->flow = flow;
-	in->client_fd = fd;
-	in->dialling = true;
 	flow->setup = in;
 	pod->worker->setups++;
-	hangup_start(&in->hangup, pod->worker->loop, fd, on_hangup, on_quiet);
+	err = appdial_start(&in->dial, pod->worker->loop, &target, on_dialled);
+	if (err < 0)
+		fail(in, hb_end(HB_LAYER_TCP, HB_SIDE_US, err));
+	else
+		in->dialling = true;
 	return 0;
 }
 
@@ -165,7 +177,7 @@ void passthrough_accept(struct pod *pod, int fd)
 	int err;
 
 	if (!flow) {
-		hangup_reset(fd);
+		discard_fd(fd);
 		return;
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
@@ -174,10 +186,10 @@ void passthrough_accept(struct pod *pod, int fd)
 	flow->orig_dst = flow->dst;
 	if (err == 0)
 		err = judge(pod, flow, words, sizeof(words));
-	if (err == 0)
+	if (err < 0)
+		discard_fd(fd);
+	else
 		err = start(pod, flow, fd);
-	if (err < 0) {
-		hangup_reset(fd);
+	if (err < 0)
 		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), *words ? words : NULL);
-	}
 }

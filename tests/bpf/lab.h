@@ -17,9 +17,10 @@
 #define LAB_OUT4 "10.99.0.1"
 #define LAB_OUT6 "fd99::1"
 #define LAB_PORT 15001
-#define LAB_WAIT 20000 /* ms: an emulated machine is slow; nothing waits that long unless broken   \
-	                */
-#define LAB_BRIEF 300  /* ms: to see that nothing comes */
+#define LAB_WAIT                                                                                   \
+	20000         /* ms: an emulated machine is slow; nothing waits that long unless broken    \
+	               */
+#define LAB_BRIEF 300 /* ms: to see that nothing comes */
 
 struct lab {
 	int pod_fd, out_fd; /* namespaces */

@@ -339,6 +339,30 @@ START_TEST(every_way_out_is_counted)
 }
 END_TEST
 
+/* With SYN cookies the listener keeps nothing of the SYN, and sk_lookup runs again on the ACK. */
+START_TEST(syn_cookies_change_nothing)
+{
+	int app, peer, ours;
+
+	lab_run(lab.pod_fd, "echo 2 >/proc/sys/net/ipv4/tcp_syncookies");
+	app = lab_dial(lab.pod_fd, "10.99.0.1:80");
+	ours = lab_accept(lab.outbound[0], LAB_WAIT, NULL);
+	ck_assert_int_ge(app, 0);
+	ck_assert_int_ge(ours, 0);
+	ck_assert_str_eq(lab_local(ours), "10.99.0.1:80");
+	close(ours);
+	close(app);
+	peer = lab_dial(lab.out_fd, "[" LAB_POD6 "]:8080");
+	ours = lab_accept(lab.inbound[1], LAB_WAIT, NULL);
+	ck_assert_int_ge(peer, 0);
+	ck_assert_int_ge(ours, 0);
+	ck_assert_str_eq(lab_local(ours), "[" LAB_POD6 "]:8080");
+	close(ours);
+	close(peer);
+	lab_run(lab.pod_fd, "echo 1 >/proc/sys/net/ipv4/tcp_syncookies");
+}
+END_TEST
+
 /* One member in the map stands for its whole reuseport group. */
 START_TEST(reuseport_group)
 {
@@ -408,6 +432,7 @@ int main(void)
 	tcase_add_loop_test(tc, inbound_is_steered, 0, HB_ARRAY_LEN(steered));
 	tcase_add_test(tc, link_local_is_refused);
 	tcase_add_test(tc, every_way_out_is_counted);
+	tcase_add_test(tc, syn_cookies_change_nothing);
 	tcase_add_test(tc, reuseport_group);
 	tcase_add_test(tc, closed_listeners_refuse);
 	suite_add_tcase(suite, tc);

@@ -26,7 +26,7 @@ case_run() { # NAME FUNCTION...
 	else
 		CASES_FAILED=$((CASES_FAILED + 1))
 		say "FAIL $name"
-		[ ! -d "$LAB_DIR" ] || lab_tails
+		[ ! -d "$LAB_DIR" ] || lab_tails 8
 	fi
 	return 0
 }
@@ -62,8 +62,9 @@ cases_end() {
 
 cases_no_reports() {
 	local found
-	found=$(grep -hE -A 12 'Sanitizer|runtime error:|[Aa]ssertion .* failed' "$LAB_DIR"/log/*.log)
-	[ -z "$found" ] || fail "in the logs: $found"
+	if found=$(grep -hE -A 12 'Sanitizer|runtime error:|[Aa]ssertion .* failed' "$LAB_DIR"/log/*.log); then
+		fail "in the logs: $found"
+	fi
 }
 
 # A fresh lab, or the end of the script. Agents are not started: cases differ in what they want.

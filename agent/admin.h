@@ -1,7 +1,12 @@
 /*
  * admin: a small HTTP/1.1 server for operators, on a Unix socket and on loopback ports. A table
- * {method, path, handler, help}, filled by main; it knows nothing of what it shows. Heads are at
- * most 8 KiB and must arrive within 2 s; answers are built whole. Thread: the loop's.
+ * {method, path, handler, help}, filled by main; it knows nothing of what it shows. Thread: the
+ * loop's.
+ *
+ * Heads are at most 8 KiB and must arrive within 2 s, else 431 or 408. Answers are built whole, and
+ * a reader has 10 s and a second for each MiB to take one. One request for each connection; 64
+ * connections at once, the next is closed at once and counted. HEAD is served where GET is; "/"
+ * lists the routes unless the table has it.
  */
 #pragma once
 
@@ -18,17 +23,24 @@ struct admin_route {
 	const char *help; /* one sentence, for the index */
 };
 
+/* @routes and @owner are borrowed until admin_free(). NULL: no memory. */
 struct admin *admin_new(struct hb_loop *loop, const struct admin_route *routes, size_t count,
                         void *owner);
 /* Mode 0600; a stale socket file is replaced, a live one is an error. 0 or -errno. */
 int admin_listen_unix(struct admin *admin, const char *path);
 /* "127.0.0.1:15000", "[::]:15021". 0 or -errno. */
 int admin_listen_tcp(struct admin *admin, const char *address);
-/* Stops listening, ends connections; then on_closed. */
+/*
+ * Stops listening, removes the Unix socket, ends connections (answers under way get half a second);
+ * then on_closed, from the loop. Requests being handled must still be answered, or it waits.
+ */
 void admin_close(struct admin *admin, void (*on_closed)(void *owner));
-void admin_free(struct admin *admin);
+void admin_free(struct admin *admin);              /* takes NULL; else only in or after on_closed */
+uint64_t admin_refused(const struct admin *admin); /* connections over the limit */
 
-const char *admin_query(const struct admin_request *request, const char *name); /* or NULL */
-/* @body is copied. type: "application/json" and so on. */
+/* Decoded; "" without a value; or NULL. Valid until admin_reply(). */
+const char *admin_query(const struct admin_request *request, const char *name);
+const char *admin_method(const struct admin_request *request); /* valid until admin_reply() */
+/* @body is copied. type: "application/json" and so on. Ends the request: do not touch it again. */
 void admin_reply(struct admin_request *request, int status, const char *type, const char *body,
                  size_t len);

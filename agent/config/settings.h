@@ -1,7 +1,7 @@
 /*
  * settings: everything that can be set, from one table {key, ztunnel's variable, type, range,
  * default, help}, which also writes docs/settings.md. Later wins: default, settings file
- * (--config), environment. Immutable after start.
+ * (--config), environment. Immutable after start. Strings are never NULL; "" is absent.
  */
 #pragma once
 
@@ -14,6 +14,12 @@ struct setting_pod {                             /* standalone: a pod by its nam
 	const char *name, *ns, *service_account; /* joins the workload; service_account may be "" */
 	const char *netns;                       /* path */
 	int line;                                /* in the settings file */
+};
+
+/* ZTUNNEL_WORKER_THREADS: "4", "0" (all), "50%". AUTO when it was not set. */
+struct setting_threads {
+	enum { THREADS_AUTO, THREADS_COUNT, THREADS_PERCENT } kind;
+	uint32_t n; /* COUNT: 0 is all cores; PERCENT: thousandths of a percent */
 };
 
 struct settings {
@@ -29,7 +35,10 @@ struct settings {
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
 	uint32_t admin_port, readiness_port; /* 0: off. 15000, 15021 in drop-in start */
 	/* data path */
-	uint32_t workers; /* 0: by ztunnel's rule */
+	struct setting_threads threads;
+	uint32_t cpu_cores; /* ZTUNNEL_CPU_LIMIT: stands for the machine's cores; 0: not set */
+	uint32_t cpu_limit, cpu_request; /* ZTUNNEL_RESOURCE_CPU_*, rounded up; 0: not set */
+	uint32_t workers;                /* settings_workers(), at least 1 */
 	bool ipv6;
 	uint32_t stream_window, connection_window;
 	uint32_t pool_streams_max;
@@ -48,14 +57,27 @@ struct settings {
 	size_t pods_count;
 };
 
-/* @path NULL: no file. 0; or -EINVAL and so on with "<file>:<line>: ..." or "<VARIABLE>: ...". */
+/*
+ * @path NULL: no file. 0; or -EINVAL and so on with "<file>:<line>: <key>: <what>, expected <what>"
+ * or "<VARIABLE>: ..." in @why.
+ */
 int settings_load(const char *path, char *const *environ_, struct settings **ret_settings,
                   char *why, size_t why_size);
 void settings_free(struct settings *settings); /* takes NULL */
-/* Variables of ztunnel that are set and that we do not know: one callback each. */
+/* How many workers to start: what was set, else ztunnel's automatic rule. At least 1. */
+unsigned settings_workers(const struct settings *settings);
+/* The same for a machine of @cores. Pure. */
+unsigned settings_workers_on(const struct settings *settings, unsigned cores);
+/*
+ * Variables of ztunnel that ask for something we do not serve: one callback each. Those set to what
+ * we do anyway (XDS_ADDRESS empty, ENABLE_PROXY true) are not told.
+ */
 void settings_unknown_each(char *const *environ_, void (*each)(const char *name, void *arg),
                            void *arg);
 /* The reference page, Markdown. */
 void settings_write_reference(FILE *out);
-/* The value of each setting and where it came from, as JSON text (the caller frees it). */
+/*
+ * The value of each setting and where it came from, as JSON text (the caller frees it; NULL: no
+ * memory). @settings must come from settings_load().
+ */
 char *settings_dump(const struct settings *settings);

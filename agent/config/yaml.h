@@ -31,6 +31,7 @@ struct yaml_doc; /* owns all nodes (an arena) */
 int yaml_load(const char *path, struct yaml_doc **ret_doc, char *why, size_t why_size);
 int yaml_parse(const char *name, const char *text, size_t len, struct yaml_doc **ret_doc, char *why,
                size_t why_size);
-void yaml_free(struct yaml_doc *doc); /* takes NULL */
+/* Takes NULL. Not yaml_free: libyaml exports that name for itself and would call ours. */
+void yaml_unload(struct yaml_doc *doc);
 const struct yaml_node *yaml_root(const struct yaml_doc *doc);
 const char *yaml_name(const struct yaml_doc *doc);

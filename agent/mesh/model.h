@@ -60,6 +60,11 @@ enum lb_mode { LB_UNSPECIFIED, LB_STRICT, LB_FAILOVER, LB_PASSTHROUGH };
 enum lb_scope { LB_REGION = 1, LB_ZONE, LB_SUBZONE, LB_NODE, LB_CLUSTER, LB_NETWORK };
 enum ip_families { FAMILIES_AUTO, FAMILIES_IPV4, FAMILIES_IPV6, FAMILIES_DUAL };
 
+struct weighted_waypoint { /* one of several, sampled per connection */
+	struct mesh_ref destination;
+	uint32_t weight; /* 0: never */
+};
+
 struct service {
 	const char *name, *ns, *hostname;
 	const struct mesh_vip *vips; /* exact ones first */
@@ -70,7 +75,9 @@ struct service {
 	size_t endpoints_count;
 	const char *const *sans; /* subjectAltNames */
 	size_t sans_count;
-	struct mesh_ref waypoint;
+	struct mesh_ref waypoint; /* when no weighted one has a weight */
+	const struct weighted_waypoint *weighted_waypoints;
+	size_t weighted_waypoints_count;
 	bool has_lb, allow_all_health; /* healthPolicy AllowAll */
 	enum lb_mode lb_mode;
 	enum lb_scope lb_scopes[6];

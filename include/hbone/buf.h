@@ -42,6 +42,7 @@ struct hb_buf {
 struct hb_buf_pool *hb_buf_pool_new(size_t slots_max);
 /* Every buf must have been freed before. */
 void hb_buf_pool_free(struct hb_buf_pool *pool);
+/* Slots that somebody owns; those the loop has lent to the kernel are not among them. */
 size_t hb_buf_pool_slots_out(const struct hb_buf_pool *pool);
 /* Gives unused slots back to the system, keeping at most @keep. */
 void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep);
@@ -69,6 +70,7 @@ size_t hb_buf_chain_bytes(const struct hb_buf *chain);
 struct hb_bufq {
 	struct hb_buf *head, **tail; /* tail NULL: empty */
 	size_t bytes;
+	size_t bufs;
 };
 
 void hb_bufq_push(struct hb_bufq *q, struct hb_buf *chain); /* takes the chain */
@@ -78,7 +80,7 @@ struct hb_buf *hb_bufq_take(struct hb_bufq *q);             /* everything as a c
 void hb_bufq_consume(struct hb_bufq *q, size_t bytes);
 void hb_bufq_clear(struct hb_bufq *q);
 /*
- * Copies many small bufs into few full slots, so that a reader that does not come pins little
- * more memory than the bytes it was sent. Keeps the order; without memory it does nothing.
+ * Copies runs of small bufs into few slots, so that a reader that does not come pins little more
+ * memory than the bytes it was sent. Keeps the order; without memory it leaves bufs as they are.
  */
 void hb_bufq_compact(struct hb_bufq *q);

@@ -24,7 +24,6 @@ struct hb_dial {
 	struct hb_loop *loop;
 	struct hb_op connect;
 	struct hb_timer deadline;
-	struct hb_task fail;
 	struct sockaddr_storage to;
 	hb_dial_done on_done;
 	int fd;

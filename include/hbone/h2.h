@@ -29,18 +29,16 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t stream_window;     /* the most a stream's window may grow to [4 MiB] */
 	uint32_t connection_window; /* [16 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
-	uint32_t
-	    streams_max; /* granted to the peer (server) or opened at most (client) [200, 100] */
-	uint32_t ping_interval_ms; /* [10000] */
-	uint32_t ping_timeout_ms;  /* [20000] */
+	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
+	uint32_t ping_interval_ms;  /* [10000] */
+	uint32_t ping_timeout_ms;   /* [20000] */
 };
 
 struct hb_h2_events {
-	/* Server: a request's headers have come. Answer with hb_h2_respond(), at any time. */
+	/* Server: a request's headers have come. The stream is the callee's: set its events, and
+	 * answer with hb_h2_respond() now or later. NULL in a client. */
 	void (*on_request)(struct hb_h2 *h2, struct hb_stream *stream);
-	/* Client: the response's headers have come. */
-	void (*on_response)(struct hb_h2 *h2, struct hb_stream *stream, int status);
-	/* Room, drain state or the number of streams changed. */
+	/* Room, drain state or the number of streams changed. May be NULL. */
 	void (*on_change)(struct hb_h2 *h2);
 	/* Once, last, after every stream's on_closed; then hb_h2_free() it. */
 	void (*on_closed)(struct hb_h2 *h2, struct hb_end why);
@@ -54,7 +52,9 @@ void *hb_h2_owner(const struct hb_h2 *h2);
 struct hb_stream *hb_h2_lower(const struct hb_h2 *h2);
 void hb_h2_free(struct hb_h2 *h2); /* only after on_closed; takes NULL */
 
-/* Client: opens a stream, or NULL (no room, draining, no memory). It is opening until on_response.
+/*
+ * Client: asks for a stream; NULL: no room, draining, or no memory. It says on_open when the answer
+ * is 200; any other final status closes it with {tunnel, peer, HB_E_STATUS(n)}.
  */
 struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count);
 /* Server: the answer; the stream is open from here on unless @end (no body follows). */

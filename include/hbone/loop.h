@@ -25,9 +25,12 @@ struct hb_loop_options {
 	unsigned entries; /* submission queue; 0: 1024 */
 };
 
-/* NULL on failure, errno says why. */
+/*
+ * NULL on failure, errno says why. The thread that makes the first turn owns it from then on;
+ * before, another may prepare operations, fewer than options->entries, and timers and tasks.
+ */
 struct hb_loop *hb_loop_new(const struct hb_loop_options *options);
-/* No operation may be in flight. Takes NULL. */
+/* No operation may be in flight; messages that still wait are not run. Takes NULL. */
 void hb_loop_free(struct hb_loop *loop);
 /* Turns until hb_loop_stop(). 0 or -errno. */
 int hb_loop_run(struct hb_loop *loop);
@@ -36,6 +39,9 @@ int hb_loop_run(struct hb_loop *loop);
 int hb_loop_turn(struct hb_loop *loop, uint64_t wait_ms);
 void hb_loop_stop(struct hb_loop *loop);                 /* from any thread */
 const char *hb_loop_backend(const struct hb_loop *loop); /* "io_uring" */
+
+/* Microseconds of the longest turn, the wait left out, since this was last asked. */
+uint64_t hb_loop_longest_turn_us(struct hb_loop *loop);
 
 uint64_t hb_loop_now_ms(const struct hb_loop *loop); /* monotonic, taken once per turn */
 struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop);
@@ -64,7 +70,6 @@ struct hb_op {
 	void (*done)(struct hb_op *op, int res);
 	bool in_flight; /* read only for owners */
 	uint8_t kind;   /* the loop's */
-	void *priv;     /* the loop's */
 };
 
 void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
@@ -106,9 +111,10 @@ struct hb_recv {
 	int fd;
 	uint32_t read_max;
 	uint8_t state;       /* the loop's */
-	struct hb_list node; /* the loop's: starved or busy list */
+	bool is_dry;         /* the loop's: the last read found less than it asked for */
+	int held_res;        /* the loop's: an end that is to be told */
+	struct hb_list node; /* the loop's: its list, by state */
 	struct hb_bufq held; /* the loop's: arrived while being paused */
-	int held_res;        /* the loop's: an end that arrived while being paused */
 };
 void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max);
 void hb_loop_recv_resume(struct hb_recv *recv);

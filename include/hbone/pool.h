@@ -11,6 +11,7 @@
 #pragma once
 
 #include <hbone/addr.h>
+#include <hbone/tcp.h>
 #include <hbone/tls.h>
 #include <hbone/tunnel.h>
 
@@ -33,7 +34,7 @@ struct hb_pool_options {
 	uint32_t handshake_ms;    /* TLS; 0: 10000 */
 	uint32_t connect_ms;      /* CONNECT to answer; 0: 10000 */
 	uint32_t connections_max; /* in the pool; 0: 4096 */
-	struct hb_tcp_options *tcp; /* for the sockets; NULL: keepalive as reference/datapath 5.2 */
+	const struct hb_tcp_options *tcp; /* copied; NULL: keepalive as reference/datapath 5.2 */
 	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. */
 	int (*make_socket)(void *owner, uint64_t scope, int family);
 	void *owner;
@@ -58,13 +59,13 @@ typedef void (*hb_pool_done)(struct hb_pool_wait *wait, struct hb_stream *tunnel
                              struct hb_end why);
 struct hb_pool_wait {
 	hb_pool_done on_tunnel;
-	struct hb_tunnel_request request; /* copied strings are the pool's business */
+	struct hb_tunnel_request request;
 	struct hb_list node;
 	struct hb_timer deadline;
 	struct hb_stream *tunnel;
 	void *conn;
 	struct hb_pool *pool;
-	uint8_t tries;
+	uint8_t tries, state;
 };
 /* @ctx: our certificate, for a dial if one is needed. key and request are borrowed until done. */
 void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct hb_pool_key *key,

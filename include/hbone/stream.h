@@ -89,3 +89,6 @@ static inline void hb_stream_free(struct hb_stream *s)
 	if (s)
 		s->ops->free(s);
 }
+
+/* For a stream that nobody wants any more: frees it when it is closed. Set events and close it. */
+extern const struct hb_stream_events hb_stream_orphan_events;

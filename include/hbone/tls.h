@@ -5,12 +5,21 @@
  * and shared by all threads and connections. Peers are verified against the context's roots, then
  * against the rules given per connection (reference/datapath 1.4).
  *
- * on_open comes when the handshake is done and the peer accepted. Ends it reports: layer tls with
- * HB_E_CERT(n) (chain), HB_E_PEER_IDENTITY, HB_E_TRUST_DOMAIN, HB_E_NO_CERT, HB_E_TLS_NO_ALPN,
- * HB_E_HANDSHAKE_TIME, HB_E_ALERT(n) (the peer's), HB_E_TRUNCATED (an end without close_notify), or
- * the lower stream's end unchanged.
+ * on_open comes when the handshake is done and the peer accepted. A client is open before the
+ * server has looked at its certificate (RFC 8446 4.4.2.4): a refusal comes later, as an alert.
  *
- * Buffers written are sealed in place: each becomes one record of at most 16384 bytes of payload.
+ * Ends it reports: layer tls, or the lower stream's end unchanged.
+ *   we refuse (side us):   HB_E_CERT(n) the chain, HB_E_NO_CERT, HB_E_PEER_IDENTITY,
+ *                          HB_E_TRUST_DOMAIN, HB_E_TLS_NO_ALPN, HB_E_HANDSHAKE_TIME,
+ *                          HB_E_TLS any other breach of the protocol
+ *   the peer (side peer):  HB_E_ALERT(n) it sent an alert, HB_E_TRUNCATED no close_notify came
+ *
+ * finish() is close_notify; the lower stream stays open for what the peer has to say. Before the
+ * alert of a refusal the lower stream is closed cleanly, so on_closed may take its linger time.
+ *
+ * Buffers written are sealed in place, each as one record, when they own their slot alone and have
+ * HB_TLS_HEADER and HB_TLS_TRAILER of room; else they are copied. full and drained are the lower
+ * stream's.
  */
 #pragma once
 
@@ -44,6 +53,7 @@ struct hb_tls_options {
 	const char *const *identities;
 	size_t identities_count;
 	uint32_t handshake_ms; /* 0: 10000 */
+	uint32_t key_records; /* sealed under one key, then it is renewed; 0: 2^23 (RFC 8446 5.5) */
 };
 
 /* Takes @lower, an open stream without events set, also on failure (NULL). */
@@ -51,7 +61,7 @@ struct hb_stream *hb_tls_new(struct hb_loop *loop, struct hb_stream *lower,
                              const struct hb_tls_options *options);
 /* The peer's first SPIFFE URI, valid while the stream lives; "" before on_open. */
 const char *hb_tls_peer_identity(const struct hb_stream *tls);
-/* "TLSv1.3 TLS_AES_128_GCM_SHA256 X25519", for dumps. */
+/* "TLSv1.3 TLS_AES_128_GCM_SHA256 x25519", for dumps; "" before on_open. */
 const char *hb_tls_describe(const struct hb_stream *tls);
 
 /* "spiffe://<td>/ns/<ns>/sa/<sa>": exactly five segments, which may be empty. */

@@ -1,0 +1,363 @@
+/*
+ * agent: the steps of coming up, the way down, and the messages between the two.
+ */
+#include "agent.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+#include "control/meshfile.h"
+#define LOG_SCOPE "culvert"
+#include "log.h"
+#include "node/netns.h"
+#include "reports.h"
+
+#define STOP_DEADLINE_MS 5000u /* for workers to end what was aborted */
+
+static int explain(char *why, size_t why_size, const char *what, int err)
+{
+	snprintf(why, why_size, "%s: %s", what, hb_strerror(err));
+	return err;
+}
+
+int agent_start_process(struct agent *agent, char *why, size_t why_size)
+{
+	struct rlimit files;
+	sigset_t set;
+	int err;
+
+	/* Blocked before any thread is made, so that all inherit it and only the loop reads them.
+	 */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files); /* what we have must do then */
+		log_info("file descriptors", "max=%llu", (unsigned long long)files.rlim_cur);
+	}
+	err = netns_init();
+	return err < 0 ? explain(why, why_size, "own network namespace", err) : 0;
+}
+
+int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
+{
+	const struct settings *settings = agent->settings;
+
+	if (*settings->mesh_text)
+		return meshfile_parse("LOCAL_XDS", settings->mesh_text, strlen(settings->mesh_text),
+		                      &agent->snapshot, why, why_size)
+		           ? -EINVAL
+		           : 0;
+	if (!*settings->mesh_file) {
+		snprintf(why, why_size, "no mesh: meshFile (or LOCAL_XDS_PATH) is not set");
+		return -EINVAL;
+	}
+	return meshfile_load(settings->mesh_file, &agent->snapshot, why, why_size) ? -EINVAL : 0;
+}
+
+void agent_stop_mesh(struct agent *agent)
+{
+	snapshot_unref(agent->snapshot);
+}
+
+/*
+ * Signals and the way down.
+ */
+static void finish_if_done(struct agent *agent)
+{
+	if (agent->phase != AGENT_STOP || agent->stopping > 0 || agent->signals.in_flight)
+		return;
+	if (agent->admin_open && !agent->admin_closed)
+		return;
+	hb_loop_stop(agent->loop);
+}
+
+static void on_stopped(struct worker_ask *ask)
+{
+	struct agent *agent = ask->worker->options.owner;
+
+	agent->stopping--;
+	finish_if_done(agent);
+}
+
+static void on_stuck(struct hb_timer *timer)
+{
+	struct agent *agent = hb_container_of(timer, struct agent, deadline);
+
+	log_error("a worker did not end in time, leaving it behind", "workers=%u", agent->stopping);
+	agent->stuck = true;
+	hb_loop_stop(agent->loop);
+}
+
+static void stop(struct agent *agent)
+{
+	agent->phase = AGENT_STOP;
+	agent->stopping = agent->workers_count;
+	hb_loop_timer_stop(agent->loop, &agent->deadline);
+	hb_timer_init(&agent->deadline, on_stuck);
+	hb_loop_timer_start(agent->loop, &agent->deadline, STOP_DEADLINE_MS);
+	if (agent->signals.in_flight)
+		hb_loop_cancel(agent->loop, &agent->signals);
+	for (unsigned i = 0; i < agent->workers_count; i++) {
+		agent->stop_asks[i].on_answer = on_stopped;
+		worker_stop(agent->workers[i], &agent->stop_asks[i]);
+	}
+	finish_if_done(agent);
+}
+
+static void on_drain_time(struct hb_timer *timer)
+{
+	struct agent *agent = hb_container_of(timer, struct agent, deadline);
+
+	log_warn("drain time is over, ending what is left", "after_ms=%llu",
+	         (unsigned long long)agent->settings->drain_ms);
+	stop(agent);
+}
+
+static void on_drained(struct worker_ask *ask)
+{
+	struct agent *agent = ask->worker->options.owner;
+
+	if (--agent->draining == 0 && agent->phase == AGENT_DRAIN)
+		stop(agent);
+}
+
+static void on_admin_closed(void *owner)
+{
+	struct agent *agent = owner;
+
+	agent->admin_closed = true;
+	finish_if_done(agent);
+}
+
+void agent_shutdown(struct agent *agent)
+{
+	if (agent->phase == AGENT_DRAIN)
+		stop(agent);
+	if (agent->phase != AGENT_RUN)
+		return;
+	log_info("shutting down", "drain_ms=%llu", (unsigned long long)agent->settings->drain_ms);
+	agent->phase = AGENT_DRAIN;
+	enrol_stop_trying(agent);
+	if (agent->admin_open)
+		admin_close(agent->admin, on_admin_closed);
+	agent->draining = agent->workers_count;
+	for (unsigned i = 0; i < agent->workers_count; i++) {
+		agent->drain_asks[i].on_answer = on_drained;
+		worker_drain(agent->workers[i], &agent->drain_asks[i]);
+	}
+	hb_timer_init(&agent->deadline, on_drain_time);
+	hb_loop_timer_start(agent->loop, &agent->deadline, agent->settings->drain_ms);
+}
+
+static void on_signal(struct hb_op *op, int res)
+{
+	struct agent *agent = hb_container_of(op, struct agent, signals);
+	struct signalfd_siginfo info;
+
+	while (read(agent->signal_fd, &info, sizeof(info)) == sizeof(info))
+		agent_shutdown(agent);
+	if (agent->phase == AGENT_STOP)
+		finish_if_done(agent);
+	else
+		hb_loop_poll(agent->loop, op, agent->signal_fd, POLLIN);
+}
+
+int agent_start_loop(struct agent *agent, char *why, size_t why_size)
+{
+	sigset_t set;
+
+	agent->loop = hb_loop_new(NULL);
+	if (!agent->loop)
+		return explain(why, why_size, "io_uring", errno ? -errno : -ENOMEM);
+	hb_timer_init(&agent->deadline, on_drain_time);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	agent->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (agent->signal_fd < 0)
+		return explain(why, why_size, "signalfd", -errno);
+	agent->signals.done = on_signal;
+	return 0;
+}
+
+void agent_stop_loop(struct agent *agent)
+{
+	if (agent->signal_fd >= 0)
+		close(agent->signal_fd);
+	if (!agent->stuck)
+		hb_loop_free(agent->loop);
+}
+
+int agent_start_redirect(struct agent *agent, char *why, size_t why_size)
+{
+	struct redirect_options options = {
+		.pin_dir = agent->settings->bpf_dir,
+		.cgroup_dir = agent->settings->cgroup_dir,
+	};
+
+	return redirect_open(&options, &agent->redirect, why, why_size);
+}
+
+void agent_stop_redirect(struct agent *agent)
+{
+	redirect_close(agent->redirect);
+}
+
+/*
+ * Credentials: from the CA to the workers, and the wishes of workers back.
+ */
+static void on_credential(void *owner, const char *identity, struct hb_tls_ctx *ctx)
+{
+	struct agent *agent = owner;
+
+	for (unsigned i = 0; agent->phase != AGENT_STOP && i < agent->workers_count; i++)
+		(void)worker_set_credential(agent->workers[i], identity, hb_tls_ctx_ref(ctx));
+	hb_tls_ctx_unref(ctx);
+}
+
+struct wish {
+	struct hb_msg msg;
+	struct agent *agent;
+	char identity[];
+};
+
+static void on_wish(struct hb_msg *msg)
+{
+	struct wish *wish = hb_container_of(msg, struct wish, msg);
+	int err =
+	    wish->agent->phase == AGENT_STOP ? 0 : certs_want(wish->agent->certs, wish->identity);
+
+	if (err < 0)
+		log_error("no certificate", "identity=%s: %s", wish->identity, hb_strerror(err));
+	free(wish);
+}
+
+/* On a worker's thread. */
+static void want_credential(void *owner, const char *identity)
+{
+	struct agent *agent = owner;
+	size_t size = strlen(identity) + 1;
+	struct wish *wish = calloc(1, sizeof(*wish) + size);
+
+	if (!wish)
+		return; /* those who wait for it hear so at their deadline */
+	wish->msg.run = on_wish;
+	wish->agent = agent;
+	memcpy(wish->identity, identity, size);
+	hb_loop_post(agent->loop, &wish->msg);
+}
+
+int agent_start_certs(struct agent *agent, char *why, size_t why_size)
+{
+	const struct settings *settings = agent->settings;
+	struct certs_options options = {
+		.ca_cert = settings->fake_ca_cert,
+		.ca_key = settings->fake_ca_key,
+		.state_dir = settings->state_dir,
+		.ttl_s = (uint32_t)(settings->secret_ttl_ms / 1000),
+		.on_credential = on_credential,
+		.owner = agent,
+	};
+
+	if (!settings->fake_ca) {
+		snprintf(why, why_size,
+		         "no certificate authority: fakeCa (or FAKE_CA) is not true, and no other "
+		         "is served yet");
+		return -EINVAL;
+	}
+	log_warn("certificates come from the built-in CA, which is not for production", "");
+	return certs_new(agent->loop, &options, &agent->certs, why, why_size);
+}
+
+void agent_stop_certs(struct agent *agent)
+{
+	certs_free(agent->certs);
+}
+
+int agent_start_workers(struct agent *agent, char *why, size_t why_size)
+{
+	unsigned count = settings_workers(agent->settings);
+	struct worker_options options = {
+		.count = count,
+		.settings = agent->settings,
+		.redirect = agent->redirect,
+		.control = agent->loop,
+		.want_credential = want_credential,
+		.owner = agent,
+	};
+
+	agent->workers = calloc(count, sizeof(struct worker *));
+	agent->drain_asks = calloc(count, sizeof(*agent->drain_asks));
+	agent->stop_asks = calloc(count, sizeof(*agent->stop_asks));
+	if (!agent->workers || !agent->drain_asks || !agent->stop_asks)
+		return explain(why, why_size, "workers", -ENOMEM);
+	for (unsigned i = 0; i < count; i++) {
+		int err;
+
+		options.index = i;
+		err = worker_start(&options, agent->snapshot, &agent->workers[i]);
+		if (err < 0)
+			return explain(why, why_size, "worker thread", err);
+		agent->workers_count++;
+	}
+	return 0;
+}
+
+void agent_stop_workers(struct agent *agent)
+{
+	/* Without pods nothing holds them: only a failed start comes here with workers that run. */
+	if (agent->workers_count && agent->phase != AGENT_STOP && !agent->stuck) {
+		stop(agent);
+		(void)hb_loop_run(agent->loop);
+	}
+	for (unsigned i = 0; !agent->stuck && i < agent->workers_count; i++)
+		worker_join(agent->workers[i]);
+	if (agent->stuck)
+		return;                     /* they still look at these */
+	(void)hb_loop_turn(agent->loop, 0); /* their last words */
+	free(agent->workers);
+	free(agent->drain_asks);
+	free(agent->stop_asks);
+}
+
+int agent_start_admin(struct agent *agent, char *why, size_t why_size)
+{
+	return reports_start(agent, why, why_size);
+}
+
+void agent_stop_admin(struct agent *agent)
+{
+	if (agent->admin_open && !agent->admin_closed && !agent->stuck) {
+		admin_close(agent->admin, on_admin_closed);
+		while (!agent->admin_closed && hb_loop_turn(agent->loop, 100) == 0)
+			;
+	}
+	if (!agent->stuck)
+		admin_free(agent->admin);
+}
+
+int agent_start_pods(struct agent *agent, char *why, size_t why_size)
+{
+	int err = enrol_start(agent);
+
+	if (err < 0)
+		return explain(why, why_size, "pods", err);
+	hb_loop_poll(agent->loop, &agent->signals, agent->signal_fd, POLLIN);
+	return 0;
+}
+
+void agent_stop_pods(struct agent *agent)
+{
+	if (!agent->stuck)
+		enrol_done(agent);
+}

@@ -1,0 +1,71 @@
+/*
+ * agent: what one culvertd is made of, and how it comes up and goes down.
+ *
+ *   up:    mesh, loop, capture, certificates, workers, admin, pods: each step has its undoing
+ *   RUN --SIGTERM, SIGINT, /quitquitquit--> DRAIN --all carried to its end, time, 2nd signal-->
+ *   STOP --workers ended--> the control loop ends --> down, in reverse
+ *
+ * While it drains capture stays: new connections of the pods are refused, not sent in clear. Only
+ * when nothing is carried any more do the pods leave the mesh.
+ * Thread: the main one, which is the control loop's.
+ */
+#pragma once
+
+#include <hbone/loop.h>
+
+#include "admin.h"
+#include "config/settings.h"
+#include "control/certs.h"
+#include "enrol.h"
+#include "mesh/store.h"
+#include "node/redirect.h"
+#include "proxy/worker.h"
+
+enum agent_phase { AGENT_RUN, AGENT_DRAIN, AGENT_STOP };
+
+struct agent {
+	const struct settings *settings;
+	struct hb_loop *loop;
+	struct snapshot *snapshot;
+	struct redirect *redirect;
+	struct certs *certs;
+	struct worker **workers;
+	unsigned workers_count; /* started */
+	struct enrolment enrolment;
+	struct admin *admin;
+	bool admin_open, admin_closed;
+
+	enum agent_phase phase;
+	bool stuck; /* a worker did not end in time: its thread is left behind */
+	int signal_fd;
+	struct hb_op signals;
+	struct hb_timer deadline;
+	unsigned draining, stopping; /* workers whose answer is still to come */
+	struct worker_ask *drain_asks, *stop_asks;
+	char log_levels[256]; /* as last set */
+};
+
+/* A step of coming up. 0; -EINVAL: the configuration is wrong; else -errno. One sentence in @why.
+ */
+typedef int (*agent_start_fn)(struct agent *agent, char *why, size_t why_size);
+/* Undoes it, also when it was not begun or came only half way. */
+typedef void (*agent_stop_fn)(struct agent *agent);
+
+int agent_start_process(struct agent *agent, char *why, size_t why_size);
+int agent_start_mesh(struct agent *agent, char *why, size_t why_size);
+void agent_stop_mesh(struct agent *agent);
+int agent_start_loop(struct agent *agent, char *why, size_t why_size);
+void agent_stop_loop(struct agent *agent);
+int agent_start_redirect(struct agent *agent, char *why, size_t why_size);
+void agent_stop_redirect(struct agent *agent);
+int agent_start_certs(struct agent *agent, char *why, size_t why_size);
+void agent_stop_certs(struct agent *agent);
+int agent_start_workers(struct agent *agent, char *why, size_t why_size);
+void agent_stop_workers(struct agent *agent);
+int agent_start_admin(struct agent *agent, char *why, size_t why_size);
+void agent_stop_admin(struct agent *agent);
+int agent_start_pods(struct agent *agent, char *why, size_t why_size);
+void agent_stop_pods(struct agent *agent);
+
+/* Begins to drain; the second time it ends at once what is left. */
+void agent_shutdown(struct agent *agent);

@@ -1,0 +1,220 @@
+/*
+ * settings_table: every setting, one row each.
+ */
+#include "config/settings_table.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define AT(field)  offsetof(struct settings, field)
+#define PATH_BYTES 4095 /* PATH_MAX without the final NUL */
+#define NAME_BYTES 253  /* the longest name of Kubernetes */
+#define UNIX_BYTES 107  /* sockaddr_un without the final NUL */
+#define SECOND     1000u
+#define HOUR       (3600u * 1000u)
+#define DAY        (24u * HOUR)
+
+/* clang-format off */
+const struct setting_row setting_rows[] = {
+	{ .group = "Who and where", .key = "nodeName", .variables = { "NODE_NAME" },
+	  .type = SETTING_STRING, .offset = AT(node_name), .max = NAME_BYTES,
+	  .help = "Name of this node. Workloads of the mesh that carry it live here; set it always." },
+	{ .key = "network", .variables = { "NETWORK" },
+	  .type = SETTING_STRING, .offset = AT(network), .max = NAME_BYTES,
+	  .help = "Network of this node, as workloads and service addresses name it." },
+	{ .key = "clusterId", .variables = { "CLUSTER_ID", "ISTIO_META_CLUSTER_ID" },
+	  .type = SETTING_STRING, .offset = AT(cluster_id), .min = 1, .max = NAME_BYTES,
+	  .initial = "Kubernetes",
+	  .help = "Cluster of this node. Where both variables are set, `ISTIO_META_CLUSTER_ID` wins." },
+
+	{ .group = "Mesh and trust", .key = "meshFile", .variables = { "LOCAL_XDS_PATH" },
+	  .type = SETTING_PATH, .offset = AT(mesh_file), .min = 1, .max = PATH_BYTES,
+	  .help = "YAML file with workloads, services and policies, in ztunnel's local format." },
+	{ .variables = { "LOCAL_XDS" },
+	  .type = SETTING_TEXT, .offset = AT(mesh_text), .max = 16u << 20,
+	  .help = "The same as text. It is an error to give both." },
+	{ .key = "fakeCa", .variables = { "FAKE_CA" },
+	  .type = SETTING_BOOL, .offset = AT(fake_ca), .initial = "false",
+	  .help = "Sign workload certificates with the built-in CA. Not for production." },
+	{ .key = "fakeCaCert", .variables = { "FAKE_CA_CERT" },
+	  .type = SETTING_PATH, .offset = AT(fake_ca_cert), .min = 1, .max = PATH_BYTES,
+	  .help = "PEM file with the built-in CA's certificate, so that several agents share one root. "
+		  "Absent: made on first use in `stateDir`." },
+	{ .key = "fakeCaKey", .variables = { "FAKE_CA_KEY" },
+	  .type = SETTING_PATH, .offset = AT(fake_ca_key), .min = 1, .max = PATH_BYTES,
+	  .help = "PEM file with its key. Goes with `fakeCaCert`." },
+	{ .key = "secretTtl", .variables = { "SECRET_TTL" },
+	  .type = SETTING_DURATION, .offset = AT(secret_ttl_ms), .min = SECOND, .max = 3650ull * DAY,
+	  .initial = "24h", .help = "Requested lifetime of workload certificates." },
+
+	{ .group = "Host", .key = "stateDir",
+	  .type = SETTING_PATH, .offset = AT(state_dir), .min = 1, .max = PATH_BYTES,
+	  .initial = "/run/culvert", .help = "Directory for what the agent keeps on this machine." },
+	{ .key = "bpfDir",
+	  .type = SETTING_PATH, .offset = AT(bpf_dir), .min = 1, .max = PATH_BYTES,
+	  .initial = "/sys/fs/bpf/culvert", .help = "Directory, on a BPF file system, for pinned maps and links." },
+	{ .key = "cgroupDir",
+	  .type = SETTING_PATH, .offset = AT(cgroup_dir), .min = 1, .max = PATH_BYTES,
+	  .help = "The cgroup (version 2) that holds the pods; programs are attached to it. "
+		  "Absent: the root of the first cgroup2 hierarchy that is mounted." },
+	{ .key = "adminSocket",
+	  .type = SETTING_PATH, .offset = AT(admin_socket), .min = 1, .max = UNIX_BYTES,
+	  .help = "Unix socket that `culvertctl` speaks to. Absent: `admin.sock` in `stateDir`." },
+	{ .key = "adminPort",
+	  .type = SETTING_U32, .offset = AT(admin_port), .max = 65535, .initial = "0",
+	  .help = "The same on a port of 127.0.0.1 and ::1, without authentication; 0: off. "
+		  "The drop-in start of the container image sets 15000." },
+	{ .key = "readinessPort",
+	  .type = SETTING_U32, .offset = AT(readiness_port), .max = 65535, .initial = "0",
+	  .help = "Port for `GET /healthz/ready`; 0: off. The drop-in start of the container image sets 15021." },
+
+	{ .group = "Threads", .key = "workerThreads", .variables = { "ZTUNNEL_WORKER_THREADS" },
+	  .type = SETTING_THREADS, .offset = AT(threads),
+	  .help = "Worker threads: a number, 0 for one per core, or a percentage of the cores, rounded up. "
+		  "Absent: the CPU limit but at least the CPU request where there is a limit, "
+		  "else the largest of a quarter of the cores, the CPU request, and 2." },
+	{ .variables = { "ZTUNNEL_CPU_LIMIT" },
+	  .type = SETTING_U32, .offset = AT(cpu_cores), .max = 65535, .initial = "0",
+	  .help = "Stands for the number of cores of the machine; 0: count them." },
+	{ .variables = { "ZTUNNEL_RESOURCE_CPU_LIMIT" },
+	  .type = SETTING_CPUS, .offset = AT(cpu_limit), .max = 65535,
+	  .help = "CPU limit of the container, a Kubernetes quantity, rounded up." },
+	{ .variables = { "ZTUNNEL_RESOURCE_CPU_REQUEST" },
+	  .type = SETTING_CPUS, .offset = AT(cpu_request), .max = 65535,
+	  .help = "CPU request of the container, a Kubernetes quantity, rounded up." },
+
+	{ .group = "Data path", .key = "ipv6Enabled", .variables = { "IPV6_ENABLED" },
+	  .type = SETTING_BOOL, .offset = AT(ipv6), .initial = "true",
+	  .help = "Off: listeners are bound to IPv4 only." },
+	{ .key = "http2StreamWindowSize", .variables = { "HTTP2_STREAM_WINDOW_SIZE" },
+	  .type = SETTING_BYTES, .offset = AT(stream_window), .min = 65535, .max = INT32_MAX,
+	  .initial = "4Mi", .help = "Bytes that may be on their way in one tunnel (RFC 9113 6.9)." },
+	{ .key = "http2ConnectionWindowSize", .variables = { "HTTP2_CONNECTION_WINDOW_SIZE" },
+	  .type = SETTING_BYTES, .offset = AT(connection_window), .min = 65535, .max = INT32_MAX,
+	  .initial = "16Mi", .help = "The same for all tunnels of one connection together." },
+	{ .key = "poolMaxStreamsPerConnection", .variables = { "POOL_MAX_STREAMS_PER_CONNECTION" },
+	  .type = SETTING_U32, .offset = AT(pool_streams_max), .min = 1, .max = 65535,
+	  .initial = "100", .help = "Tunnels on one HBONE connection before another is opened." },
+	{ .key = "poolUnusedReleaseTimeout", .variables = { "POOL_UNUSED_RELEASE_TIMEOUT" },
+	  .type = SETTING_DURATION, .offset = AT(pool_idle_ms), .max = DAY,
+	  .initial = "5m", .help = "An HBONE connection without tunnels is closed after this time." },
+	{ .key = "keepaliveEnabled", .variables = { "KEEPALIVE_ENABLED" },
+	  .type = SETTING_BOOL, .offset = AT(keepalive), .initial = "true",
+	  .help = "TCP keepalive on app and tunnel sockets." },
+	{ .key = "keepaliveTime", .variables = { "KEEPALIVE_TIME" },
+	  .type = SETTING_DURATION, .offset = AT(keepalive_idle_ms), .min = SECOND, .max = 32767u * SECOND,
+	  .initial = "180s", .help = "Silence before the first probe." },
+	{ .key = "keepaliveInterval", .variables = { "KEEPALIVE_INTERVAL" },
+	  .type = SETTING_DURATION, .offset = AT(keepalive_interval_ms), .min = SECOND, .max = 32767u * SECOND,
+	  .initial = "180s", .help = "Time between probes." },
+	{ .key = "keepaliveRetries", .variables = { "KEEPALIVE_RETRIES" },
+	  .type = SETTING_U32, .offset = AT(keepalive_probes), .min = 1, .max = 127,
+	  .initial = "9", .help = "Probes without an answer before the connection is given up." },
+	{ .key = "userTimeoutEnabled", .variables = { "USER_TIMEOUT_ENABLED" },
+	  .type = SETTING_BOOL, .offset = AT(user_timeout), .initial = "false",
+	  .help = "Give up a connection when sent bytes stay unanswered for the keepalive time plus all probes." },
+	{ .key = "unpacedLocal",
+	  .type = SETTING_BOOL, .offset = AT(unpaced_local), .initial = "true",
+	  .help = "Use a congestion control without pacing between the agent and apps of this node." },
+	{ .variables = { "TERMINATION_GRACE_PERIOD_SECONDS" },
+	  .type = SETTING_GRACE, .offset = AT(drain_ms), .max = 86400,
+	  .help = "Sets `drainTimeout` to 5 s less than this when above 10, else to 1 s less, at least 1 s." },
+	{ .key = "drainTimeout", .variables = { "CONNECTION_TERMINATION_DEADLINE" },
+	  .type = SETTING_DURATION, .offset = AT(drain_ms), .max = DAY,
+	  .initial = "5s", .help = "Time that open connections get to end after SIGTERM." },
+
+	{ .group = "Logging", .key = "log", .variables = { "RUST_LOG" },
+	  .type = SETTING_STRING, .offset = AT(log), .max = 1024, .initial = "info",
+	  .help = "Comma-separated `level` or `target=level`; levels are off, error, warn, info, debug, trace. "
+		  "A target names all scopes that begin with it; the longest that fits wins; "
+		  "what no directive names is logged at info. Example: `info,access=off`." },
+	{ .key = "logFormat", .variables = { "LOG_FORMAT" },
+	  .type = SETTING_CHOICE, .offset = AT(log_json), .initial = "plain", .choices = "plain|json",
+	  .help = "One event per line: tab-separated, or one JSON object." },
+};
+const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0]);
+
+const struct setting_unserved setting_unserved[] = {
+	{ "XDS_ADDRESS", false, "", "xDS server" },
+	{ "CA_ADDRESS", false, "", "CA server" },
+	{ "XDS_ROOT_CA", false, NULL, "root certificates for the xDS server" },
+	{ "CA_ROOT_CA", false, NULL, "root certificates for the CA server" },
+	{ "ALT_XDS_HOSTNAME", false, NULL, "second name of the xDS server" },
+	{ "ALT_CA_HOSTNAME", false, NULL, "second name of the CA server" },
+	{ "AUTH_TOKEN", false, NULL, "token for both servers" },
+	{ "XDS_HEADER_", true, NULL, "request headers for the xDS server" },
+	{ "CA_HEADER_", true, NULL, "request headers for the CA server" },
+	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
+	{ "CRL_PATH", false, "", "certificate revocation list" },
+	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
+	{ "POD_NAME", false, NULL, "the agent's own pod, for the xDS node" },
+	{ "POD_NAMESPACE", false, NULL, "the agent's own namespace, for the xDS node" },
+	{ "SERVICE_ACCOUNT", false, NULL, "the agent's own service account" },
+	{ "INSTANCE_IP", false, NULL, "the agent's own address, for the xDS node" },
+	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },
+	{ "KUBERNETES_SERVICE_HOST", false, NULL, "in a cluster: chooses istiod's default address" },
+	{ "ISTIO_META_", true, NULL, "metadata of the xDS node" },
+	{ "ISTIO_METAJSON_", true, NULL, "metadata of the xDS node" },
+	{ "PROXY_CONFIG", false, "", "the proxy config document" },
+	{ "PROXY_MODE", false, NULL, "shared or dedicated" },
+	{ "PROXY_WORKLOAD_INFO", false, NULL, "the workload of dedicated mode" },
+	{ "ENABLE_PROXY", false, "true", "run the proxy" },
+	{ "ISTIO_META_DNS_CAPTURE", false, "false", "DNS proxy" },
+	{ "ISTIO_META_DNS_PROXY_ADDR", false, NULL, "address of the DNS proxy" },
+	{ "PREFERED_SERVICE_NAMESPACE", false, NULL, "which of two services with one name" },
+	{ "ENABLE_ORIG_SRC", false, NULL, "keep the client's address towards the app" },
+	{ "LOCALHOST_APP_TUNNEL", false, NULL, "application tunnels end at 127.0.0.1" },
+	{ "ENABLE_RESPONSE_BAGGAGE", false, "false", "baggage on CONNECT responses" },
+	{ "UNSTABLE_ENABLE_SOCKS5", false, "false", "SOCKS5 listener" },
+	{ "AUTHZ_POLICY_INFO_LOGGING", false, "false", "policy decisions at INFO" },
+	{ "COMPLIANCE_POLICY", false, "", "restricts cryptography" },
+	{ "TLS12_ENABLED", false, "false", "TLS 1.2" },
+	{ "INPOD_UDS", false, NULL, "socket of istio-cni" },
+	{ "INPOD_PORT_REUSE", false, "true", "SO_REUSEPORT on listeners in pods" },
+	{ "PACKET_MARK", false, NULL, "SO_MARK of the agent's sockets" },
+	{ "HTTP2_FRAME_SIZE", false, NULL, "largest HTTP/2 frame" },
+};
+/* clang-format on */
+const size_t setting_unserved_count = sizeof(setting_unserved) / sizeof(setting_unserved[0]);
+
+const char *setting_name(const struct setting_row *row)
+{
+	return row->key ? row->key : row->variables[0];
+}
+
+const struct setting_row *setting_lookup(const char *key)
+{
+	for (size_t i = 0; i < setting_rows_count; i++)
+		if (setting_rows[i].key && strcmp(setting_rows[i].key, key) == 0)
+			return &setting_rows[i];
+	return NULL;
+}
+
+/* True when one letter more, less or other makes @a from @b; case does not count. */
+static bool is_one_off(const char *a, const char *b)
+{
+	size_t a_len = strlen(a), b_len = strlen(b);
+
+	while (*a && strncasecmp(a, b, 1) == 0)
+		a++, b++, a_len--, b_len--;
+	if (a_len == b_len)
+		return a_len == 0 || strcasecmp(a + 1, b + 1) == 0;
+	if (a_len + 1 == b_len)
+		return strcasecmp(a, b + 1) == 0;
+	return a_len == b_len + 1 && strcasecmp(a + 1, b) == 0;
+}
+
+const char *setting_suggest(const char *key)
+{
+	for (size_t i = 0; i < setting_rows_count; i++) {
+		const struct setting_row *row = &setting_rows[i];
+
+		if (row->key && is_one_off(key, row->key))
+			return row->key;
+		/* Somebody wrote the variable's name into the file. */
+		for (size_t v = 0; v < SETTING_VARIABLES && row->variables[v]; v++)
+			if (row->key && strcmp(row->variables[v], key) == 0)
+				return row->key;
+	}
+	return is_one_off(key, "pods") ? "pods" : NULL;
+}

@@ -1,0 +1,144 @@
+/*
+ * culvertd: the agent of a node. This file is its table of contents.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "control/meshfile.h"
+#define LOG_SCOPE "culvert"
+#include "log.h"
+
+extern char **environ;
+
+enum { EXIT_SYSTEM = 1, EXIT_CONFIGURATION = 2 };
+
+/* What comes up in this order goes down in the reverse one. */
+static const struct {
+	agent_start_fn start;
+	agent_stop_fn stop;
+} steps[] = {
+	{ agent_start_process, NULL },           { agent_start_mesh, agent_stop_mesh },
+	{ agent_start_loop, agent_stop_loop },   { agent_start_redirect, agent_stop_redirect },
+	{ agent_start_certs, agent_stop_certs }, { agent_start_workers, agent_stop_workers },
+	{ agent_start_admin, agent_stop_admin }, { agent_start_pods, agent_stop_pods },
+};
+
+static void on_unknown_variable(const char *name, void *arg)
+{
+	log_warn("environment variable is not served", "name=%s", name);
+}
+
+static int run(const struct settings *settings)
+{
+	struct agent agent = { .settings = settings, .signal_fd = -1 };
+	char why[512] = "";
+	size_t up = 0;
+	int err = 0;
+
+	log_info("culvertd starts", "version=%s node=%s pods=%zu", CULVERT_VERSION,
+	         settings->node_name, settings->pods_count);
+	settings_unknown_each(environ, on_unknown_variable, NULL);
+	for (; err == 0 && up < HB_ARRAY_LEN(steps); up++)
+		err = steps[up].start(&agent, why, sizeof(why));
+	if (err < 0)
+		fprintf(stderr, "culvertd: %s\n", *why ? why : hb_strerror(err));
+	else
+		err = hb_loop_run(agent.loop);
+	while (up-- > 0)
+		if (steps[up].stop)
+			steps[up].stop(&agent);
+	if (agent.stuck) {
+		log_done();
+		_exit(EXIT_SYSTEM); /* its threads would trip over what is freed at exit */
+	}
+	return err == 0 ? 0 : err == -EINVAL ? EXIT_CONFIGURATION : EXIT_SYSTEM;
+}
+
+/* Reads all that can be wrong in files, and starts nothing. */
+static int check(const struct settings *settings)
+{
+	struct agent agent = { .settings = settings };
+	char why[512] = "";
+	int err = agent_start_mesh(&agent, why, sizeof(why));
+
+	if (err < 0)
+		fprintf(stderr, "culvertd: %s\n", why);
+	else
+		printf("culvertd: the configuration is good\n");
+	agent_stop_mesh(&agent);
+	return err < 0 ? EXIT_CONFIGURATION : 0;
+}
+
+static int start(const char *config, bool only_check)
+{
+	struct settings *settings = NULL;
+	char why[512] = "";
+	int status = EXIT_CONFIGURATION;
+
+	if (settings_load(config, environ, &settings, why, sizeof(why)) < 0) {
+		fprintf(stderr, "culvertd: %s\n", why);
+		return status;
+	}
+	if (log_init(settings->log, settings->log_json, why, sizeof(why)) < 0) {
+		fprintf(stderr, "culvertd: log: %s\n", why);
+	} else {
+		status = only_check ? check(settings) : run(settings);
+		log_done();
+	}
+	settings_free(settings);
+	return status;
+}
+
+static const char usage[] =
+    "usage: culvertd [--config FILE] [--check]\n"
+    "  --config FILE         settings (YAML); ztunnel's environment variables win over it\n"
+    "  --check               read settings and mesh, say what is wrong, start nothing\n"
+    "  --settings-reference  print every setting, in Markdown\n"
+    "  --version, --help\n";
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "settings-reference", no_argument, NULL, 'r' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *config = NULL;
+	bool only_check = false;
+	int option;
+
+	opterr = 0; /* one sentence of ours instead */
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			config = optarg;
+			break;
+		case 'k':
+			only_check = true;
+			break;
+		case 'r':
+			settings_write_reference(stdout);
+			return 0;
+		case 'v':
+			printf("culvertd %s\n", CULVERT_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fprintf(stderr, "culvertd: %s is unknown or lacks its value, see --help\n",
+			        argv[optind - 1]);
+			return EXIT_CONFIGURATION;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "culvertd: %s is not understood, see --help\n", argv[optind]);
+		return EXIT_CONFIGURATION;
+	}
+	return start(config, only_check);
+}

@@ -1,0 +1,60 @@
+/*
+ * appdial: a socket of the pod, a loopback source, the client's name on it, connect.
+ */
+#include "proxy/appdial.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "node/netns.h"
+#include "node/redirect.h"
+
+struct hb_addr appdial_source(bool v4, uint32_t turn)
+{
+	struct hb_addr addr = { .ip = { { [15] = 1 } } };
+	uint32_t n = turn % (254u * 256u * 254u);
+
+	if (!v4)
+		return addr;
+	memset(&addr, 0, sizeof(addr));
+	addr.ip.b[10] = addr.ip.b[11] = 0xff;
+	addr.ip.b[12] = 127;
+	addr.ip.b[13] = (uint8_t)(1 + n / (256u * 254u));
+	addr.ip.b[14] = (uint8_t)(n / 254u % 256u);
+	addr.ip.b[15] = (uint8_t)(1 + n % 254u);
+	return addr;
+}
+
+static int bind_source(int fd, const struct hb_addr *source)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = hb_addr_to_sockaddr(source, &sa);
+	int one = 1;
+
+	/* The port is chosen at connect, per 4-tuple: one source address serves many dials. */
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) < 0)
+		return -errno;
+	return bind(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
+}
+
+int appdial_start(struct hb_dial *dial, struct hb_loop *loop, const struct appdial_target *target,
+                  hb_dial_done on_done)
+{
+	bool v4 = hb_ip_is_v4(&target->app->ip);
+	struct hb_addr source = appdial_source(v4, target->turn);
+	hb_cleanup(hb_close_fd) int fd =
+	    netns_socket(target->netns_fd, v4 ? AF_INET : AF_INET6, SOCK_STREAM);
+	int err, taken;
+
+	if (fd < 0)
+		return fd;
+	err = bind_source(fd, &source);
+	if (err == 0)
+		err = redirect_exempt(target->redirect, fd, target->client);
+	if (err < 0)
+		return err;
+	taken = fd;
+	fd = -1;
+	hb_dial_start(dial, loop, taken, target->app, DIAL_DEADLINE_MS, on_done);
+	return 0;
+}

@@ -1,0 +1,29 @@
+/*
+ * appdial: one connection to the app in a pod, as its server will see it: from the real client
+ * (reference/redirection 1, step 7; 6).
+ *
+ * The socket is bound to a rotating 127.x.y.z, so that ports do not run out and replies need no
+ * route; the client's address is what the app is told by accept() and getpeername(). The target is
+ * always the pod's own address, never loopback, which the app may have kept private.
+ * Ownership and life are those of hb_dial. Thread: the worker's own.
+ */
+#pragma once
+
+#include <hbone/dial.h>
+
+struct redirect;
+
+#define DIAL_DEADLINE_MS 10000u /* reference/datapath 5.3 */
+
+struct appdial_target {
+	int netns_fd;
+	struct redirect *redirect;
+	const struct hb_addr *app, *client;
+	uint32_t turn; /* any number that changes from dial to dial */
+};
+
+/* 0: on_done will come; or -errno, and it will not. */
+int appdial_start(struct hb_dial *dial, struct hb_loop *loop, const struct appdial_target *target,
+                  hb_dial_done on_done);
+/* The loopback source of the @turn-th dial: 127.1.0.1 to 127.254.255.254, or ::1. Pure. */
+struct hb_addr appdial_source(bool v4, uint32_t turn);

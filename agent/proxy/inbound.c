@@ -1,0 +1,224 @@
+/*
+ * inbound: one connection of a peer on 15008, from accept to the end of HTTP/2. What it asks for
+ * is served in request.c.
+ *
+ *   CREDENTIAL --have one--> HANDSHAKE --peer proven--> SERVING --> closed, freed
+ *       | 5 s                    | refused, too slow       | peer left, drain, pod left
+ *       '-----------------------'--------------------------'
+ */
+#include "proxy/inbound.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOG_SCOPE "proxy"
+#include "config/settings.h"
+#include "log.h"
+#include "proxy/discard.h"
+#include "proxy/pod.h"
+#include "proxy/request.h"
+#include "proxy/worker.h"
+
+#define CREDENTIAL_DEADLINE_MS 5000u
+#define SERVER_STREAMS_MAX     200u
+
+static void inbound_free(struct inbound *in)
+{
+	hb_list_remove(&in->node);
+	in->pod->inbounds_count--;
+	worker_settle(in->pod->worker);
+	free(in);
+}
+
+/* Before HTTP/2 a failure is all there is to tell of a connection: ztunnel's "connection failed".
+ */
+static void log_failed(struct inbound *in, struct hb_end why)
+{
+	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND, NULL);
+
+	if (!flow)
+		return;
+	flow->src = in->src;
+	flow->dst = in->local;
+	flow->orig_dst = in->local;
+	flow->early = true;
+	flow_end(flow, why, NULL);
+}
+
+static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
+{
+	struct inbound *in = hb_h2_owner(h2);
+
+	log_debug("connection of a peer closed", "pod=%s peer=%s: %s", in->pod->spec->key,
+	          in->identity, hb_strerror(why.code));
+	hb_h2_free(h2);
+	inbound_free(in);
+}
+
+static void on_change(struct hb_h2 *h2)
+{
+}
+
+static const struct hb_h2_events h2_events = {
+	.on_request = request_start,
+	.on_change = on_change,
+	.on_closed = on_h2_closed,
+};
+
+static void on_tls_open(struct hb_stream *tls)
+{
+	struct inbound *in = tls->owner;
+	const struct settings *settings = in->pod->worker->options.settings;
+	struct hb_h2_options options = {
+		.role = HB_H2_SERVER,
+		.stream_window = settings->stream_window,
+		.connection_window = settings->connection_window,
+		.streams_max = SERVER_STREAMS_MAX,
+	};
+
+	in->stream = NULL;
+	in->identity = hb_tls_peer_identity(tls); /* lives with the stream below HTTP/2 */
+	in->h2 = hb_h2_new(in->pod->worker->loop, tls, &options, &h2_events, in);
+	if (!in->h2) {
+		log_failed(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
+		inbound_free(in);
+	}
+}
+
+static void on_tls_data(struct hb_stream *tls, struct hb_buf *chain)
+{
+	hb_buf_free_all(chain); /* cannot come: HTTP/2 has the events from on_open on */
+}
+
+static void on_tls_nothing(struct hb_stream *tls)
+{
+}
+
+static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
+{
+	struct inbound *in = tls->owner;
+
+	if (why.code == 0)
+		why = hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED);
+	log_failed(in, why);
+	hb_stream_free(tls);
+	inbound_free(in);
+}
+
+static const struct hb_stream_events tls_events = {
+	.on_open = on_tls_open,
+	.on_data = on_tls_data,
+	.on_finish = on_tls_nothing,
+	.on_full = on_tls_nothing,
+	.on_drained = on_tls_nothing,
+	.on_closed = on_tls_closed,
+};
+
+/* 0 or -ENOMEM; the descriptor is given on in both cases. */
+static int handshake(struct inbound *in, struct hb_tls_ctx *ctx)
+{
+	struct worker *worker = in->pod->worker;
+	struct hb_tls_options options = { .role = HB_TLS_SERVER, .ctx = ctx };
+	struct hb_stream *tcp = hb_tcp_new(worker->loop, in->fd, &worker->peer_leg);
+
+	in->fd = -1;
+	if (!tcp)
+		return -ENOMEM;
+	in->stream = hb_tls_new(worker->loop, tcp, &options);
+	if (!in->stream)
+		return -ENOMEM;
+	in->stream->owner = in;
+	in->stream->events = &tls_events;
+	return 0;
+}
+
+static void fail(struct inbound *in, struct hb_end why)
+{
+	if (in->fd >= 0)
+		discard_fd(in->fd);
+	log_failed(in, why);
+	inbound_free(in);
+}
+
+static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx)
+{
+	struct inbound *in = hb_container_of(wait, struct inbound, credential);
+
+	if (!ctx)
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL));
+	else if (handshake(in, ctx) < 0)
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
+}
+
+/* 0, or why nobody is served here. */
+static int start(struct inbound *in)
+{
+	struct pod *pod = in->pod;
+	int err = hb_addr_of_peer(in->fd, &in->src);
+
+	if (err == 0)
+		err = hb_addr_of_local(in->fd, &in->local);
+	if (err < 0)
+		return err;
+	if (hb_ip_is_loopback(&in->local.ip))
+		return HB_E_RECURSIVE; /* dialled to our listener, not brought here by capture */
+	if (!pod->workload)
+		return HB_E_UNKNOWN_WORKLOAD;
+	if (!pod->credential)
+		return -ENOMEM;
+	if (pod->credential->ctx)
+		return handshake(in, pod->credential->ctx);
+	credential_wait(&pod->worker->credentials, pod->credential, &in->credential,
+	                CREDENTIAL_DEADLINE_MS, on_credential);
+	return 0;
+}
+
+void inbound_accept(struct pod *pod, int fd)
+{
+	struct inbound *in;
+	int err;
+
+	if (pod->inbounds_count >= POD_INBOUNDS_MAX || !(in = calloc(1, sizeof(*in)))) {
+		log_debug("too many connections of peers, refusing", "pod=%s", pod->spec->key);
+		discard_fd(fd);
+		return;
+	}
+	in->pod = pod;
+	in->fd = fd;
+	in->identity = "";
+	pod->inbounds_count++;
+	hb_list_add(&pod->inbounds, &in->node);
+	err = start(in);
+	if (err < 0)
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err));
+}
+
+static void close_one(struct inbound *in, struct hb_end why)
+{
+	if (in->h2) {
+		hb_h2_close(in->h2, why);
+	} else if (in->stream) {
+		hb_stream_close(in->stream, why);
+	} else {
+		credential_cancel(&in->credential);
+		fail(in, why);
+	}
+}
+
+void inbound_drain_all(struct pod *pod)
+{
+	hb_list_for_each_safe (node, &pod->inbounds) {
+		struct inbound *in = hb_container_of(node, struct inbound, node);
+
+		if (in->h2)
+			hb_h2_drain(in->h2);
+		else
+			close_one(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
+	}
+}
+
+void inbound_close_all(struct pod *pod, struct hb_end why)
+{
+	hb_list_for_each_safe (node, &pod->inbounds)
+		close_one(hb_container_of(node, struct inbound, node), why);
+}

@@ -1,0 +1,87 @@
+/*
+ * pod: one enrolled pod on one worker: its listening sockets, wired to outbound, inbound and
+ * passthrough, and all that lives on its behalf.
+ *
+ * Thread: struct pod is its worker's own; struct pod_spec is immutable, counted and shared.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include <hbone/loop.h>
+
+#include "mesh/store.h"
+#include "proxy/credentials.h"
+#include "proxy/flow.h"
+
+struct worker;
+
+/* Our ports inside a pod (reference/datapath 1.1); each is listened to on both families. */
+enum pod_port { POD_OUTBOUND, POD_PLAIN, POD_HBONE, POD_PORTS };
+#define POD_PORT_OUTBOUND 15001
+#define POD_PORT_PLAIN    15006
+#define POD_PORT_HBONE    15008
+/* sockets[POD_SOCKET(port, v6)] */
+#define POD_SOCKETS          (POD_PORTS * 2)
+#define POD_SOCKET(port, v6) ((port)*2 + ((v6) ? 1 : 0))
+
+/* Per worker. Beyond: refused, and said in the log. */
+#define POD_FLOWS_MAX    32768u
+#define POD_INBOUNDS_MAX 4096u /* connections of peers on 15008 */
+
+struct pod_spec {
+	atomic_uint refs;
+	uint32_t index; /* unique among the agent's pods; never 0 */
+	char *name, *ns, *service_account;
+	char *key;    /* "ns/name" */
+	int netns_fd; /* owned */
+};
+
+/* Takes @netns_fd, also on failure (NULL: no memory). */
+struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
+                              const char *service_account, int netns_fd);
+struct pod_spec *pod_spec_ref(struct pod_spec *spec); /* any thread */
+void pod_spec_unref(struct pod_spec *spec);           /* any thread; takes NULL */
+
+struct pod_listener {
+	struct hb_accept accept;
+	struct pod *pod;
+	int fd; /* -1: this family is off */
+};
+
+struct pod {
+	struct hb_list node; /* the worker's pods */
+	struct worker *worker;
+	struct pod_spec *spec;
+	struct pod_listener listeners[POD_SOCKETS];
+	unsigned accepting; /* accepts the kernel still refers to */
+	/* What the worker's snapshot says of it; NULL: nothing, and then all is refused. */
+	const struct workload *workload;
+	struct credential *credential; /* of the workload's identity, or NULL */
+	char *baggage;                 /* of the workload; NULL: no memory */
+	size_t flows;                  /* live ones */
+	bool full;                     /* their limit was hit, and that was said */
+	struct hb_list inbounds;       /* connections of peers */
+	size_t inbounds_count;
+	struct worker_ask *leaving; /* to be answered when the pod is gone */
+};
+
+/* Takes @fds and a reference of @spec, also on failure (NULL: no memory). Accepts at once. */
+struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
+/* The worker has another snapshot: looks itself up again. */
+void pod_refresh(struct pod *pod);
+void pod_stop_accepting(struct pod *pod);
+void pod_drain(struct pod *pod);                    /* peers are asked for no new streams */
+void pod_abort(struct pod *pod, struct hb_end why); /* everything that lives, now */
+bool pod_is_idle(const struct pod *pod);            /* nothing lives and nothing accepts */
+void pod_free(struct pod *pod);                     /* idle only */
+
+/* A flow of this pod; NULL: no memory, or the pod has too many. */
+struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction,
+                          void (*abort)(struct flow *flow, struct hb_end why));
+/* A socket of the pod that is not captured, or -errno. */
+int pod_socket(const struct pod *pod, int family);
+/* One of our ports: nobody is to be connected to it through us. */
+bool pod_port_is_ours(uint16_t port);
+/* "failed to fetch information about local workload: sa.ns (name)" */
+void pod_unknown_text(const struct pod *pod, char *out, size_t size);

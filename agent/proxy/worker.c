@@ -1,0 +1,498 @@
+/*
+ * worker: its thread's life, and the messages it takes.
+ */
+#include "proxy/worker.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#define LOG_SCOPE "proxy"
+#include "config/settings.h"
+#include "log.h"
+#include "proxy/flowdump.h"
+
+uint64_t worker_random(struct worker *worker)
+{
+	/* splitmix64: good enough to spread load and to name traces; nothing secret hangs on it. */
+	uint64_t z = worker->random += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+void worker_settle(struct worker *worker)
+{
+	hb_loop_defer(worker->loop, &worker->settle);
+}
+
+static void answer(struct worker_ask *ask);
+
+static void settle_leaving(struct worker *worker)
+{
+	hb_list_for_each_safe (node, &worker->pods) {
+		struct pod *pod = hb_container_of(node, struct pod, node);
+		struct worker_ask *ask = pod->leaving;
+
+		if (!ask || !pod_is_idle(pod))
+			continue;
+		pod_free(pod);
+		answer(ask);
+	}
+}
+
+static bool is_quiet(const struct worker *worker)
+{
+	hb_list_for_each (node, &worker->pods)
+		if (!pod_is_idle(hb_container_of(node, struct pod, node)))
+			return false;
+	return worker->flows.count == 0 && worker->setups == 0;
+}
+
+static void on_pool_empty(void *owner)
+{
+	struct worker *worker = owner;
+
+	worker->pool_empty = true;
+	worker_settle(worker);
+}
+
+static void drain_pool(struct worker *worker)
+{
+	if (worker->pool_draining)
+		return;
+	worker->pool_draining = true;
+	hb_pool_drain(worker->pool, on_pool_empty, worker);
+}
+
+static void on_settle(struct hb_task *task)
+{
+	struct worker *worker = hb_container_of(task, struct worker, settle);
+	struct worker_ask *ask;
+
+	settle_leaving(worker);
+	if (worker->phase == WORKER_RUN || !is_quiet(worker))
+		return;
+	drain_pool(worker);
+	if (!worker->pool_empty)
+		return;
+	ask = hb_take(&worker->drain);
+	if (ask)
+		answer(ask);
+	if (worker->phase == WORKER_STOP)
+		hb_loop_stop(worker->loop);
+}
+
+static void on_flow_end(void *owner, struct flow *flow)
+{
+	flow->pod->flows--;
+	worker_settle(owner);
+}
+
+static int make_socket(void *owner, uint64_t scope, int family)
+{
+	struct worker *worker = owner;
+
+	hb_list_for_each (node, &worker->pods) {
+		struct pod *pod = hb_container_of(node, struct pod, node);
+
+		if (pod->spec->index == scope)
+			return pod_socket(pod, family);
+	}
+	return -ENONET;
+}
+
+static void set_legs(struct worker *worker)
+{
+	const struct settings *settings = worker->options.settings;
+	struct hb_tcp_options leg = { .read_max = HB_BUF_READ_MAX };
+
+	worker->peer_leg = (struct hb_tcp_options){ .read_max = HB_BUF_PAYLOAD };
+	if (settings->keepalive) {
+		leg.keepalive_idle_s = (uint32_t)(settings->keepalive_idle_ms / 1000);
+		leg.keepalive_interval_s = (uint32_t)(settings->keepalive_interval_ms / 1000);
+		leg.keepalive_probes = settings->keepalive_probes;
+	}
+	if (settings->user_timeout)
+		leg.user_timeout_ms =
+		    (uint32_t)(settings->keepalive_idle_ms +
+		               settings->keepalive_interval_ms * settings->keepalive_probes);
+	worker->mesh_leg = leg;
+	worker->app_leg = leg;
+	worker->app_leg.unpaced = settings->unpaced_local;
+	worker->pool_leg = leg;
+	worker->pool_leg.read_max = HB_BUF_PAYLOAD;
+}
+
+static int make_parts(struct worker *worker)
+{
+	const struct settings *settings = worker->options.settings;
+	struct hb_pool_options pool = {
+		.h2 = { .stream_window = settings->stream_window,
+		        .connection_window = settings->connection_window,
+		        .streams_max = settings->pool_streams_max },
+		.idle_ms = (uint32_t)settings->pool_idle_ms,
+		.tcp = &worker->pool_leg,
+		.make_socket = make_socket,
+		.owner = worker,
+	};
+
+	worker->loop = hb_loop_new(NULL);
+	if (!worker->loop)
+		return errno ? -errno : -ENOMEM;
+	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
+	worker->flows.on_end = on_flow_end;
+	worker->flows.owner = worker;
+	credentials_init(&worker->credentials, worker->loop, worker->options.want_credential,
+	                 worker->options.owner);
+	hb_task_init(&worker->settle, on_settle);
+	set_legs(worker);
+	worker->pool = hb_pool_new(worker->loop, &pool);
+	return worker->pool ? 0 : -ENOMEM;
+}
+
+static void free_parts(struct worker *worker)
+{
+	hb_list_for_each_safe (node, &worker->pods)
+		pod_free(hb_container_of(node, struct pod, node));
+	if (worker->pool)
+		hb_pool_free(worker->pool);
+	if (worker->loop) {
+		flows_done(&worker->flows);
+		credentials_done(&worker->credentials);
+	}
+	hb_loop_free(worker->loop);
+	snapshot_unref(worker->snapshot);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
+	struct worker_ask *stop;
+	int err = make_parts(worker); /* on this thread: a ring belongs to who made it */
+
+	worker->start_error = err;
+	sem_post(&worker->started);
+	if (err == 0) {
+		err = hb_loop_run(worker->loop);
+		if (err < 0)
+			log_error("worker loop failed", "worker=%u: %s", worker->options.index,
+			          hb_strerror(err));
+	}
+	stop = hb_take(&worker->stop);
+	free_parts(worker);
+	if (stop)
+		answer(stop);
+	return NULL;
+}
+
+int worker_start(const struct worker_options *options, struct snapshot *snapshot,
+                 struct worker **ret_worker)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int err;
+
+	if (!worker)
+		return -ENOMEM;
+	worker->options = *options;
+	worker->snapshot = snapshot_ref(snapshot);
+	hb_list_init(&worker->pods);
+	sem_init(&worker->started, 0, 0);
+	if (getrandom(&worker->random, sizeof(worker->random), 0) < 0)
+		worker->random = (uint64_t)(uintptr_t)worker;
+	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
+	if (err < 0) {
+		free_parts(worker);
+		free(worker);
+		return err;
+	}
+	while (sem_wait(&worker->started) < 0 && errno == EINTR)
+		;
+	err = worker->start_error;
+	if (err < 0)
+		worker_join(worker);
+	else
+		*ret_worker = worker;
+	return err;
+}
+
+void worker_join(struct worker *worker)
+{
+	if (!worker)
+		return;
+	pthread_join(worker->thread, NULL);
+	sem_destroy(&worker->started);
+	free(worker);
+}
+
+const char *worker_backend(const struct worker *worker)
+{
+	return hb_loop_backend(worker->loop);
+}
+
+/*
+ * Told: each message is allocated by the sender and freed by the worker.
+ */
+struct told_pod {
+	struct hb_msg msg;
+	struct worker *worker;
+	struct pod_spec *spec;
+	int fds[POD_SOCKETS];
+};
+
+static void on_add_pod(struct hb_msg *msg)
+{
+	struct told_pod *told = hb_container_of(msg, struct told_pod, msg);
+	struct worker *worker = told->worker;
+	struct pod *pod = pod_new(worker, told->spec, told->fds);
+
+	if (!pod)
+		log_error("pod not served by a worker", "worker=%u: no memory",
+		          worker->options.index);
+	else if (worker->phase != WORKER_RUN)
+		pod_stop_accepting(pod);
+	free(told);
+}
+
+int worker_add_pod(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS])
+{
+	struct told_pod *told = calloc(1, sizeof(*told));
+
+	if (!told) {
+		for (int i = 0; i < POD_SOCKETS; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+		pod_spec_unref(spec);
+		return -ENOMEM;
+	}
+	told->msg.run = on_add_pod;
+	told->worker = worker;
+	told->spec = spec;
+	memcpy(told->fds, fds, sizeof(told->fds));
+	hb_loop_post(worker->loop, &told->msg);
+	return 0;
+}
+
+struct told_snapshot {
+	struct hb_msg msg;
+	struct worker *worker;
+	struct snapshot *snapshot;
+};
+
+static void on_snapshot(struct hb_msg *msg)
+{
+	struct told_snapshot *told = hb_container_of(msg, struct told_snapshot, msg);
+	struct worker *worker = told->worker;
+	struct snapshot *old = worker->snapshot;
+
+	worker->snapshot = told->snapshot;
+	hb_list_for_each (node, &worker->pods)
+		pod_refresh(hb_container_of(node, struct pod, node));
+	snapshot_unref(old);
+	free(told);
+}
+
+int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot)
+{
+	struct told_snapshot *told = calloc(1, sizeof(*told));
+
+	if (!told) {
+		snapshot_unref(snapshot);
+		return -ENOMEM;
+	}
+	told->msg.run = on_snapshot;
+	told->worker = worker;
+	told->snapshot = snapshot;
+	hb_loop_post(worker->loop, &told->msg);
+	return 0;
+}
+
+struct told_credential {
+	struct hb_msg msg;
+	struct worker *worker;
+	struct hb_tls_ctx *ctx;
+	char identity[];
+};
+
+static void on_credential(struct hb_msg *msg)
+{
+	struct told_credential *told = hb_container_of(msg, struct told_credential, msg);
+
+	credentials_set(&told->worker->credentials, told->identity, told->ctx);
+	free(told);
+}
+
+int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx)
+{
+	size_t size = strlen(identity) + 1;
+	struct told_credential *told = calloc(1, sizeof(*told) + size);
+
+	if (!told) {
+		hb_tls_ctx_unref(ctx);
+		return -ENOMEM;
+	}
+	told->msg.run = on_credential;
+	told->worker = worker;
+	told->ctx = ctx;
+	memcpy(told->identity, identity, size);
+	hb_loop_post(worker->loop, &told->msg);
+	return 0;
+}
+
+/*
+ * Asked: the same message goes there and back.
+ */
+static void on_answered(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+
+	ask->on_answer(ask);
+}
+
+static void answer(struct worker_ask *ask)
+{
+	ask->msg.run = on_answered;
+	hb_loop_post(ask->worker->options.control, &ask->msg);
+}
+
+static void ask_worker(struct worker *worker, struct worker_ask *ask,
+                       void (*run)(struct hb_msg *msg))
+{
+	ask->worker = worker;
+	ask->msg.run = run;
+	hb_loop_post(worker->loop, &ask->msg);
+}
+
+static void on_remove_pod(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+
+	hb_list_for_each (node, &ask->worker->pods) {
+		struct pod *pod = hb_container_of(node, struct pod, node);
+
+		if (pod->spec != ask->spec || pod->leaving)
+			continue;
+		pod->leaving = ask;
+		pod_stop_accepting(pod);
+		pod_abort(pod, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
+		worker_settle(ask->worker);
+		return;
+	}
+	answer(ask); /* it was never here */
+}
+
+void worker_remove_pod(struct worker *worker, struct worker_ask *ask, struct pod_spec *spec)
+{
+	ask->spec = spec;
+	ask_worker(worker, ask, on_remove_pod);
+}
+
+static void on_drain(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+	struct worker *worker = ask->worker;
+
+	worker->drain = ask;
+	worker->phase = WORKER_DRAIN;
+	hb_list_for_each_safe (node, &worker->pods) {
+		struct pod *pod = hb_container_of(node, struct pod, node);
+
+		pod_stop_accepting(pod);
+		pod_drain(pod);
+	}
+	worker_settle(worker);
+}
+
+void worker_drain(struct worker *worker, struct worker_ask *ask)
+{
+	ask_worker(worker, ask, on_drain);
+}
+
+static void on_stop(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+	struct worker *worker = ask->worker;
+	struct hb_end why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN);
+	struct worker_ask *drain = hb_take(&worker->drain);
+
+	if (drain)
+		answer(drain);
+	worker->stop = ask;
+	if (worker->phase == WORKER_RUN)
+		hb_list_for_each_safe (node, &worker->pods)
+			pod_stop_accepting(hb_container_of(node, struct pod, node));
+	worker->phase = WORKER_STOP;
+	hb_list_for_each_safe (node, &worker->pods)
+		pod_abort(hb_container_of(node, struct pod, node), why);
+	drain_pool(worker);
+	hb_pool_close_scope(worker->pool, 0, why);
+	worker_settle(worker);
+}
+
+void worker_stop(struct worker *worker, struct worker_ask *ask)
+{
+	ask_worker(worker, ask, on_stop);
+}
+
+/*
+ * Dumps.
+ */
+static void add_piece(struct worker_dump *dump, const struct flow *flow, uint64_t now_ms)
+{
+	struct worker_piece *piece;
+	size_t size;
+	FILE *out;
+
+	if (dump->count == WORKER_DUMP_MAX) {
+		dump->dropped++;
+		return;
+	}
+	piece = &dump->pieces[dump->count];
+	out = open_memstream(&piece->text, &size);
+	if (!out)
+		return;
+	if (dump->kind == DUMP_STATE)
+		flowdump_state(out, flow);
+	else
+		flowdump_connection(out, flow, now_ms);
+	if (fclose(out) != 0) {
+		free(hb_take(&piece->text));
+		return;
+	}
+	piece->order = dump->kind == DUMP_RECENT ? flow->end_ms : flow->id;
+	piece->outbound = flow->direction == FLOW_OUTBOUND;
+	piece->pod_index = flow->pod ? flow->pod->spec->index : 0;
+	dump->count++;
+}
+
+static void on_dump(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+	struct worker_dump *dump = hb_container_of(ask, struct worker_dump, ask);
+	struct worker *worker = ask->worker;
+	uint64_t now_ms = hb_loop_now_ms(worker->loop);
+	const struct flow *flow;
+
+	dump->pieces = calloc(WORKER_DUMP_MAX, sizeof(*dump->pieces));
+	if (dump->pieces && dump->kind == DUMP_RECENT)
+		for (size_t i = 0; (flow = flows_recent(&worker->flows, i)); i++)
+			add_piece(dump, flow, now_ms);
+	else if (dump->pieces)
+		hb_list_for_each (node, &worker->flows.live)
+			add_piece(dump, hb_container_of(node, struct flow, node), now_ms);
+	answer(ask);
+}
+
+void worker_dump(struct worker *worker, struct worker_dump *dump)
+{
+	ask_worker(worker, &dump->ask, on_dump);
+}
+
+void worker_dump_done(struct worker_dump *dump)
+{
+	for (size_t i = 0; i < dump->count; i++)
+		free(dump->pieces[i].text);
+	free(dump->pieces);
+	dump->pieces = NULL;
+	dump->count = 0;
+}

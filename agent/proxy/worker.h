@@ -1,0 +1,112 @@
+/*
+ * worker: a thread that carries flows: one loop, one snapshot, one pool of tunnels, its share of
+ * every pod's listeners. No lock: what it is told comes as a message, and what it answers goes back
+ * as one.
+ *
+ * RUN --drain--> DRAIN (accepts nothing; what lives goes on) --stop--> STOP (all is ended) -->
+ * joined
+ */
+#pragma once
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#include <hbone/pool.h>
+#include <hbone/tcp.h>
+
+#include "proxy/credentials.h"
+#include "proxy/flow.h"
+#include "proxy/pod.h"
+
+struct settings;
+struct redirect;
+struct worker;
+
+struct worker_options {
+	unsigned index, count; /* 0 <= index < count */
+	const struct settings *settings;
+	struct redirect *redirect;
+	struct hb_loop *control; /* answers are posted there */
+	/* Runs on the worker's thread. */
+	void (*want_credential)(void *owner, const char *identity);
+	void *owner;
+};
+
+/* 0 or -errno. @snapshot: a reference is taken. */
+int worker_start(const struct worker_options *options, struct snapshot *snapshot,
+                 struct worker **ret_worker);
+/* After worker_stop() was answered. Takes NULL. */
+void worker_join(struct worker *worker);
+const char *worker_backend(const struct worker *worker); /* "io_uring" */
+
+/*
+ * What the control thread tells. Each takes what it is given, also on failure (-ENOMEM).
+ */
+int worker_add_pod(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
+int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
+int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx);
+
+/* A question: the caller's memory, the worker's until on_answer runs on the control loop. */
+struct worker_ask {
+	struct hb_msg msg;
+	struct worker *worker;
+	void (*on_answer)(struct worker_ask *ask);
+	struct pod_spec *spec; /* worker_remove_pod() */
+};
+/* All the pod's flows end now; answered when the worker holds nothing of it. */
+void worker_remove_pod(struct worker *worker, struct worker_ask *ask, struct pod_spec *spec);
+/* Answered when nothing is carried any more, or when worker_stop() comes. */
+void worker_drain(struct worker *worker, struct worker_ask *ask);
+/* Answered when all is ended and the thread may be joined. */
+void worker_stop(struct worker *worker, struct worker_ask *ask);
+
+enum worker_dump_kind { DUMP_LIVE, DUMP_RECENT, DUMP_STATE };
+#define WORKER_DUMP_MAX 4096u /* flows in one answer; dropped counts the others */
+
+struct worker_piece {
+	uint64_t order;     /* LIVE: id; RECENT: when it ended, ms */
+	uint32_t pod_index; /* STATE */
+	bool outbound;      /* STATE */
+	char *text;         /* one JSON object */
+};
+struct worker_dump {
+	struct worker_ask ask;
+	enum worker_dump_kind kind;
+	struct worker_piece *pieces;
+	size_t count, dropped;
+};
+void worker_dump(struct worker *worker, struct worker_dump *dump);
+void worker_dump_done(struct worker_dump *dump); /* frees the pieces */
+
+/*
+ * What the rooms of the worker share; its own thread only.
+ */
+enum worker_phase { WORKER_RUN, WORKER_DRAIN, WORKER_STOP };
+
+struct worker {
+	struct worker_options options;
+	struct hb_loop *loop;
+	struct snapshot *snapshot;
+	struct hb_pool *pool;
+	struct hb_list pods;
+	struct flows flows;
+	struct credentials credentials;
+	struct hb_tcp_options app_leg;  /* to and from apps on this node */
+	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */
+	struct hb_tcp_options peer_leg; /* below TLS, from peers: HTTP/2 pings, TCP does not */
+	struct hb_tcp_options pool_leg; /* below TLS, to peers */
+	size_t setups;                  /* half-made flows the kernel may refer to */
+	uint32_t turn;                  /* of appdial */
+	uint64_t random;
+	enum worker_phase phase;
+	bool pool_draining, pool_empty;
+	struct hb_task settle;
+	struct worker_ask *drain, *stop;
+	pthread_t thread;
+	sem_t started;
+	int start_error;
+};
+
+uint64_t worker_random(struct worker *worker);
+/* Something has ended: what waited for that is looked at again at the end of the turn. */
+void worker_settle(struct worker *worker);

@@ -1,0 +1,487 @@
+/*
+ * h2: one HTTP/2 connection over a stream: nghttp2 does framing, HPACK, states and windows; here
+ * its bytes meet our buffers, and its callbacks become events that are told when it is not running.
+ *
+ *   OPEN --drain--> draining --last stream gone--> closing
+ *     | hb_h2_close(), the peer's end, a protocol error
+ *     v
+ *   closing --lower on_closed, every stream told--> on_closed, then the owner frees
+ */
+#include "h2_nghttp2.h"
+
+#include <assert.h>
+#include <string.h>
+
+void h2_stream_uncount(struct h2_stream *st)
+{
+	st->h2->streams_count--;
+	st->h2->changed = true;
+	h2_wake_flush(st->h2);
+}
+
+void h2_stream_end(struct h2_stream *st, struct hb_end why)
+{
+	if (st->state == H2_STREAM_ENDED)
+		return;
+	/* What the owner asked for stands, but for a clean close that did not come about. */
+	if (st->state != H2_STREAM_CLOSING || (st->end.code == 0 && why.code < 0))
+		st->end = why;
+	st->state = H2_STREAM_ENDED;
+	hb_list_remove(&st->node);
+	hb_list_remove(&st->mark);
+	hb_list_remove(&st->ready);
+	hb_list_add(&st->h2->ended, &st->node);
+	if (!st->gone)
+		h2_stream_uncount(st);
+	h2_wake_flush(st->h2);
+}
+
+static void tell_ended(struct hb_h2 *h2)
+{
+	struct hb_list *node;
+
+	while ((node = hb_list_shift(&h2->ended))) {
+		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
+
+		st->h2 = NULL;
+		hb_bufq_clear(&st->tx);
+		hb_bufq_clear(&st->rx);
+		if (st->stream.events)
+			st->stream.events->on_closed(&st->stream, st->end);
+		else
+			h2_stream_delete(st); /* never given to anyone */
+	}
+}
+
+static void tell_ready(struct hb_h2 *h2)
+{
+	struct hb_list *node;
+
+	while ((node = hb_list_shift(&h2->ready)))
+		h2_stream_deliver(hb_container_of(node, struct h2_stream, ready));
+}
+
+static void tell_marked(struct hb_h2 *h2)
+{
+	struct hb_list now, *node;
+
+	if (hb_list_is_empty(&h2->marked))
+		return;
+	/* Streams that stay marked are put on the emptied list; each is looked at once. */
+	now = h2->marked;
+	now.next->prev = now.prev->next = &now;
+	hb_list_init(&h2->marked);
+	while ((node = hb_list_shift(&now)))
+		h2_stream_mark(hb_container_of(node, struct h2_stream, mark));
+}
+
+/* Ends all that lives on the connection with @why; streams that only wait to be read go on. */
+static void end_streams(struct hb_h2 *h2, struct hb_end why)
+{
+	hb_list_for_each_safe (node, &h2->streams) {
+		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
+
+		if (!st->gone)
+			h2_stream_end(st, why);
+	}
+}
+
+static void do_close(struct hb_h2 *h2)
+{
+	struct hb_end why = h2->end;
+	bool orderly =
+	    why.code == 0 || why.code == HB_E_DRAIN || why.code == HB_E_IDLE || why.code == HB_E_H2;
+
+	h2->closing = true;
+	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED));
+	if (h2->lower_closed)
+		return;
+	(void)nghttp2_session_terminate_session(h2_session(h2), NGHTTP2_NO_ERROR);
+	h2_pump(h2);
+	hb_stream_close(h2->lower, orderly ? HB_END_CLEAN : why);
+}
+
+static void maybe_done(struct hb_h2 *h2)
+{
+	bool idle = h2->streams_count == 0 && hb_list_is_empty(&h2->ended);
+	bool over = !nghttp2_session_want_read(h2_session(h2)) &&
+	            !nghttp2_session_want_write(h2_session(h2));
+
+	if (over)
+		hb_h2_close(h2, h2->end);
+	else if (h2->draining && idle &&
+	         (h2->options.role == HB_H2_CLIENT || h2->final_goaway || h2->goaway_in))
+		hb_h2_close(h2, HB_END_CLEAN);
+	if (h2->lower_closed && !h2->closed_told && hb_list_is_empty(&h2->streams) &&
+	    hb_list_is_empty(&h2->ended)) {
+		h2->closed_told = true;
+		hb_loop_undefer(&h2->flush);
+		hb_loop_timer_stop(h2->loop, &h2->ping);
+		hb_loop_timer_stop(h2->loop, &h2->retry);
+		h2->events->on_closed(h2, h2->end);
+	}
+}
+
+static void on_flush(struct hb_task *task)
+{
+	struct hb_h2 *h2 = hb_container_of(task, struct hb_h2, flush);
+
+	if (!h2->closing)
+		h2_pump(h2);
+	if (h2->close_asked && !h2->closing)
+		do_close(h2);
+	tell_ready(h2);
+	tell_marked(h2);
+	tell_ended(h2);
+	if (h2->changed) {
+		h2->changed = false;
+		if (h2->events->on_change && !h2->closed_told)
+			h2->events->on_change(h2);
+	}
+	maybe_done(h2); /* last: the owner may free the connection in here */
+}
+
+/* ---- the lower stream ---- */
+
+static struct hb_h2 *h2_of_lower(const struct hb_stream *lower)
+{
+	return lower->owner;
+}
+
+static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
+{
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->last_in_ms = hb_loop_now_ms(h2->loop);
+	h2->ping_sent_ms = 0;
+	while (chain) {
+		struct hb_buf *buf = chain;
+		ssize_t n = 0;
+
+		chain = buf->next;
+		buf->next = NULL;
+		if (!h2->closing && !h2->close_asked) {
+			h2->in = buf;
+			n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
+			h2->in = NULL;
+		}
+		hb_buf_free(buf);
+		if (n < 0)
+			hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
+	}
+	h2_wake_flush(h2);
+}
+
+static void lower_on_finish(struct hb_stream *lower)
+{
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	hb_h2_close(h2, h2->streams_count ? hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED)
+	                                  : HB_END_CLEAN);
+}
+
+static void lower_on_full(struct hb_stream *lower)
+{
+	h2_of_lower(lower)->lower_full = true;
+}
+
+static void lower_on_drained(struct hb_stream *lower)
+{
+	h2_of_lower(lower)->lower_full = false;
+	h2_wake_flush(h2_of_lower(lower));
+}
+
+static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
+{
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_closed = true;
+	if (!h2->close_asked)
+		h2->end = why;
+	h2->close_asked = true;
+	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
+	h2_wake_flush(h2);
+}
+
+static const struct hb_stream_events lower_events = {
+	.on_data = lower_on_data,
+	.on_finish = lower_on_finish,
+	.on_full = lower_on_full,
+	.on_drained = lower_on_drained,
+	.on_closed = lower_on_closed,
+};
+
+/* ---- signs of life (reference/datapath 1.11): any byte that comes in counts ---- */
+
+static void on_ping_time(struct hb_timer *timer)
+{
+	struct hb_h2 *h2 = hb_container_of(timer, struct hb_h2, ping);
+	uint64_t now = hb_loop_now_ms(h2->loop), next = h2->options.ping_interval_ms;
+
+	if (h2->closing)
+		return;
+	if (h2->ping_sent_ms) {
+		uint64_t dead = h2->ping_sent_ms + h2->options.ping_timeout_ms;
+
+		if (now >= dead) {
+			hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_PING_TIME));
+			return;
+		}
+		next = dead - now;
+	} else if (now - h2->last_in_ms >= h2->options.ping_interval_ms) {
+		h2->ping_sent_ms = now;
+		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, NULL);
+		h2_wake_flush(h2);
+		next = h2->options.ping_timeout_ms;
+	} else {
+		next -= now - h2->last_in_ms;
+	}
+	hb_loop_timer_start(h2->loop, &h2->ping, next);
+}
+
+static void on_retry_time(struct hb_timer *timer)
+{
+	h2_wake_flush(hb_container_of(timer, struct hb_h2, retry));
+}
+
+/* ---- birth, requests, end ---- */
+
+static void defaults(struct hb_h2_options *o)
+{
+	bool client = o->role == HB_H2_CLIENT;
+
+	o->stream_window = o->stream_window ? o->stream_window : 4u << 20;
+	o->connection_window = o->connection_window ? o->connection_window : 16u << 20;
+	o->header_list_max = o->header_list_max ? o->header_list_max : client ? 16384 : 65536;
+	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
+	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
+	o->ping_timeout_ms = o->ping_timeout_ms ? o->ping_timeout_ms : 20000;
+}
+
+static int session_start(struct hb_h2 *h2)
+{
+	struct hb_h2_options *o = &h2->options;
+	bool client = o->role == HB_H2_CLIENT;
+	nghttp2_settings_entry settings[] = {
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+		  hb_min_u32(HB_H2_WINDOW_FIRST, o->stream_window) },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_max },
+		/* A client grants no pushes, a server says how many requests. */
+		{ client ? NGHTTP2_SETTINGS_ENABLE_PUSH : NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+		  client ? 0 : o->streams_max },
+	};
+	nghttp2_session_callbacks *cb = h2_callbacks_new();
+	nghttp2_option *option = NULL;
+	nghttp2_session *session = NULL;
+	int err = -ENOMEM;
+
+	if (cb && nghttp2_option_new(&option) == 0) {
+		nghttp2_option_set_no_auto_window_update(option, 1);
+		nghttp2_option_set_no_closed_streams(option, 1);
+		err = client ? nghttp2_session_client_new2(&session, cb, h2, option)
+		             : nghttp2_session_server_new2(&session, cb, h2, option);
+	}
+	nghttp2_session_callbacks_del(cb);
+	nghttp2_option_del(option);
+	if (err)
+		return -ENOMEM;
+	h2->session = session;
+	if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, HB_ARRAY_LEN(settings)) ||
+	    nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
+	                                          (int32_t)o->connection_window))
+		return -ENOMEM;
+	return 0;
+}
+
+struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
+                        const struct hb_h2_options *options, const struct hb_h2_events *events,
+                        void *owner)
+{
+	struct hb_h2 *h2 = calloc(1, sizeof(*h2));
+
+	if (h2) {
+		h2->loop = loop;
+		h2->lower = lower;
+		h2->events = events;
+		h2->owner = owner;
+		h2->options = *options;
+		defaults(&h2->options);
+		hb_list_init(&h2->streams);
+		hb_list_init(&h2->ended);
+		hb_list_init(&h2->ready);
+		hb_list_init(&h2->marked);
+		hb_task_init(&h2->flush, on_flush);
+		hb_timer_init(&h2->ping, on_ping_time);
+		hb_timer_init(&h2->retry, on_retry_time);
+	}
+	if (!h2 || session_start(h2) < 0) {
+		/* The stream has no other owner now; it frees itself when it is closed. */
+		lower->events = &hb_stream_orphan_events;
+		hb_stream_close(lower, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+		if (h2)
+			nghttp2_session_del(h2_session(h2));
+		free(h2);
+		return NULL;
+	}
+	lower->events = &lower_events;
+	lower->owner = h2;
+	h2->last_in_ms = hb_loop_now_ms(loop);
+	hb_loop_timer_start(loop, &h2->ping, h2->options.ping_interval_ms);
+	hb_stream_resume(lower);
+	h2_wake_flush(h2);
+	return h2;
+}
+
+void *hb_h2_owner(const struct hb_h2 *h2)
+{
+	return h2->owner;
+}
+
+struct hb_stream *hb_h2_lower(const struct hb_h2 *h2)
+{
+	return h2->lower;
+}
+
+void hb_h2_free(struct hb_h2 *h2)
+{
+	if (!h2)
+		return;
+	assert(h2->closed_told);
+	nghttp2_session_del(h2_session(h2));
+	hb_buf_free(h2->open);
+	hb_bufq_clear(&h2->out);
+	hb_stream_free(h2->lower);
+	free(h2);
+}
+
+/* nghttp2 wants its own kind of pairs; it copies them. */
+static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *nv, size_t max)
+{
+	assert(count <= max);
+	for (size_t i = 0; i < count; i++)
+		nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)headers[i].name,
+			              (uint8_t *)(uintptr_t)headers[i].value, headers[i].name_len,
+			              headers[i].value_len, NGHTTP2_NV_FLAG_NONE };
+	return count;
+}
+
+#define HEADERS_MAX 64
+
+struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	nghttp2_nv nv[HEADERS_MAX];
+	nghttp2_data_provider body = { .read_callback = h2_on_read };
+	struct h2_stream *st;
+
+	if (hb_h2_room(h2) == 0)
+		return NULL;
+	st = h2_stream_new(h2, 0);
+	if (!st)
+		return NULL;
+	body.source.ptr = st;
+	st->id = nghttp2_submit_request(h2_session(h2), NULL, nv,
+	                                to_nv(headers, count, nv, HEADERS_MAX), &body, st);
+	if (st->id < 0) {
+		h2->streams_count--;
+		h2_stream_delete(st);
+		return NULL;
+	}
+	h2_wake_flush(h2);
+	return &st->stream;
+}
+
+void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
+                   bool end)
+{
+	struct h2_stream *st = h2_stream_of(stream);
+	nghttp2_data_provider body = { .source.ptr = st, .read_callback = h2_on_read };
+	nghttp2_nv nv[HEADERS_MAX];
+	int err;
+
+	if (st->state != H2_STREAM_OPENING)
+		return; /* the peer has gone meanwhile; on_closed says so */
+	assert(count > 0);
+	err = nghttp2_submit_response(h2_session(st->h2), st->id, nv,
+	                              to_nv(headers, count, nv, HEADERS_MAX), end ? NULL : &body);
+	if (err) {
+		h2_reset(st, NGHTTP2_INTERNAL_ERROR);
+		return;
+	}
+	h2_headers_clear(&st->headers);
+	if (end) {
+		int status = h2_status_of((const uint8_t *)headers[0].value, headers[0].value_len);
+
+		st->state = H2_STREAM_CLOSING;
+		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_STATUS(status));
+		st->reset_after_tx = true;
+		st->reset_code = st->too_large ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR;
+	} else {
+		st->state = H2_STREAM_OPEN;
+	}
+	h2_wake_flush(st->h2);
+}
+
+const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
+{
+	const struct h2_headers *headers = &h2_stream_of(stream)->headers;
+	size_t len = strlen(name);
+
+	for (uint32_t i = 0; i < headers->count; i++)
+		if (headers->list[i].name_len == len &&
+		    memcmp(headers->list[i].name, name, len) == 0)
+			return &headers->list[i];
+	return NULL;
+}
+
+struct hb_h2 *hb_h2_of(const struct hb_stream *stream)
+{
+	return h2_stream_of(stream)->h2;
+}
+
+uint32_t hb_h2_streams(const struct hb_h2 *h2)
+{
+	return h2->streams_count;
+}
+
+uint32_t hb_h2_room(const struct hb_h2 *h2)
+{
+	uint32_t max;
+
+	if (h2->draining || h2->close_asked ||
+	    !nghttp2_session_check_request_allowed(h2_session(h2)))
+		return 0;
+	max = hb_min_u32(h2->options.streams_max,
+	                 nghttp2_session_get_remote_settings(
+			     h2_session(h2), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
+	return h2->streams_count < max ? max - h2->streams_count : 0;
+}
+
+bool hb_h2_is_draining(const struct hb_h2 *h2)
+{
+	return h2->draining || h2->close_asked;
+}
+
+void hb_h2_drain(struct hb_h2 *h2)
+{
+	if (h2->draining || h2->close_asked)
+		return;
+	h2->draining = true;
+	if (h2->options.role == HB_H2_SERVER) {
+		/* RFC 9113 6.8: first the largest id, and the real one a round trip later, so that
+		 * requests on their way are still served. */
+		(void)nghttp2_submit_shutdown_notice(h2_session(h2));
+		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, NULL);
+	}
+	h2->changed = true;
+	h2_wake_flush(h2);
+}
+
+void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
+{
+	if (h2->close_asked)
+		return;
+	h2->close_asked = true;
+	if (why.code < 0 || h2->end.code == 0)
+		h2->end = why;
+	h2_wake_flush(h2);
+}

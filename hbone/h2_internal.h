@@ -1,0 +1,89 @@
+/*
+ * h2_internal: what h2.c (the connection, nghttp2) and h2_stream.c (a stream's queues) share.
+ */
+#pragma once
+
+#include <hbone/h2.h>
+#include <hbone/list.h>
+
+#define HB_H2_STREAM_HIGH (256u * 1024) /* backlog marks of one stream's outgoing bytes */
+#define HB_H2_STREAM_LOW  (64u * 1024)
+
+enum h2_stream_state {
+	H2_STREAM_OPENING, /* client: asked; server: to be answered */
+	H2_STREAM_OPEN,
+	H2_STREAM_CLOSING, /* the owner has closed it; what still comes is dropped */
+	H2_STREAM_ENDED,   /* on_closed is due or told */
+};
+
+struct h2_headers { /* one block: the list, then its text, in one allocation that grows */
+	struct hb_header *list;
+	char *text;
+	uint32_t count, text_len, text_size, list_size;
+};
+
+struct h2_stream {
+	struct hb_stream stream;
+	struct hb_h2 *h2;     /* NULL once on_closed was told */
+	struct hb_list node;  /* in h2->streams; in h2->ended when it has ended */
+	struct hb_list ready; /* in h2->ready: has something to deliver */
+	struct hb_list mark;  /* in h2->marked: its backlog is or was high */
+	struct hb_bufq tx, rx;
+	struct h2_headers headers;
+	struct hb_end end;
+	uint64_t grown_at; /* bytes_in when the window last grew */
+	uint32_t window;   /* what we grant now */
+	int32_t id;
+	uint8_t state;
+	bool paused, rx_finish, finish_told;
+	bool tx_finish, tx_finished; /* asked for; END_STREAM was sent */
+	bool tx_waits;               /* nghttp2 waits for hb_h2_stream_wake() */
+	bool full_told, open_told, opened, rst_sent, too_large;
+	bool gone; /* nghttp2 has closed it, but its last bytes or its finish are not told yet */
+	uint32_t reset_code; /* of the RST_STREAM to be sent once the backlog is out */
+	bool reset_after_tx;
+	int status; /* client: of the response, 0 before */
+};
+
+struct hb_h2 {
+	struct hb_loop *loop;
+	struct hb_stream *lower;
+	void *session; /* nghttp2's */
+	const struct hb_h2_events *events;
+	void *owner;
+	struct hb_h2_options options;
+	struct hb_list streams, ended, ready, marked;
+	struct hb_task flush;
+	struct hb_timer ping, retry; /* retry: no buffer was to be had */
+	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
+	struct hb_bufq out;          /* records for the lower stream */
+	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
+	uint64_t last_in_ms, ping_sent_ms; /* ping_sent_ms 0: none is out */
+	uint32_t streams_count;
+	struct hb_end end;
+	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
+	bool draining, goaway_in, final_goaway;
+	bool more; /* a flush stopped before nghttp2 had said all */
+};
+
+static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
+{
+	return hb_container_of(s, struct h2_stream, stream);
+}
+
+/* h2_stream.c */
+struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id);
+void h2_stream_delete(struct h2_stream *st);
+int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_len,
+                   const uint8_t *value, size_t value_len);
+void h2_headers_clear(struct h2_headers *headers);
+/* Tells data, finish and open that wait. */
+void h2_stream_deliver(struct h2_stream *st);
+/* Tells full or drained as the backlog asks. */
+void h2_stream_mark(struct h2_stream *st);
+
+/* h2.c, for h2_stream.c: each is a few lines over nghttp2 */
+void h2_wake(struct h2_stream *st);                          /* there is something to send */
+void h2_reset(struct h2_stream *st, uint32_t code);          /* submits RST_STREAM, once */
+void h2_credit(struct h2_stream *st, size_t bytes);          /* the owner has taken them */
+void h2_stream_end(struct h2_stream *st, struct hb_end why); /* on_closed will be told */

@@ -1,0 +1,35 @@
+/*
+ * h2_nghttp2: what the three files that see nghttp2 share: h2.c (the connection), h2_send.c (bytes
+ * out) and h2_recv.c (nghttp2's callbacks).
+ */
+#pragma once
+
+#include "h2_internal.h"
+
+#include <nghttp2/nghttp2.h>
+
+static inline nghttp2_session *h2_session(const struct hb_h2 *h2)
+{
+	return h2->session;
+}
+
+/* Something changed: look after it at the end of the turn. */
+static inline void h2_wake_flush(struct hb_h2 *h2)
+{
+	hb_loop_defer(h2->loop, &h2->flush);
+}
+
+/* h2_send.c */
+ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
+                   uint32_t *data_flags, nghttp2_data_source *source, void *user);
+int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
+                    size_t length, nghttp2_data_source *source, void *user);
+/* Lets nghttp2 speak while the lower stream takes it. */
+void h2_pump(struct hb_h2 *h2);
+
+/* h2_recv.c */
+nghttp2_session_callbacks *h2_callbacks_new(void);  /* NULL: no memory */
+int h2_status_of(const uint8_t *value, size_t len); /* three digits, or -1 */
+
+/* h2.c */
+void h2_stream_uncount(struct h2_stream *st); /* it no longer counts against the limits */

@@ -1,0 +1,244 @@
+/*
+ * h2_recv: nghttp2's callbacks: what the peer's frames mean to our streams. Streams are
+ * put on lists that h2.c tells from when nghttp2 has returned; only a request is told at once, as
+ * it may be answered from within a callback.
+ */
+#include "h2_nghttp2.h"
+
+#include <string.h>
+
+static struct h2_stream *stream_by_id(struct hb_h2 *h2, int32_t id)
+{
+	return nghttp2_session_get_stream_user_data(h2_session(h2), id);
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct hb_h2 *h2 = user;
+	struct h2_stream *st;
+
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h2->options.role != HB_H2_SERVER)
+		return 0;
+	st = h2_stream_new(h2, frame->hd.stream_id);
+	if (!st)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream */
+	nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, st);
+	h2->changed = true;
+	return 0;
+}
+
+int h2_status_of(const uint8_t *value, size_t len)
+{
+	int status = 0;
+
+	if (len != 3)
+		return -1;
+	for (size_t i = 0; i < len; i++) {
+		if (value[i] < '0' || value[i] > '9')
+			return -1;
+		status = status * 10 + (value[i] - '0');
+	}
+	return status;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *user)
+{
+	struct hb_h2 *h2 = user;
+	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+
+	if (!st || st->state == H2_STREAM_ENDED)
+		return 0;
+	if (h2->options.role == HB_H2_CLIENT && name_len == 7 && memcmp(name, ":status", 7) == 0) {
+		h2_headers_clear(&st->headers); /* an earlier 1xx */
+		st->status = h2_status_of(value, value_len);
+	}
+	/* RFC 9113 6.5.2: 32 bytes are counted for each field. */
+	if (st->headers.text_len + 32u * st->headers.count + name_len + value_len + 32 >
+	    h2->options.header_list_max) {
+		st->too_large = true;
+		return 0;
+	}
+	if (h2_headers_add(&st->headers, name, name_len, value, value_len) < 0)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	return 0;
+}
+
+static void request_came(struct hb_h2 *h2, struct h2_stream *st)
+{
+	static const struct hb_header too_large = { ":status", "431", 7, 3 };
+
+	if (st->too_large || h2->closing) {
+		hb_h2_respond(&st->stream, &too_large, 1, true);
+		return;
+	}
+	h2->events->on_request(h2, &st->stream);
+}
+
+static void response_came(struct h2_stream *st)
+{
+	if (st->opened || st->status / 100 == 1 || st->state != H2_STREAM_OPENING)
+		return;
+	if (st->status == 200 && !st->too_large) {
+		st->opened = true;
+		st->state = H2_STREAM_OPEN;
+		hb_list_remove(&st->ready);
+		hb_list_add(&st->h2->ready, &st->ready);
+		return;
+	}
+	st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER,
+	                 st->status >= 0 && st->status < 1000 ? HB_E_STATUS(st->status) : HB_E_H2);
+	st->state = H2_STREAM_CLOSING;
+	h2_reset(st, NGHTTP2_CANCEL);
+}
+
+static void peer_finished(struct h2_stream *st)
+{
+	st->rx_finish = true;
+	if (hb_list_is_empty(&st->ready))
+		hb_list_add(&st->h2->ready, &st->ready);
+}
+
+static void goaway_came(struct hb_h2 *h2, const nghttp2_frame *frame)
+{
+	h2->goaway_in = true;
+	h2->draining = true;
+	h2->changed = true;
+	if (frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(frame->goaway.error_code));
+}
+
+static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct hb_h2 *h2 = user;
+	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+
+	switch (frame->hd.type) {
+	case NGHTTP2_HEADERS:
+		if (!st || st->state == H2_STREAM_ENDED)
+			return 0;
+		if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+			request_came(h2, st);
+		else if (h2->options.role == HB_H2_CLIENT)
+			response_came(st);
+		break;
+	case NGHTTP2_GOAWAY:
+		goaway_came(h2, frame);
+		return 0;
+	case NGHTTP2_PING:
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && h2->draining && !h2->final_goaway &&
+		    h2->options.role == HB_H2_SERVER) {
+			h2->final_goaway = true;
+			(void)nghttp2_submit_goaway(
+			    session, NGHTTP2_FLAG_NONE,
+			    nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR,
+			    NULL, 0);
+		}
+		return 0;
+	case NGHTTP2_SETTINGS:
+		h2->changed = true;
+		return 0;
+	default:
+		break;
+	}
+	if (st && st->state != H2_STREAM_ENDED && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+	    (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA))
+		peer_finished(st);
+	return 0;
+}
+
+static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                    size_t len, void *user)
+{
+	struct hb_h2 *h2 = user;
+	struct h2_stream *st = stream_by_id(h2, id);
+	struct hb_buf *view;
+
+	(void)nghttp2_session_consume_connection(session, len);
+	if (!st || st->state == H2_STREAM_CLOSING || st->state == H2_STREAM_ENDED)
+		return 0;
+	view = hb_buf_view(h2->in, (uint32_t)(data - h2->in->data), (uint32_t)len);
+	if (!view)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	hb_bufq_push(&st->rx, view);
+	if (st->paused && st->rx.bytes > HB_H2_STREAM_LOW)
+		hb_bufq_compact(&st->rx);
+	if (hb_list_is_empty(&st->ready))
+		hb_list_add(&h2->ready, &st->ready);
+	return 0;
+}
+
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+	struct hb_h2 *h2 = user;
+	struct h2_stream *st;
+
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
+	    h2->end.code == 0)
+		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
+	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
+		return 0;
+	st = stream_by_id(h2, frame->hd.stream_id);
+	if (!st || st->state == H2_STREAM_ENDED)
+		return 0;
+	st->tx_finished = true;
+	/* A refused request is told to stop sending; a closed stream whose backlog is out as well.
+	 */
+	if (st->reset_after_tx && !st->rx_finish)
+		h2_reset(st, st->reset_code);
+	return 0;
+}
+
+static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t error_code)
+{
+	bool both = st->rx_finish && st->tx_finished;
+
+	if (error_code == NGHTTP2_NO_ERROR && both)
+		return HB_END_CLEAN;
+	if (st->state == H2_STREAM_OPENING && error_code == NGHTTP2_REFUSED_STREAM)
+		return hb_end(HB_LAYER_H2, HB_SIDE_PEER,
+		              h2->goaway_in ? HB_E_GOAWAY : HB_E_REFUSED);
+	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(error_code < 1000 ? error_code : 999));
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *user)
+{
+	struct hb_h2 *h2 = user;
+	struct h2_stream *st = stream_by_id(h2, id);
+
+	if (!st)
+		return 0;
+	nghttp2_session_set_stream_user_data(session, id, NULL);
+	st->rst_sent = true; /* there is nothing left to reset */
+	if (st->state != H2_STREAM_OPEN || error_code != NGHTTP2_NO_ERROR || !st->rx_finish) {
+		h2_stream_end(st, end_of(h2, st, error_code));
+		return 0;
+	}
+	/* The peer's last bytes may still wait for an owner that is paused. They are told first; a
+	 * stream that both have finished then waits for its owner's close. */
+	st->end = end_of(h2, st, error_code);
+	st->gone = true;
+	hb_bufq_clear(&st->tx);
+	h2_stream_uncount(st);
+	if (st->finish_told && !st->tx_finished)
+		h2_stream_end(st, st->end);
+	return 0;
+}
+
+nghttp2_session_callbacks *h2_callbacks_new(void)
+{
+	nghttp2_session_callbacks *cb;
+
+	if (nghttp2_session_callbacks_new(&cb) != 0)
+		return NULL;
+	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
+	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
+	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+	nghttp2_session_callbacks_set_send_data_callback(cb, h2_on_send_data);
+	return cb;
+}

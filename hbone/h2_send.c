@@ -1,0 +1,188 @@
+/*
+ * h2_send: how payload becomes frames, and frames records.
+ */
+#include "h2_nghttp2.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Payloads below this are gathered into a shared record: a copy is cheaper than a record. */
+#define GATHER_BELOW 4096u
+/* What one flush hands to the lower stream before others get their turn. */
+#define FLUSH_MAX (256u * 1024)
+/* How long to wait for a buffer when the pool's bound is reached. */
+#define RETRY_MS 10u
+
+void h2_wake(struct h2_stream *st)
+{
+	if (st->tx_waits) {
+		st->tx_waits = false;
+		(void)nghttp2_session_resume_data(h2_session(st->h2), st->id); /* gone: no matter */
+	}
+	h2_wake_flush(st->h2);
+}
+
+void h2_reset(struct h2_stream *st, uint32_t code)
+{
+	if (st->rst_sent)
+		return;
+	st->rst_sent = true;
+	(void)nghttp2_submit_rst_stream(h2_session(st->h2), NGHTTP2_FLAG_NONE, st->id, code);
+	h2_wake_flush(st->h2);
+}
+
+/*
+ * Gives a stream's credit back. A stream whose owner keeps up gets a larger window each time it has
+ * used the present one up, so that a short one never pins what a long one needs.
+ */
+void h2_credit(struct h2_stream *st, size_t bytes)
+{
+	nghttp2_session *session = h2_session(st->h2);
+	uint64_t since = st->stream.bytes_in - st->grown_at;
+
+	(void)nghttp2_session_consume_stream(session, st->id, bytes);
+	if (since >= st->window && st->window < st->h2->options.stream_window && !st->rx_finish) {
+		st->grown_at = st->stream.bytes_in;
+		st->window = hb_min_u32(st->window * 2, st->h2->options.stream_window);
+		(void)nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, st->id,
+		                                            (int32_t)st->window);
+	}
+	h2_wake_flush(st->h2);
+}
+
+static void seal_open(struct hb_h2 *h2)
+{
+	if (h2->open)
+		hb_bufq_push(&h2->out, hb_take(&h2->open));
+}
+
+/* Appends to the gathered record. 0, or -ENOMEM with nothing appended that was not whole. */
+static int gather(struct hb_h2 *h2, const uint8_t *data, size_t len)
+{
+	while (len > 0) {
+		size_t n;
+
+		if (h2->open && h2->open->len == HB_BUF_PAYLOAD)
+			seal_open(h2);
+		if (!h2->open)
+			h2->open = hb_buf_new(hb_loop_pool(h2->loop));
+		if (!h2->open)
+			return -ENOMEM;
+		n = hb_min_size(len, HB_BUF_PAYLOAD - h2->open->len);
+		memcpy(h2->open->data + h2->open->len, data, n);
+		h2->open->len += (uint32_t)n;
+		data += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static bool fits_in_place(const struct hb_buf *buf)
+{
+	return buf->len >= GATHER_BELOW && buf->len <= HB_BUF_READ_MAX &&
+	       hb_buf_is_sole_owner(buf) &&
+	       hb_buf_headroom(buf) >= HB_FRAME_HEADER + HB_TLS_HEADER &&
+	       hb_buf_tailroom(buf) >= HB_TLS_TRAILER;
+}
+
+/* nghttp2 asks how much goes into the next frame. */
+ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
+                   uint32_t *data_flags, nghttp2_data_source *source, void *user)
+{
+	struct h2_stream *st = source->ptr;
+	const struct hb_buf *head = st->tx.head;
+	size_t n = 0;
+
+	*data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	if (!head) {
+		if (!st->tx_finish) {
+			st->tx_waits = true;
+			return NGHTTP2_ERR_DEFERRED;
+		}
+		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
+		return 0;
+	}
+	length = hb_min_size(length, HB_BUF_READ_MAX);
+	if (fits_in_place(head) && head->len <= length) {
+		n = head->len;
+	} else if (head->len >= length) {
+		n = length;
+	} else {
+		/* Small ones share a frame, up to the next that goes in place. */
+		for (n = head->len, head = head->next;
+		     head && n + head->len <= length && !fits_in_place(head); head = head->next)
+			n += head->len;
+	}
+	if (n == st->tx.bytes && st->tx_finish)
+		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
+	return (ssize_t)n;
+}
+
+/* nghttp2 would go on while windows allow, past what the lower stream may take. */
+static int enough(struct hb_h2 *h2)
+{
+	h2->more = h2->out.bytes >= FLUSH_MAX;
+	return h2->more ? NGHTTP2_ERR_PAUSE : 0;
+}
+
+int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
+                    size_t length, nghttp2_data_source *source, void *user)
+{
+	struct h2_stream *st = source->ptr;
+	struct hb_h2 *h2 = user;
+	struct hb_buf *head = st->tx.head;
+
+	if (length > 0 && head->len == length && fits_in_place(head)) {
+		seal_open(h2);
+		head = hb_bufq_shift(&st->tx);
+		head->data -= HB_FRAME_HEADER;
+		head->len += HB_FRAME_HEADER;
+		memcpy(head->data, framehd, HB_FRAME_HEADER);
+		hb_bufq_push(&h2->out, head);
+		return enough(h2);
+	}
+	/* Room for all of it first: a frame must not be left half written. */
+	if (h2->open && h2->open->len + HB_FRAME_HEADER + length > HB_BUF_PAYLOAD)
+		seal_open(h2);
+	if (gather(h2, framehd, HB_FRAME_HEADER) < 0) {
+		hb_loop_timer_start(h2->loop, &h2->retry, RETRY_MS);
+		return NGHTTP2_ERR_WOULDBLOCK;
+	}
+	while (length > 0) {
+		size_t n = hb_min_size(length, st->tx.head->len);
+		int err = gather(h2, st->tx.head->data, n);
+
+		assert(err == 0); /* the record had room for the whole frame */
+		(void)err;
+		hb_bufq_consume(&st->tx, n);
+		length -= n;
+	}
+	return enough(h2);
+}
+
+void h2_pump(struct hb_h2 *h2)
+{
+	const uint8_t *data;
+	ssize_t n = 0;
+
+	h2->more = false;
+	while (!h2->lower_full && !h2->lower_closed && !h2->more) {
+		n = nghttp2_session_mem_send(h2_session(h2), &data);
+		if (n <= 0)
+			break;
+		if (gather(h2, data, (size_t)n) < 0) {
+			n = NGHTTP2_ERR_NOMEM;
+			break;
+		}
+	}
+	seal_open(h2);
+	if (h2->out.head && h2->lower_closed)
+		hb_bufq_clear(&h2->out);
+	else if (h2->out.head)
+		hb_stream_write(h2->lower, hb_bufq_take(&h2->out));
+	if (h2->more)
+		h2_wake_flush(h2);
+	if (n < 0)
+		hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_US,
+		                       n == NGHTTP2_ERR_NOMEM ? -ENOMEM : HB_E_H2));
+}

@@ -1,0 +1,260 @@
+/*
+ * h2_stream: one HTTP/2 stream as a stream of bytes: its queues, marks, pause and end.
+ *
+ *   OPENING --200 / respond--> OPEN --close--> CLOSING --+
+ *      |                         |                       | nghttp2 closes the stream,
+ *      +-------------------------+-----------------------+ or the connection ends
+ *                                v
+ *                              ENDED --on_closed--> the owner frees it
+ */
+#include "h2_internal.h"
+
+#include <string.h>
+
+static const struct hb_stream_ops ops;
+
+struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
+{
+	struct h2_stream *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return NULL;
+	st->stream.ops = &ops;
+	st->h2 = h2;
+	st->id = id;
+	st->paused = true;
+	st->window = HB_H2_WINDOW_FIRST;
+	hb_list_init(&st->ready);
+	hb_list_init(&st->mark);
+	hb_list_add(&h2->streams, &st->node);
+	h2->streams_count++;
+	return st;
+}
+
+void h2_stream_delete(struct h2_stream *st)
+{
+	hb_list_remove(&st->node);
+	hb_list_remove(&st->ready);
+	hb_list_remove(&st->mark);
+	hb_bufq_clear(&st->tx);
+	hb_bufq_clear(&st->rx);
+	h2_headers_clear(&st->headers);
+	free(st);
+}
+
+int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_len,
+                   const uint8_t *value, size_t value_len)
+{
+	uint32_t need = (uint32_t)(name_len + value_len);
+	struct hb_header *header;
+
+	if (headers->count == headers->list_size) {
+		uint32_t size = headers->list_size ? headers->list_size * 2 : 8;
+		struct hb_header *list = realloc(headers->list, size * sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		headers->list = list;
+		headers->list_size = size;
+	}
+	if (headers->text_size - headers->text_len < need) {
+		uint32_t size = (headers->text_size + need) * 2;
+		char *text = realloc(headers->text, size);
+
+		if (!text)
+			return -ENOMEM;
+		/* The list points into the text, which may have moved. */
+		for (uint32_t i = 0; i < headers->count; i++) {
+			header = &headers->list[i];
+			header->value = text + (header->value - headers->text);
+			header->name = text + (header->name - headers->text);
+		}
+		headers->text = text;
+		headers->text_size = size;
+	}
+	header = &headers->list[headers->count++];
+	header->name = headers->text + headers->text_len;
+	header->name_len = name_len;
+	memcpy(headers->text + headers->text_len, name, name_len);
+	header->value = header->name + name_len;
+	header->value_len = value_len;
+	memcpy(headers->text + headers->text_len + name_len, value, value_len);
+	headers->text_len += need;
+	return 0;
+}
+
+void h2_headers_clear(struct h2_headers *headers)
+{
+	free(headers->list);
+	free(headers->text);
+	memset(headers, 0, sizeof(*headers));
+}
+
+static bool is_listening(const struct h2_stream *st)
+{
+	return st->state == H2_STREAM_OPEN && !st->paused;
+}
+
+void h2_stream_deliver(struct h2_stream *st)
+{
+	struct hb_buf *chain;
+	size_t bytes;
+
+	if (st->opened && !st->open_told) {
+		st->open_told = true;
+		if (st->stream.events && st->stream.events->on_open)
+			st->stream.events->on_open(&st->stream);
+		/* The owner resumes it, which puts it on the ready list again, or has closed it. */
+		return;
+	}
+	if (!is_listening(st))
+		return;
+	if (st->rx.bytes) {
+		bytes = st->rx.bytes;
+		chain = hb_bufq_take(&st->rx);
+		st->stream.bytes_in += bytes;
+		h2_credit(st, bytes);
+		if (st->rx_finish)
+			hb_list_add(&st->h2->ready, &st->ready);
+		st->stream.events->on_data(&st->stream, chain);
+		return;
+	}
+	if (st->rx_finish && !st->finish_told) {
+		st->finish_told = true;
+		st->stream.events->on_finish(&st->stream);
+		/* The peer reset it after its last byte: it takes no more of ours. */
+		if (st->gone && !st->tx_finished)
+			h2_stream_end(st, st->end);
+	}
+}
+
+void h2_stream_mark(struct h2_stream *st)
+{
+	if (st->state != H2_STREAM_OPEN)
+		return;
+	if (!st->full_told && st->tx.bytes > HB_H2_STREAM_HIGH) {
+		st->full_told = true;
+		hb_list_add(&st->h2->marked, &st->mark);
+		st->stream.events->on_full(&st->stream);
+	} else if (st->full_told && st->tx.bytes > HB_H2_STREAM_LOW) {
+		hb_list_add(&st->h2->marked, &st->mark);
+	} else if (st->full_told) {
+		st->full_told = false;
+		st->stream.events->on_drained(&st->stream);
+	}
+}
+
+static void stream_write(struct hb_stream *s, struct hb_buf *chain)
+{
+	struct h2_stream *st = h2_stream_of(s);
+
+	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone) {
+		hb_buf_free_all(chain);
+		return;
+	}
+	s->bytes_out += hb_buf_chain_bytes(chain);
+	hb_bufq_push(&st->tx, chain);
+	if (st->tx.bytes > HB_H2_STREAM_HIGH && !st->full_told && hb_list_is_empty(&st->mark))
+		hb_list_add(&st->h2->marked, &st->mark);
+	h2_wake(st);
+}
+
+static void stream_finish(struct hb_stream *s)
+{
+	struct h2_stream *st = h2_stream_of(s);
+
+	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone)
+		return;
+	st->tx_finish = true;
+	h2_wake(st);
+}
+
+static void stream_pause(struct hb_stream *s)
+{
+	h2_stream_of(s)->paused = true;
+}
+
+static void stream_resume(struct hb_stream *s)
+{
+	struct h2_stream *st = h2_stream_of(s);
+
+	st->paused = false;
+	if (st->state != H2_STREAM_OPEN || !hb_list_is_empty(&st->ready))
+		return;
+	if (st->rx.bytes || (st->rx_finish && !st->finish_told)) {
+		hb_list_add(&st->h2->ready, &st->ready);
+		hb_loop_defer(st->h2->loop, &st->h2->flush);
+	}
+}
+
+/* RFC 9113 7: what the peer can learn from us about why. */
+static uint32_t reset_code_of(struct hb_end why)
+{
+	enum { CONNECT_ERROR = 10, CANCEL = 8 };
+
+	switch (why.code) {
+	case -ECONNRESET:
+	case -EPIPE:
+	case -ETIMEDOUT:
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+	case -ECONNREFUSED:
+		return CONNECT_ERROR;
+	default:
+		return CANCEL;
+	}
+}
+
+static void stream_close(struct hb_stream *s, struct hb_end why)
+{
+	enum { NO_ERROR = 0, CANCEL = 8 };
+	struct h2_stream *st = h2_stream_of(s);
+	bool server;
+
+	if (st->state == H2_STREAM_ENDED)
+		return;
+	if (st->state == H2_STREAM_CLOSING && why.code == 0)
+		return;
+	if (st->gone) {
+		h2_stream_end(st, why.code < 0 ? why : st->end);
+		return;
+	}
+	server = st->h2->options.role == HB_H2_SERVER;
+	if (st->state != H2_STREAM_CLOSING || st->end.code == 0)
+		st->end = why;
+	if (st->state == H2_STREAM_OPENING && why.code == 0)
+		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_CANCELLED);
+	/* Nothing is told but the end from here on. */
+	hb_bufq_clear(&st->rx);
+	if (why.code == 0 && st->state == H2_STREAM_OPEN) {
+		/* The backlog goes first; a peer that has not finished is then told to stop:
+		 * RFC 9113 8.1 gives the server NO_ERROR for that, a client cancels. */
+		st->state = H2_STREAM_CLOSING;
+		st->tx_finish = true;
+		st->reset_after_tx = !st->rx_finish;
+		st->reset_code = server ? NO_ERROR : CANCEL;
+		if (st->tx_finished && st->reset_after_tx)
+			h2_reset(st, st->reset_code);
+		else
+			h2_wake(st);
+		return;
+	}
+	st->state = H2_STREAM_CLOSING;
+	hb_bufq_clear(&st->tx);
+	st->reset_after_tx = false;
+	h2_reset(st, reset_code_of(why));
+}
+
+static void stream_free(struct hb_stream *s)
+{
+	h2_stream_delete(h2_stream_of(s));
+}
+
+static const struct hb_stream_ops ops = {
+	.write = stream_write,
+	.finish = stream_finish,
+	.pause = stream_pause,
+	.resume = stream_resume,
+	.close = stream_close,
+	.free = stream_free,
+};

@@ -1,0 +1,301 @@
+/*
+ * loop_recv: receivers.
+ *
+ *   PAUSED --resume--> WAITING --end of turn--> ARMED --data--> told, then WAITING again; or READY,
+ *     ^                   |                       |             if the data filled its slot
+ *     +------pause--------+                       +--no slot--> STARVED --a slot is back--> WAITING
+ *     |                                           |
+ *     +---- the kernel lets go <--- UNWANTED <--pause          READY: read directly next turn
+ *
+ *   any --stop--> STOPPING --the kernel lets go--> STOPPED --on_stopped--> forgotten
+ *
+ * An op is in flight in ARMED, UNWANTED and STOPPING only. It takes a slot of the kernel's ring
+ * when data is there, so a silent receiver owns none. One that filled its slot is likely to have
+ * more: then it is read directly, eight slots a turn, until it runs dry and is armed again.
+ * Single-shot ops make that safe: nothing of the kernel's reads the socket at the same time.
+ *
+ * Everything is armed and cancelled at the end of the turn, so that what is paused and resumed
+ * within one costs nothing.
+ */
+#include <assert.h>
+#include <sys/uio.h>
+
+#include "loop_internal.h"
+
+/* 128 KiB: what one receiver may take in one turn. */
+#define SLOTS_PER_TURN 8
+/* recv->held_res when no end is held. */
+#define NO_END 1
+
+enum recv_state {
+	PAUSED,   /* nothing is wanted; an end was told, or is held */
+	WAITING,  /* on recv_waiting: armed at the end of the turn */
+	ARMED,    /* op in flight */
+	READY,    /* on recv_ready: told what is held, or read directly, in the next turn */
+	STARVED,  /* on recv_starved: armed when the kernel has slots again */
+	UNWANTED, /* op in flight, paused; on recv_unwanted until the turn ends, then cancelled */
+	STOPPING, /* op in flight, cancelled */
+	STOPPED,  /* on recv_stopped until on_stopped is told */
+};
+
+/* Leaves whatever list it is on. */
+static void set_state(struct hb_recv *recv, enum recv_state state, struct hb_list *list)
+{
+	hb_list_remove(&recv->node);
+	recv->state = (uint8_t)state;
+	if (list)
+		hb_list_add(list, &recv->node);
+}
+
+void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max)
+{
+	assert(read_max > 0 && read_max <= HB_BUF_PAYLOAD);
+	*recv = (struct hb_recv){
+		.loop = loop, .fd = fd, .read_max = read_max, .state = PAUSED, .held_res = NO_END
+	};
+	hb_list_init(&recv->node);
+}
+
+void hb_loop_recv_resume(struct hb_recv *recv)
+{
+	struct hb_loop *loop = recv->loop;
+
+	if (recv->state == UNWANTED)
+		/* If the cancel is under way already, on_done arms it again. */
+		set_state(recv, ARMED, NULL);
+	else if (recv->state == PAUSED && (recv->held.head || recv->held_res != NO_END))
+		set_state(recv, READY, &loop->recv_ready);
+	else if (recv->state == PAUSED)
+		set_state(recv, WAITING, &loop->recv_waiting);
+}
+
+void hb_loop_recv_pause(struct hb_recv *recv)
+{
+	if (recv->state == ARMED)
+		set_state(recv, UNWANTED, &recv->loop->recv_unwanted);
+	else if (recv->state == WAITING || recv->state == READY || recv->state == STARVED)
+		set_state(recv, PAUSED, NULL);
+}
+
+void hb_loop_recv_stop(struct hb_recv *recv)
+{
+	if (recv->state == STOPPING || recv->state == STOPPED)
+		return;
+	hb_bufq_clear(&recv->held);
+	if (recv->op.in_flight) {
+		set_state(recv, STOPPING, NULL);
+		hb_loop_cancel(recv->loop, &recv->op);
+	} else {
+		set_state(recv, STOPPED, &recv->loop->recv_stopped);
+	}
+}
+
+static void arm(struct hb_recv *recv)
+{
+	struct io_uring_sqe *sqe = hb_loop_prepare(recv->loop, &recv->op, HB_OP_RECV);
+
+	io_uring_prep_recv(sqe, recv->fd, NULL, recv->read_max, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = HB_LENT_GROUP;
+	if (recv->is_dry)
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	io_uring_sqe_set_data(sqe, &recv->op);
+	set_state(recv, ARMED, NULL);
+}
+
+bool hb_recv_before_wait(struct hb_loop *loop)
+{
+	struct hb_list *node;
+	unsigned slots;
+
+	/* As many as there are slots: more would only come back at once. */
+	if (!hb_list_is_empty(&loop->recv_starved)) {
+		hb_lent_fill(&loop->lent, loop->pool);
+		for (slots = loop->lent.lent; slots > 0; slots--) {
+			node = hb_list_shift(&loop->recv_starved);
+			if (!node)
+				break;
+			set_state(hb_container_of(node, struct hb_recv, node), WAITING,
+			          &loop->recv_waiting);
+		}
+	}
+	while ((node = hb_list_shift(&loop->recv_unwanted)))
+		hb_loop_cancel(loop, &hb_container_of(node, struct hb_recv, node)->op);
+	while ((node = hb_list_shift(&loop->recv_waiting)))
+		arm(hb_container_of(node, struct hb_recv, node));
+	return !hb_list_is_empty(&loop->recv_ready);
+}
+
+/*
+ * Tells what came, and in which state to go on is decided before: the owner may pause, stop or
+ * resume inside, and nothing is done to the receiver after.
+ */
+static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
+{
+	struct hb_loop *loop = recv->loop;
+
+	if (res <= 0)
+		set_state(recv, PAUSED, NULL);
+	else if (recv->held_res != NO_END || !recv->is_dry)
+		set_state(recv, READY, &loop->recv_ready);
+	else
+		set_state(recv, WAITING, &loop->recv_waiting);
+	recv->on_recv(recv, chain, res);
+}
+
+static void tell_held(struct hb_recv *recv)
+{
+	int res = recv->held_res;
+
+	if (recv->held.head) {
+		res = (int)recv->held.bytes;
+	} else {
+		recv->held_res = NO_END;
+	}
+	tell(recv, hb_bufq_take(&recv->held), res);
+}
+
+/* Cuts @bufs, filled in order with @bytes, into what has data; gives the rest back. */
+static struct hb_buf *fill_chain(struct hb_buf *bufs, size_t bytes, uint32_t read_max)
+{
+	struct hb_buf **at = &bufs;
+	struct hb_buf *rest;
+
+	for (; bytes > 0; at = &(*at)->next) {
+		(*at)->len = (uint32_t)hb_min_size(bytes, read_max);
+		bytes -= (*at)->len;
+	}
+	rest = *at;
+	*at = NULL;
+	hb_buf_free_all(rest);
+	return bufs;
+}
+
+/*
+ * Reads what is there now, at most @slots full slots, and sets is_dry when that was all. Returns
+ * the bytes in *ret_chain, 0 or -errno; -ENOBUFS when the pool is empty.
+ */
+static ssize_t read_directly(struct hb_recv *recv, unsigned slots, struct hb_buf **ret_chain)
+{
+	struct iovec iov[SLOTS_PER_TURN];
+	struct msghdr msg = { .msg_iov = iov };
+	struct hb_buf *bufs = NULL, **tail = &bufs;
+	ssize_t res;
+
+	for (; msg.msg_iovlen < slots; tail = &(*tail)->next) {
+		*tail = hb_buf_new(recv->loop->pool);
+		if (!*tail)
+			break;
+		iov[msg.msg_iovlen++] = (struct iovec){ (*tail)->data, recv->read_max };
+	}
+	if (!bufs)
+		return -ENOBUFS;
+	do
+		res = recvmsg(recv->fd, &msg, MSG_DONTWAIT);
+	while (res < 0 && errno == EINTR);
+	if (res < 0)
+		res = -errno;
+	recv->is_dry = res < (ssize_t)(msg.msg_iovlen * recv->read_max);
+	*ret_chain = fill_chain(bufs, res > 0 ? (size_t)res : 0, recv->read_max);
+	return res;
+}
+
+/* Goes on after @chain (may be NULL), reading @slots more, and tells both in one. */
+static void read_on(struct hb_recv *recv, struct hb_buf *chain, unsigned slots)
+{
+	struct hb_buf *more = NULL, **tail = &chain;
+	size_t bytes = hb_buf_chain_bytes(chain);
+	ssize_t res = read_directly(recv, slots, &more);
+
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = more;
+	if (res > 0)
+		bytes += (size_t)res;
+	else if (res != -EAGAIN && res != -ENOBUFS)
+		recv->held_res = (int)res;
+
+	if (bytes > 0) {
+		tell(recv, chain, (int)bytes);
+	} else if (res == -EAGAIN) {
+		set_state(recv, WAITING, &recv->loop->recv_waiting);
+	} else if (res == -ENOBUFS) {
+		set_state(recv, STARVED, &recv->loop->recv_starved);
+	} else {
+		recv->held_res = NO_END;
+		tell(recv, NULL, (int)res);
+	}
+}
+
+static void run_ready(struct hb_recv *recv)
+{
+	if (recv->held.head || recv->held_res != NO_END)
+		tell_held(recv);
+	else
+		read_on(recv, NULL, SLOTS_PER_TURN);
+}
+
+void hb_recv_run_ready(struct hb_loop *loop)
+{
+	struct hb_list now = HB_LIST_INIT(now);
+	struct hb_list *node;
+
+	/* Those that become ready meanwhile have had their share. */
+	while ((node = hb_list_shift(&loop->recv_ready)))
+		hb_list_add(&now, node);
+	while ((node = hb_list_shift(&now)))
+		run_ready(hb_container_of(node, struct hb_recv, node));
+}
+
+/* What came while nobody wanted it. */
+static void hold(struct hb_recv *recv, struct hb_buf *buf, int res)
+{
+	if (res > 0)
+		hb_bufq_push(&recv->held, buf);
+	else if (res != -ECANCELED && res != -ENOBUFS)
+		recv->held_res = res;
+	set_state(recv, PAUSED, NULL);
+}
+
+void hb_recv_on_done(struct hb_recv *recv, int res, unsigned flags)
+{
+	struct hb_loop *loop = recv->loop;
+	struct hb_buf *buf = hb_lent_take(&loop->lent, loop->pool, flags);
+
+	if (res > 0) {
+		assert(buf);
+		buf->len = (uint32_t)res;
+	} else {
+		hb_buf_free(buf);
+		buf = NULL;
+	}
+	recv->is_dry = res > 0 ? (uint32_t)res < recv->read_max : recv->is_dry;
+
+	if (recv->state == STOPPING) {
+		hb_buf_free(buf);
+		set_state(recv, STOPPED, &loop->recv_stopped);
+	} else if (recv->state == UNWANTED) {
+		hold(recv, buf, res);
+	} else if (res > 0 && !recv->is_dry) {
+		read_on(recv, buf, SLOTS_PER_TURN - 1);
+	} else if (res == -ENOBUFS) {
+		set_state(recv, STARVED, &loop->recv_starved);
+	} else if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
+		/* Paused and resumed while the cancel was under way. */
+		set_state(recv, WAITING, &loop->recv_waiting);
+	} else {
+		tell(recv, buf, res);
+	}
+}
+
+bool hb_recv_run_stopped(struct hb_loop *loop)
+{
+	struct hb_list *node = hb_list_shift(&loop->recv_stopped);
+	struct hb_recv *recv;
+
+	if (!node)
+		return false;
+	recv = hb_container_of(node, struct hb_recv, node);
+	recv->on_stopped(recv); /* may free it */
+	return true;
+}

@@ -1,0 +1,82 @@
+/*
+ * loop_slots: the ring of slots that the kernel fills, one group per loop.
+ *
+ * A slot that comes back filled goes to its receiver, and the pool's most recently used one takes
+ * its place under the same id, so the kernel writes where the cache is warm.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf_internal.h"
+#include "loop_internal.h"
+
+/* liburing 2.3 has no io_uring_setup_buf_ring(); the memory is ours. */
+int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max)
+{
+	size_t size = HB_LENT_MAX * sizeof(struct io_uring_buf);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct io_uring_buf_reg reg = { .ring_entries = HB_LENT_MAX, .bgid = HB_LENT_GROUP };
+
+	/* At most a quarter of the bound: the rest is for those who write. */
+	lent->target = (unsigned)hb_min_size(HB_LENT_MAX, slots_max / 4 ? slots_max / 4 : 1);
+	lent->ring = aligned_alloc(page, (size + page - 1) / page * page);
+	if (!lent->ring)
+		return -ENOMEM;
+	memset(lent->ring, 0, size);
+	io_uring_buf_ring_init(lent->ring);
+	reg.ring_addr = (uintptr_t)lent->ring;
+	return io_uring_register_buf_ring(ring, &reg, 0);
+}
+
+void hb_lent_done(struct hb_lent *lent)
+{
+	for (size_t id = 0; id < HB_LENT_MAX; id++) {
+		if (!lent->bufs[id])
+			continue;
+		hb_buf_unlend(lent->bufs[id]);
+		hb_buf_free(lent->bufs[id]);
+	}
+	free(lent->ring);
+}
+
+static void lend(struct hb_lent *lent, struct hb_buf *buf, size_t id)
+{
+	hb_buf_lend(buf);
+	lent->bufs[id] = buf;
+	lent->lent++;
+	io_uring_buf_ring_add(lent->ring, buf->data, HB_BUF_PAYLOAD, (unsigned short)id,
+	                      HB_LENT_MAX - 1, 0);
+	io_uring_buf_ring_advance(lent->ring, 1);
+}
+
+void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool)
+{
+	for (size_t id = 0; id < HB_LENT_MAX && lent->lent < lent->target; id++) {
+		struct hb_buf *buf;
+
+		if (lent->bufs[id])
+			continue;
+		buf = hb_buf_new(pool);
+		if (!buf)
+			return;
+		lend(lent, buf, id);
+	}
+}
+
+struct hb_buf *hb_lent_take(struct hb_lent *lent, struct hb_buf_pool *pool, unsigned cqe_flags)
+{
+	size_t id = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
+	struct hb_buf *buf, *other;
+
+	if (!(cqe_flags & IORING_CQE_F_BUFFER))
+		return NULL;
+	assert(id < HB_LENT_MAX && lent->bufs[id]);
+	buf = hb_take(&lent->bufs[id]);
+	lent->lent--;
+	hb_buf_unlend(buf);
+	other = hb_buf_new(pool);
+	if (other)
+		lend(lent, other, id);
+	return buf;
+}

@@ -1,0 +1,159 @@
+/*
+ * relay: joins two streams until both have ended.
+ *
+ *   running --both finished, one closed, idle, abort--> ending --both closed--> on_done
+ */
+#include <hbone/relay.h>
+
+#include <assert.h>
+
+static struct hb_relay_side *side_of(struct hb_relay *relay, const struct hb_stream *s)
+{
+	return relay->a.stream == s ? &relay->a : &relay->b;
+}
+
+static struct hb_relay_side *other_of(struct hb_relay *relay, const struct hb_stream *s)
+{
+	return relay->a.stream == s ? &relay->b : &relay->a;
+}
+
+static void close_side(struct hb_relay_side *side, struct hb_end why)
+{
+	if (!side->closed)
+		hb_stream_close(side->stream, why);
+}
+
+static void begin_end(struct hb_relay *relay, struct hb_end why)
+{
+	relay->ending = true;
+	relay->why = why;
+	hb_loop_timer_stop(relay->loop, &relay->idle);
+}
+
+static void on_data(struct hb_stream *s, struct hb_buf *chain)
+{
+	struct hb_relay *relay = s->owner;
+	struct hb_relay_side *to = other_of(relay, s);
+
+	side_of(relay, s)->bytes += hb_buf_chain_bytes(chain);
+	if (to->closed)
+		hb_buf_free_all(chain);
+	else
+		hb_stream_write(to->stream, chain);
+}
+
+static void on_finish(struct hb_stream *s)
+{
+	struct hb_relay *relay = s->owner;
+	struct hb_relay_side *from = side_of(relay, s), *to = other_of(relay, s);
+
+	from->finished = true;
+	if (relay->ending)
+		return;
+	hb_stream_finish(to->stream);
+	if (!to->finished)
+		return;
+	begin_end(relay, HB_END_CLEAN);
+	close_side(from, HB_END_CLEAN);
+	close_side(to, HB_END_CLEAN);
+}
+
+static void on_full(struct hb_stream *s)
+{
+	struct hb_relay *relay = s->owner;
+	struct hb_relay_side *from = other_of(relay, s);
+
+	side_of(relay, s)->full = true;
+	if (!from->closed)
+		hb_stream_pause(from->stream);
+}
+
+static void on_drained(struct hb_stream *s)
+{
+	struct hb_relay *relay = s->owner;
+	struct hb_relay_side *from = other_of(relay, s);
+
+	side_of(relay, s)->full = false;
+	if (!from->closed)
+		hb_stream_resume(from->stream);
+}
+
+/*
+ * A peer that has sent its last byte and then says NO_ERROR wants no more of ours; what it sent is
+ * whole and must still arrive, which a reset would prevent (RFC 9113 8.1).
+ */
+static bool may_flush(const struct hb_relay_side *gone, struct hb_end why)
+{
+	return why.code == 0 || (why.code == HB_E_RST(0) && gone->finished);
+}
+
+static void on_closed(struct hb_stream *s, struct hb_end why)
+{
+	struct hb_relay *relay = s->owner;
+	struct hb_relay_side *gone = side_of(relay, s), *other = other_of(relay, s);
+
+	gone->closed = true;
+	if (!relay->ending) {
+		begin_end(relay, why);
+		close_side(other, may_flush(gone, why) ? HB_END_CLEAN : why);
+	} else if (relay->why.code == 0 && why.code < 0) {
+		/* The last bytes did not make it: not a success. */
+		relay->why = why;
+		close_side(other, why);
+	}
+	if (!other->closed)
+		return;
+	hb_stream_free(gone->stream);
+	hb_stream_free(other->stream);
+	relay->on_done(relay, relay->why); /* last: the owner may free the relay in here */
+}
+
+static const struct hb_stream_events events = {
+	.on_data = on_data,
+	.on_finish = on_finish,
+	.on_full = on_full,
+	.on_drained = on_drained,
+	.on_closed = on_closed,
+};
+
+static void on_idle_time(struct hb_timer *timer)
+{
+	struct hb_relay *relay = hb_container_of(timer, struct hb_relay, idle);
+	uint64_t seen = relay->a.bytes + relay->b.bytes;
+
+	if (seen == relay->seen) {
+		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, HB_E_IDLE));
+		return;
+	}
+	relay->seen = seen;
+	hb_loop_timer_start(relay->loop, &relay->idle, relay->idle_ms);
+}
+
+void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
+                    struct hb_stream *b, uint32_t idle_ms, hb_relay_done on_done)
+{
+	*relay = (struct hb_relay){
+		.a.stream = a,
+		.b.stream = b,
+		.loop = loop,
+		.idle_ms = idle_ms,
+		.on_done = on_done,
+	};
+	hb_timer_init(&relay->idle, on_idle_time);
+	a->owner = b->owner = relay;
+	a->events = b->events = &events;
+	if (idle_ms)
+		hb_loop_timer_start(loop, &relay->idle, idle_ms);
+	hb_stream_resume(a);
+	hb_stream_resume(b);
+}
+
+void hb_relay_abort(struct hb_relay *relay, struct hb_end why)
+{
+	assert(why.code < 0);
+	if (relay->ending && relay->why.code < 0)
+		return;
+	begin_end(relay, why);
+	close_side(&relay->a, why);
+	close_side(&relay->b, why);
+}

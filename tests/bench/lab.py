@@ -1,0 +1,278 @@
+"""lab: the benchmark's surroundings: namespaces, the server, pairs of agents, and their end.
+
+Whatever happens, close() leaves no process, namespace, mount or file. What a killed run has left
+is removed by the next one; a lock keeps two runs apart.
+"""
+
+import ctypes
+import fcntl
+import glob
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PREFIX = "culvert-bench-"
+NETNS = "/run/netns/" + PREFIX
+ADDRESSES = {
+    "BENCH_NODE_A": "10.87.0.1", "BENCH_NODE_B": "10.87.0.2", "BENCH_GATE_A": "10.87.1.1",
+    "BENCH_POD_A": "10.87.1.2", "BENCH_POD_B": "10.87.2.2",
+    "BENCH_SINK_PORT": "8001", "BENCH_ECHO_PORT": "8002",
+}
+PR_SET_CHILD_SUBREAPER = 36
+CALL_S = 120  # a call of a pair's function, and a client on top of its own seconds
+
+
+class Failure(Exception):
+    """A sentence for the user."""
+
+
+class Unavailable(Failure):
+    """A pair that cannot run here, and why."""
+
+
+def tail(path, lines=15):
+    try:
+        with open(path, errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def unmount_below(directory):
+    """Pairs may mount (bpffs, cgroup2); a removal that walked into a mount would be a disaster."""
+    with open("/proc/self/mounts") as file:
+        points = [line.split()[1].replace("\\040", " ") for line in file]
+    for point in reversed(points):
+        if point.startswith(directory + "/"):
+            subprocess.run(["umount", "-l", point], check=False)
+    with open("/proc/self/mounts") as file:
+        return not any(line.split()[1].startswith(directory + "/") for line in file)
+
+
+def remove_tree(directory):
+    if unmount_below(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def machine_busy_s():
+    with open("/proc/stat") as file:
+        fields = [int(field) for field in file.readline().split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4] - fields[7]) / os.sysconf("SC_CLK_TCK")
+
+
+def run_s(pids):
+    """Processor time of all threads, in seconds."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            try:
+                with open(path) as file:
+                    total += int(file.read().split()[0])
+            except OSError:
+                continue  # a thread that just ended
+    return total / 1e9
+
+
+def rss_bytes(pids):
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/status") as file:
+            for line in file:
+                if line.startswith("VmRSS:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
+def kernel_threads(prefix):
+    found = []
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file:
+                if file.read().startswith(prefix):
+                    found.append(int(path.split("/")[2]))
+        except OSError:
+            continue  # a process that just ended
+    return found[:32]
+
+
+class Lab:
+    def __init__(self, tools, build, cpus, cc, conns_max):
+        self.tools, self.build, self.cpus, self.cc = tools, build, cpus, cc
+        self.conns_max = conns_max
+        self.server = self.directory = self.lock = None
+
+    def open(self):
+        # Pairs' daemons outlive the shell that started them; they become ours to reap.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.lock = open(f"/run/{PREFIX}lock", "w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure("another run of the benchmark is under way") from None
+        self.remove_leftovers()
+        self.raise_descriptors()
+        self.directory = tempfile.mkdtemp(prefix=PREFIX)
+        self.netns("up", *([] if self.cc == "host" else [self.cc]))
+        self.start_server()
+
+    def close(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            if self.directory:
+                self.netns("down")
+            if self.server:
+                self.server.stdout.close()
+                self.server.wait(timeout=10)
+        finally:
+            if self.directory:
+                remove_tree(self.directory)
+            self.reap()
+            if self.lock:
+                self.lock.close()
+
+    def remove_leftovers(self):
+        self.netns("down")
+        for directory in glob.glob(os.path.join(tempfile.gettempdir(), PREFIX + "*")):
+            remove_tree(directory)
+
+    def raise_descriptors(self):
+        """An agent may hold three descriptors a connection (splice pipes: more, bounded)."""
+        wanted = 4 * self.conns_max + 1024
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+                return
+            except (ValueError, OSError):
+                raise Failure(f"--idle {self.conns_max} needs {wanted} open files for each agent;"
+                              f" the limit here is {hard}") from None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+    def netns(self, *arguments):
+        done = subprocess.run([os.path.join(HERE, "netns.sh"), *arguments], text=True,
+                              capture_output=True, timeout=60, check=False)
+        if done.returncode:
+            raise Failure(done.stderr.strip() or f"netns.sh {arguments[0]} failed")
+
+    def within(self, part, command):
+        cpu = self.cpus[part.endswith("-b")]
+        return ["taskset", "-c", str(cpu), "nsenter", f"--net={NETNS}{part}", *command]
+
+    def far_file(self):
+        return os.path.join(self.directory, "far")
+
+    def start_server(self):
+        host = ADDRESSES["BENCH_POD_B"]
+        self.server = subprocess.Popen(
+            self.within("pod-b", [os.path.join(self.tools, "load"), "server",
+                                  "--sink", f"{host}:{ADDRESSES['BENCH_SINK_PORT']}",
+                                  "--echo", f"{host}:{ADDRESSES['BENCH_ECHO_PORT']}",
+                                  "--far", self.far_file()]),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        if self.server.stdout.readline().strip() != "ready":
+            raise Failure("the load server did not start")
+
+    def client(self, role, target, pids=(), **options):
+        """The command of one client."""
+        command = [os.path.join(self.tools, "load"), role, "--to", target]
+        if role == "bulk":
+            command += ["--far", self.far_file()]
+        for pid in pids:
+            command += ["--agent", str(pid)]
+        for pid in [self.server.pid, *kernel_threads("ksoftirqd/")]:
+            command += ["--app", str(pid)]
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        return self.within("pod-a", command)
+
+    def reap(self):
+        """Orphans of pairs: all children of our own have been waited for, but the server."""
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    return
+            except ChildProcessError:
+                return
+
+
+class Pair:
+    def __init__(self, lab, name):
+        """@name: of a file in pairs/, or the path of one anywhere."""
+        self.lab = lab
+        self.file = os.path.abspath(name) if "/" in name else f"{HERE}/pairs/{name}.sh"
+        self.name = os.path.splitext(os.path.basename(self.file))[0]
+        if not os.path.isfile(self.file) or self.name == "lib":
+            raise Failure(f"no such pair: {name} (expected a name of tests/bench/pairs, or a path)")
+
+    @property
+    def directory(self):
+        return os.path.join(self.lab.directory, self.name)
+
+    def call(self, function, *arguments):
+        environment = dict(
+            os.environ, **ADDRESSES, BENCH_DIR=self.directory, BENCH_NETNS=NETNS,
+            BENCH_TOOLS=self.lab.tools, BENCH_BUILD=self.lab.build,
+            BENCH_CPU_A=str(self.lab.cpus[0]), BENCH_CPU_B=str(self.lab.cpus[1]),
+            BENCH_CONNS_MAX=str(self.lab.conns_max))
+        try:
+            done = subprocess.run(["bash", f"{HERE}/pairs/lib.sh", self.file, function, *arguments],
+                                  env=environment, text=True, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CALL_S,
+                                  check=False)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name}: {function} took more than {CALL_S} s") from None
+        if done.returncode == 77 and function == "pair_prepare":
+            raise Unavailable(done.stdout.strip())
+        if done.returncode:
+            why = (done.stderr or done.stdout).strip() or f"exit {done.returncode}"
+            raise Failure(f"{self.name}: {function}: {why}\n{self.logs()}")
+        return done.stdout.strip()
+
+    def logs(self):
+        return "".join(f"--- {os.path.basename(path)}\n{tail(path)}"
+                       for path in sorted(glob.glob(self.directory + "/*.log")) if tail(path))
+
+    def prepare(self):
+        self.call("pair_prepare")
+
+    def start(self):
+        os.makedirs(self.directory)
+        self.call("pair_start")
+
+    def stop(self):
+        if not os.path.isdir(self.directory):
+            return
+        try:
+            self.call("pair_stop")
+        finally:
+            remove_tree(self.directory)
+
+    def pids(self):
+        return [int(pid) for pid in self.call("pair_pids").split()]
+
+    def target(self, kind):
+        return self.call("pair_target", kind)
+
+
+def settle(pids, limit_s=3.0):
+    """Until the agents have finished what closing many connections leaves them to do."""
+    deadline = time.monotonic() + limit_s
+    while pids and time.monotonic() < deadline:
+        before = run_s(pids)
+        time.sleep(0.1)
+        if run_s(pids) - before < 0.005:
+            return
+
+
+def quiet_share(seconds=0.2):
+    """What the machine does while we do nothing: the share of all processors that is busy."""
+    before, begin = machine_busy_s(), time.monotonic()
+    time.sleep(seconds)
+    elapsed = time.monotonic() - begin
+    return (machine_busy_s() - before) / elapsed / os.cpu_count()

@@ -1,0 +1,32 @@
+/*
+ * probe: an owner of a stream that only remembers what it was told, and complains when the contract
+ * of stream.h is broken: data after finish, anything after closed.
+ */
+#pragma once
+
+#include <hbone/loop.h>
+#include <hbone/stream.h>
+
+struct probe {
+	struct hb_stream *stream; /* NULL once closed; freed by the probe */
+	uint8_t *data;
+	size_t len, size;
+	unsigned opens, datas, finishes, fulls, draineds, closes;
+	struct hb_end end;
+	const char *broken; /* the first breach, or NULL */
+	bool hold;          /* keeps no bytes, only counts them */
+};
+
+/* Takes the events of @s; does not resume it. */
+void probe_init(struct probe *probe, struct hb_stream *s);
+void probe_done(struct probe *probe);
+
+/* Writes @len bytes in bufs of at most @piece. */
+void probe_write(struct probe *probe, struct hb_loop *loop, const void *data, size_t len,
+                 size_t piece);
+
+/* Turns @loop until *@what is at least @want, at most @turns times of @wait_ms. true: it came. */
+bool turn_until(struct hb_loop *loop, const unsigned *what, unsigned want, unsigned turns);
+bool turn_until_size(struct hb_loop *loop, const size_t *what, size_t want, unsigned turns);
+/* Turns a number of times without waiting. */
+void turn_some(struct hb_loop *loop, unsigned turns);

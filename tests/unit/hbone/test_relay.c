@@ -1,0 +1,183 @@
+/*
+ * relay: the table of relay.h, row by row, over socket pairs: an app on either side, the relay
+ * between them.
+ */
+#include <check.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <hbone/relay.h>
+#include <hbone/tcp.h>
+
+#include "support/probe.h"
+
+static struct hb_loop *loop;
+static struct hb_relay relay;
+static struct probe app[2];
+static unsigned done;
+static struct hb_end why;
+static uint8_t bytes[8 << 20];
+
+static void on_done(struct hb_relay *r, struct hb_end end)
+{
+	ck_assert_ptr_eq(r, &relay);
+	done++;
+	why = end;
+}
+
+static struct hb_stream *tcp(int fd)
+{
+	struct hb_tcp_options options = { .read_max = HB_BUF_READ_MAX, .linger_ms = 100 };
+	struct hb_stream *s = hb_tcp_new(loop, fd, &options);
+
+	ck_assert_ptr_nonnull(s);
+	return s;
+}
+
+static void up(uint32_t idle_ms)
+{
+	int fds[2][2];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)((i * 2654435761u) >> 11);
+	done = 0;
+	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	ck_assert_ptr_nonnull(loop);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(
+		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds[i]), 0);
+		probe_init(&app[i], tcp(fds[i][0]));
+		hb_stream_resume(app[i].stream);
+	}
+	hb_relay_start(&relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), idle_ms, on_done);
+}
+
+static void down(void)
+{
+	ck_assert(turn_until(loop, &done, 1, 300));
+	for (int i = 0; i < 2; i++) {
+		if (app[i].stream)
+			hb_stream_close(app[i].stream, HB_END_CLEAN);
+		ck_assert(turn_until(loop, &app[i].closes, 1, 300));
+		ck_assert_msg(!app[i].broken, "app %d: %s", i, app[i].broken);
+		probe_done(&app[i]);
+	}
+	ck_assert_uint_eq(done, 1);
+	hb_loop_free(loop);
+}
+
+START_TEST(both_ways)
+{
+	up(0);
+	for (int i = 0; i < 2; i++) {
+		probe_write(&app[i], loop, bytes, sizeof(bytes), i ? 1000 : HB_BUF_READ_MAX);
+		hb_stream_finish(app[i].stream);
+	}
+	ck_assert(turn_until(loop, &app[0].finishes, 1, 20000));
+	ck_assert(turn_until(loop, &app[1].finishes, 1, 20000));
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(app[i].len, sizeof(bytes));
+		ck_assert(memcmp(app[i].data, bytes, sizeof(bytes)) == 0);
+	}
+	down();
+	ck_assert_int_eq(why.code, 0);
+	ck_assert_uint_eq(relay.a.bytes, sizeof(bytes));
+	ck_assert_uint_eq(relay.b.bytes, sizeof(bytes));
+}
+END_TEST
+
+START_TEST(half_close_goes_on)
+{
+	up(0);
+	hb_stream_finish(app[_i].stream);
+	ck_assert(turn_until(loop, &app[!_i].finishes, 1, 100));
+	ck_assert_uint_eq(done, 0);
+	probe_write(&app[!_i], loop, bytes, 500000, 5000);
+	hb_stream_finish(app[!_i].stream);
+	ck_assert(turn_until(loop, &app[_i].finishes, 1, 1000));
+	ck_assert_uint_eq(app[_i].len, 500000);
+	down();
+	ck_assert_int_eq(why.code, 0);
+}
+END_TEST
+
+START_TEST(full_side_pauses_the_other)
+{
+	size_t before;
+
+	up(0);
+	hb_stream_pause(app[1].stream);
+	probe_write(&app[0], loop, bytes, sizeof(bytes), HB_BUF_READ_MAX);
+	turn_some(loop, 500);
+	before = relay.a.bytes;
+	turn_some(loop, 100);
+	ck_assert_uint_eq(relay.a.bytes, before);     /* it stands still ... */
+	ck_assert_uint_lt(before, sizeof(bytes) / 2); /* ... early */
+	ck_assert(relay.b.full);
+	hb_stream_resume(app[1].stream);
+	ck_assert(turn_until_size(loop, &app[1].len, sizeof(bytes), 20000));
+	ck_assert(memcmp(app[1].data, bytes, sizeof(bytes)) == 0);
+	hb_relay_abort(&relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
+	down();
+	ck_assert_int_eq(why.code, HB_E_DRAIN);
+}
+END_TEST
+
+START_TEST(reset_stays_reset)
+{
+	up(0);
+	probe_write(&app[!_i], loop, bytes, 1000, 1000);
+	ck_assert(turn_until_size(loop, &app[_i].len, 1000, 100));
+	/* A socket pair knows no RST: the abrupt end is an EOF with unread bytes, or EPIPE. */
+	hb_stream_pause(app[_i].stream);
+	probe_write(&app[!_i], loop, bytes, 100000, 5000);
+	turn_some(loop, 20);
+	hb_stream_close(app[_i].stream, hb_end(HB_LAYER_TCP, HB_SIDE_US, -ECONNRESET));
+	down();
+	ck_assert_msg(why.code < 0, "a truncated flow was reported as %s", hb_strerror(why.code));
+}
+END_TEST
+
+START_TEST(idle_ends)
+{
+	up(50);
+	probe_write(&app[0], loop, bytes, 1000, 1000);
+	ck_assert(turn_until_size(loop, &app[1].len, 1000, 100));
+	down();
+	ck_assert_int_eq(why.code, HB_E_IDLE);
+	ck_assert_int_eq(why.layer, HB_LAYER_RELAY);
+}
+END_TEST
+
+START_TEST(abort_ends_both)
+{
+	up(0);
+	probe_write(&app[0], loop, bytes, 100000, 1000);
+	turn_some(loop, 3);
+	hb_relay_abort(&relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY));
+	hb_relay_abort(&relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN)); /* too late */
+	down();
+	ck_assert_int_eq(why.code, HB_E_POLICY);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("relay");
+	TCase *tc = tcase_create("rows");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, both_ways);
+	tcase_add_loop_test(tc, half_close_goes_on, 0, 2);
+	tcase_add_test(tc, full_side_pauses_the_other);
+	tcase_add_loop_test(tc, reset_stays_reset, 0, 2);
+	tcase_add_test(tc, idle_ends);
+	tcase_add_test(tc, abort_ends_both);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

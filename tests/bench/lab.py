@@ -88,6 +88,18 @@ def rss_bytes(pids):
     return total
 
 
+def kernel_threads(prefix):
+    found = []
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file:
+                if file.read().startswith(prefix):
+                    found.append(int(path.split("/")[2]))
+        except OSError:
+            continue  # a process that just ended
+    return found[:32]
+
+
 class Lab:
     def __init__(self, tools, build, cpus, cc, conns_max):
         self.tools, self.build, self.cpus, self.cc = tools, build, cpus, cc
@@ -172,7 +184,9 @@ class Lab:
         if role == "bulk":
             command += ["--far", self.far_file()]
         for pid in pids:
-            command += ["--pid", str(pid)]
+            command += ["--agent", str(pid)]
+        for pid in [self.server.pid, *kernel_threads("ksoftirqd/")]:
+            command += ["--app", str(pid)]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         return self.within("pod-a", command)

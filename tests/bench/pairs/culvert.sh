@@ -37,7 +37,7 @@ stateDir: $dir/state
 bpfDir: $dir/bpf
 adminSocket: $dir/admin.sock
 log: "info,access=off"
-workers: 1
+workerThreads: 1
 END
   # Only where nothing has mounted it yet; the runner unmounts what is below BENCH_DIR.
   if ! grep -q ' cgroup2 ' /proc/mounts; then

@@ -53,7 +53,7 @@ spawn() {
 
 # A process that nobody waited for yet is as good as gone.
 is_alive() {
-  grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"
+  grep -Eqs '^State:[[:space:]]+[^ZX[:space:]]' "/proc/$1/status"
 }
 
 # wait_until NAME SECONDS WHAT COMMAND...: until COMMAND succeeds, or the process NAME is gone.

@@ -12,17 +12,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: load server --sink ADDR --echo ADDR --far FILE\n"
     "       load bulk|pingpong|connect --to ADDR [--conns N] [--size BYTES] [--seconds S]\n"
-    "            [--warm S] [--far FILE] [--pid PID]...\n"
+    "            [--warm S] [--far FILE] [--agent PID]... [--app PID]...\n"
     "       load hold --to ADDR [--conns N]\n"
     "\n"
     "ADDR is 10.0.0.1:80 or [fd00::1]:80. FILE is shared by server and client: the bytes that\n"
-    "arrived. --pid names processes whose run time is counted as the agents'. bulk writes to the\n"
-    "sink, the others talk to the echo. hold opens N, says so, and keeps them until its standard\n"
-    "input ends.\n";
+    "arrived. --agent names processes whose run time is counted as the agents', --app those that\n"
+    "belong to the measurement as the client does. bulk writes to the sink, the others to the\n"
+    "echo. hold opens N, says so, and keeps them until its standard input ends.\n";
 
 struct arguments {
 	const char *role, *to, *sink, *echo, *far;
@@ -47,18 +48,23 @@ static bool parse_number(const char *text, double min, double max, double *ret_n
 }
 
 static const struct option long_options[] = {
-	{ "to", required_argument, NULL, 't' },
-	{ "sink", required_argument, NULL, 's' },
-	{ "echo", required_argument, NULL, 'e' },
-	{ "far", required_argument, NULL, 'f' },
-	{ "conns", required_argument, NULL, 'n' },
-	{ "size", required_argument, NULL, 'b' },
-	{ "warm", required_argument, NULL, 'w' },
-	{ "seconds", required_argument, NULL, 'd' },
-	{ "pid", required_argument, NULL, 'p' },
-	{ "help", no_argument, NULL, 'h' },
-	{ 0 },
+	{ "to", required_argument, NULL, 't' },    { "sink", required_argument, NULL, 's' },
+	{ "echo", required_argument, NULL, 'e' },  { "far", required_argument, NULL, 'f' },
+	{ "conns", required_argument, NULL, 'n' }, { "size", required_argument, NULL, 'b' },
+	{ "warm", required_argument, NULL, 'w' },  { "seconds", required_argument, NULL, 'd' },
+	{ "agent", required_argument, NULL, 'a' }, { "app", required_argument, NULL, 'p' },
+	{ "help", no_argument, NULL, 'h' },        { 0 },
 };
+
+static bool take_pid(struct measure_pids *pids, const char *text)
+{
+	double number;
+
+	if (pids->count == MEASURE_PIDS_MAX || !parse_number(text, 1, INT_MAX, &number))
+		return false;
+	pids->pid[pids->count++] = (pid_t)number;
+	return true;
+}
 
 static bool take_number(struct load_client_options *client, int option, const char *text)
 {
@@ -79,12 +85,10 @@ static bool take_number(struct load_client_options *client, int option, const ch
 		return parse_number(text, 0, 600, &client->warm);
 	case 'd':
 		return parse_number(text, 0.01, 600, &client->seconds);
+	case 'a':
+		return take_pid(&client->measure.agents, text);
 	default: /* 'p' */
-		if (client->measure.pids_count == MEASURE_PIDS_MAX ||
-		    !parse_number(text, 1, INT_MAX, &number))
-			return false;
-		client->measure.pids[client->measure.pids_count++] = (pid_t)number;
-		return true;
+		return take_pid(&client->measure.apps, text);
 	}
 }
 
@@ -111,7 +115,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *args)
 			fputs(usage, stdout);
 			return 1;
 		case '?':
-			fputs(usage, stderr);
+			fputs("load --help tells what there is\n", stderr);
 			return 3;
 		default:
 			if (!take_number(&args->client, option, optarg))
@@ -175,7 +179,9 @@ int main(int argc, char **argv)
 		{ "connect", LOAD_CONNECT, 32, 64 },
 		{ "hold", LOAD_HOLD, 2000, 64 },
 	};
-	struct arguments args = { .client = { .warm = 0.3, .seconds = 2 } };
+	struct arguments args = {
+		.client = { .warm = 0.3, .seconds = 2, .measure.apps = { { getpid() }, 1 } }
+	};
 	int status = parse_arguments(argc, argv, &args);
 
 	if (status)

@@ -313,8 +313,9 @@ static void print_result(const struct client *client)
 		       (unsigned long long)client->done, (double)client->done / seconds,
 		       (unsigned long long)client->errors, hist_percentile(&client->hist, 50) / 1e3,
 		       hist_percentile(&client->hist, 99) / 1e3);
-	printf(" machine_s=%.4f steal_s=%.4f agents_s=%.6f\n", end->machine_s - begin->machine_s,
-	       end->steal_s - begin->steal_s, end->agents_s - begin->agents_s);
+	printf(" machine_s=%.4f steal_s=%.4f agents_s=%.6f apps_s=%.6f\n",
+	       end->machine_s - begin->machine_s, end->steal_s - begin->steal_s,
+	       end->agents_s - begin->agents_s, end->apps_s - begin->apps_s);
 }
 
 static const char *words(int err)

@@ -138,6 +138,15 @@ static double process_seconds(pid_t pid)
 	return seconds;
 }
 
+static double processes_seconds(const struct measure_pids *pids)
+{
+	double seconds = 0;
+
+	for (size_t i = 0; i < pids->count; i++)
+		seconds += process_seconds(pids->pid[i]);
+	return seconds;
+}
+
 int measure_take(const struct measure *measure, struct measure_sample *ret_sample)
 {
 	struct measure_sample sample = { .at_ns = now_ns() };
@@ -145,8 +154,8 @@ int measure_take(const struct measure *measure, struct measure_sample *ret_sampl
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < measure->pids_count; i++)
-		sample.agents_s += process_seconds(measure->pids[i]);
+	sample.agents_s = processes_seconds(&measure->agents);
+	sample.apps_s = processes_seconds(&measure->apps);
 	if (measure->far)
 		sample.far_bytes = __atomic_load_n(&measure->far->bytes, __ATOMIC_RELAXED);
 	*ret_sample = sample;

@@ -38,18 +38,23 @@ struct measure_far *measure_far_map(const char *path);
 /* All of it at one moment; two of them, subtracted, are a window. */
 struct measure_sample {
 	uint64_t at_ns;
-	double
-	    machine_s;   /* busy processor seconds of the whole machine, /proc/stat (10 ms steps) */
-	double steal_s;  /* taken by the hypervisor, not in machine_s */
-	double agents_s; /* run time of all threads of the given processes */
+	double machine_s;   /* busy time of all processors, /proc/stat (steps of 10 ms) */
+	double steal_s;     /* taken by the hypervisor, not in machine_s */
+	double agents_s;    /* run time of all threads of these processes */
+	double apps_s;      /* the same of those; machine_s beyond both is other work */
 	uint64_t far_bytes; /* struct measure_far */
 };
 
 #define MEASURE_PIDS_MAX 64
 
+struct measure_pids {
+	pid_t pid[MEASURE_PIDS_MAX];
+	size_t count;
+};
+
 struct measure {
-	pid_t pids[MEASURE_PIDS_MAX];
-	size_t pids_count;
+	struct measure_pids agents;
+	struct measure_pids apps;      /* client, server, and kernel threads that work for them */
 	const struct measure_far *far; /* NULL: far_bytes stays 0 */
 };
 

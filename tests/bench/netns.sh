@@ -68,7 +68,8 @@ down() {
     while [ -n "${pids# }" ] && [ $tries -lt 20 ]; do
       alive=
       for pid in $pids; do
-        [ -e "/proc/$pid" ] && alive="$alive $pid"
+        # One that its parent has not waited for yet is as good as gone.
+        grep -Eqs '^State:[[:space:]]+[^ZX[:space:]]' "/proc/$pid/status" && alive="$alive $pid"
       done
       pids=$alive
       [ -z "$pids" ] || sleep 0.1

@@ -33,6 +33,7 @@ lab_wait() {
 lab_spawn() { # NAME WHERE COMMAND...
 	local name=$1 where=$2
 	shift 2
+	! lab_is_running "$name" || { warn "$name is running already"; return 1; }
 	rm -f "$LAB_DIR/exit/$name" "$LAB_DIR/pid/$name"
 	(
 		trap - EXIT
@@ -41,7 +42,7 @@ lab_spawn() { # NAME WHERE COMMAND...
 		printf '%s %s\n' "$pid" "$(lab_start_time "$pid")" >"$LAB_DIR/pid/$name.new"
 		mv "$LAB_DIR/pid/$name.new" "$LAB_DIR/pid/$name"
 		rc=0
-		wait "$pid" || rc=$?
+		wait "$pid" 2>/dev/null || rc=$?
 		[ -d "$LAB_DIR/exit" ] && printf '%s\n' "$rc" >"$LAB_DIR/exit/$name"
 	) </dev/null >>"$LAB_DIR/log/$name.log" 2>&1 9>&- &
 	lab_wait 5 test -e "$LAB_DIR/pid/$name"

@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -102,23 +103,31 @@ def kernel_threads(prefix):
 
 class Lab:
     def __init__(self, tools, build, cpus, cc, conns_max):
+        """@cc: congestion control of the namespaces, or "host"; @conns_max: open at once."""
         self.tools, self.build, self.cpus, self.cc = tools, build, cpus, cc
         self.conns_max = conns_max
         self.server = self.directory = self.lock = None
 
-    def open(self):
+    def open(self, wait_s):
+        """@wait_s: for another run to end."""
         # Pairs' daemons outlive the shell that started them; they become ours to reap.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.lock = open(f"/run/{PREFIX}lock", "w")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure("another run of the benchmark is under way") from None
+        self.take_lock(time.monotonic() + wait_s)
         self.remove_leftovers()
         self.raise_descriptors()
         self.directory = tempfile.mkdtemp(prefix=PREFIX)
         self.netns("up", *([] if self.cc == "host" else [self.cc]))
         self.start_server()
+
+    def take_lock(self, deadline):
+        while True:
+            try:
+                return fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Failure("another run of the benchmark is under way") from None
+                time.sleep(0.2)
 
     def close(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -190,6 +199,22 @@ class Lab:
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         return self.within("pod-a", command)
+
+    def watch_link(self):
+        """Reads what passes between the nodes; stop_watching() tells what TLS it was."""
+        watcher = subprocess.Popen(
+            self.within("node-a", [sys.executable, os.path.join(HERE, "wire.py"), "wan"]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        watcher.stdout.readline()
+        return watcher
+
+    @staticmethod
+    def stop_watching(watcher):
+        try:
+            return watcher.communicate(timeout=CALL_S)[0].strip()
+        finally:
+            watcher.kill()
+            watcher.wait()
 
     def reap(self):
         """Orphans of pairs: all children of our own have been waited for, but the server."""
@@ -276,3 +301,12 @@ def quiet_share(seconds=0.2):
     time.sleep(seconds)
     elapsed = time.monotonic() - begin
     return (machine_busy_s() - before) / elapsed / os.cpu_count()
+
+
+def wait_for_quiet(limit_s):
+    """The last share seen: a small one, or whatever it is when the time is up."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        share = quiet_share()
+        if share < 0.03 or time.monotonic() >= deadline:
+            return share

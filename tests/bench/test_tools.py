@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import report  # noqa: E402
+import wire  # noqa: E402
 
 TOOLS = sys.argv.pop(1) if len(sys.argv) > 1 and os.path.isdir(sys.argv[1]) else "."
 WAIT_S = 20
@@ -164,6 +165,26 @@ class Relay(Started):
         host, port = self.relay_to(f"127.0.0.1:{free_port()}").split(":")
         with socket.create_connection((host, int(port)), timeout=WAIT_S) as stream:
             self.assertEqual(stream.recv(1), b"")
+
+
+class Wire(unittest.TestCase):
+    # RFC 8446 4.1.3 by hand: cipher 0x1301; supported_versions 0x0304, key_share X25519
+    BODY = (b"\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\x13\x01\x00" + b"\x00\x2e" +
+            b"\x00\x33\x00\x24\x00\x1d\x00\x20" + bytes(32) + b"\x00\x2b\x00\x02\x03\x04")
+    HELLO = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76" + BODY
+    # IPv4, protocol TCP, 40 bytes of headers; the tail is Ethernet's padding
+    FRAME = (bytes(12) + b"\x08\x00\x45\x00" + (40 + len(HELLO)).to_bytes(2, "big") + bytes(5) +
+             b"\x06" + bytes(10) + bytes(12) + b"\x50" + bytes(7) + HELLO + bytes(6))
+
+    def test_a_server_hello_tells_what_was_chosen(self):
+        payload = wire.tcp_payload(self.FRAME)
+        self.assertEqual(payload, self.HELLO)
+        self.assertEqual(wire.describe(payload), "TLS 1.3 TLS_AES_128_GCM_SHA256 X25519")
+
+    def test_what_is_none_is_none(self):
+        client_hello = self.HELLO[:5] + b"\x01" + self.HELLO[6:]
+        for payload in (b"", self.HELLO[:40], client_hello, b"GET / HTTP/1.1\r\n" * 8):
+            self.assertIsNone(wire.describe(payload), payload)
 
 
 class Report(unittest.TestCase):

@@ -24,6 +24,19 @@ workload() { # workload SIDE ADDRESS
 END
 }
 
+# The cgroup (version 2) at whose root the programs attach. Where nothing has mounted it, we do;
+# the runner unmounts what is below BENCH_DIR.
+cgroup_root() {
+  local found
+  found=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+  if [ -z "$found" ]; then
+    found=$BENCH_DIR/cgroup
+    mkdir -p "$found"
+    mount -t cgroup2 none "$found"
+  fi
+  echo "$found"
+}
+
 settings() { # settings SIDE
   local dir=$BENCH_DIR/$1
   mkdir -p "$dir/state"
@@ -35,16 +48,10 @@ fakeCaCert: $BENCH_DIR/ca.pem
 fakeCaKey: $BENCH_DIR/ca.key
 stateDir: $dir/state
 bpfDir: $dir/bpf
-adminSocket: $dir/admin.sock
-log: "info,access=off"
+cgroupDir: $(cgroup_root)
 workerThreads: 1
-END
-  # Only where nothing has mounted it yet; the runner unmounts what is below BENCH_DIR.
-  if ! grep -q ' cgroup2 ' /proc/mounts; then
-    mkdir -p "$BENCH_DIR/cgroup"
-    mount -t cgroup2 none "$BENCH_DIR/cgroup"
-  fi
-  cat <<END
+drainTimeout: 1s
+log: "info,access=off"
 pods:
 - name: pod-$1
   namespace: bench
@@ -63,7 +70,8 @@ pair_start() {
   } >"$BENCH_DIR/mesh.yaml"
   for side in a b; do
     settings $side >"$BENCH_DIR/$side.yaml"
-    spawn culvertd-$side node-$side "$CULVERTD" --config "$BENCH_DIR/$side.yaml"
+    # Without the environment, whose variables would win over the file.
+    spawn culvertd-$side node-$side env -i "$CULVERTD" --config "$BENCH_DIR/$side.yaml"
     wait_line culvertd-$side "culvertd ready" 15
   done
 }
@@ -76,15 +84,6 @@ pair_target() {
 }
 
 pair_describe() {
-  local crypto
-  crypto=$(ldd "$CULVERTD" | sed -n 's/.*libcrypto[^ ]* => \([^ ]*\).*/\1/p')
-  echo "$("$CULVERTD" --version 2>/dev/null | head -1 || true) on ${crypto:+$(strings_version "$crypto")}," \
-    "HBONE over mutual TLS, ECDSA P-256, captured by eBPF, workers 1, access log off"
+  echo "$("$CULVERTD" --version) on $(openssl_of "$CULVERTD"), HBONE over mutual TLS, ECDSA P-256," \
+    "captured by eBPF, one worker, access log off"
 }
-
-# The version that a libcrypto states of itself.
-strings_version() {
-  grep -aoE 'OpenSSL 3\.[0-9]+\.[0-9]+[^[:cntrl:]]{0,20}' "$1" | head -1
-}
-
-pair_cipher() { ask_cipher node-a "$BENCH_POD_B:15008" -alpn h2; }

@@ -63,5 +63,3 @@ pair_describe() {
   echo "haproxy $version on ${openssl:-an unknown TLS library}, mode tcp, mutual TLS," \
     "ECDSA P-256, verify required on both sides, tune.bufsize 64K, nbthread 1"
 }
-
-pair_cipher() { ask_cipher node-a "$BENCH_NODE_B:7002"; }

@@ -12,7 +12,6 @@
 #   pair_pids             the processes whose time and memory are the agents' (default: spawned)
 #   pair_stop             ends all of it, mounts and pins included (default: the spawned)
 #   pair_describe         one line: what it is, its version, how it is set
-#   pair_cipher           one line: protocol and cipher, asked of the running pair
 #
 # Each call is a shell of its own; what must outlive it goes into $BENCH_DIR (empty at start,
 # removed at the end). Everything else is given by the environment:
@@ -111,21 +110,20 @@ make_certificates() {
         )
       cat "$dir/$side.key" "$dir/$side.crt" >"$dir/$side.pem"
     done
-  } >"$dir/certificates.log" 2>&1 || fail "openssl: $(cat "$dir/certificates.log")"
+  } >"$dir/openssl.out" 2>&1 || fail "openssl: $(cat "$dir/openssl.out")"
 }
 
-# ask_cipher PART ADDRESS:PORT [OPTION]...: what a TLS client of ours agrees on there.
-ask_cipher() {
-  local part=$1 address=$2
-  shift 2
-  (within "$part" timeout 5 openssl s_client -connect "$address" -CAfile "$BENCH_DIR/ca.pem" \
-    -cert "$BENCH_DIR/a.crt" -key "$BENCH_DIR/a.key" "$@") </dev/null 2>/dev/null |
-    sed -n 's/^New, \(.*\), Cipher is \(.*\)/\1 \2/p'
+# openssl_of BINARY: the version that its libcrypto states of itself.
+openssl_of() {
+  local crypto found=
+  crypto=$(ldd "$1" | sed -n 's/.*libcrypto[^ ]* => \([^ ]*\).*/\1/p')
+  [ -z "$crypto" ] ||
+    found=$(grep -aoE 'OpenSSL [0-9]+\.[0-9]+\.[0-9]+ [0-9]+ [A-Z][a-z]+ [0-9]+' "$crypto" | sort -u)
+  echo "${found:-an unknown TLS library}"
 }
 
 pair_prepare() { :; }
 pair_describe() { echo "$1"; }
-pair_cipher() { echo none; }
 
 pair_pids() {
   local file

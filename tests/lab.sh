@@ -263,6 +263,16 @@ lab_agent_ready() { # a|b [SECONDS]
 	return 1
 }
 
+# kill -9. What io_uring held of its sockets the kernel closes a few milliseconds after the process is
+# gone: a connection in between is not refused but reset, so that is waited for.
+lab_agent_kill() { # a|b
+	local pod
+	lab_kill "agent-$1" || return 1
+	for pod in "${LAB_PODS[@]}"; do
+		[ "${pod:4:1}" != "$1" ] || lab_wait 5 lab_has_no_listener "${pod%:*}" 15001 || return 1
+	done
+}
+
 lab_ctl() { # a|b ARGS...
 	local node=$1
 	shift

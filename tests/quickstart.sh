@@ -55,7 +55,7 @@ how_to_enter() {
 build() {
 	local log=build/quickstart.log
 	mkdir -p build
-	{ cmake --preset release && cmake --build --preset release --target culvertd culvertctl; } \
+	{ cmake --preset release && cmake --build --preset release --target culvertd; } \
 		>$log 2>&1 </dev/null || { tail -n 30 $log >&2; failed "it does not build; see $log"; }
 }
 
@@ -178,7 +178,7 @@ refused_at_once() { # URL
 show_fail_closed() {
 	title "Agent a is killed (kill -9)"
 	lab_capture "$LAB_DATA/dead.pcap" || failed "the link cannot be recorded"
-	lab_kill agent-a || failed "it cannot be killed"
+	lab_agent_kill a || failed "it cannot be killed"
 	refused_at_once "http://$(lab_ip pod-b1):8080/page"
 	refused_at_once "http://[$(lab_ip -6 pod-b1)]:8080/page"
 	refused_at_once "http://$LAB_VIP4/page"

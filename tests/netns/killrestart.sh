@@ -13,7 +13,7 @@ killed_and_started() {
 	works
 	before=$(links)
 	for round in 1 2 3 4; do
-		lab_kill "agent-$1"
+		lab_agent_kill "$1"
 		lab_agent_start "$1"
 		works
 		expect_eq "BPF links after start $round" "$before" "$(links)"
@@ -21,10 +21,10 @@ killed_and_started() {
 }
 
 killed_while_starting() {
-	lab_kill agent-a
+	lab_agent_kill a
 	lab_agent_launch a
 	lab_wait 10 lab_logged_or_gone agent-a "$(cat "$LAB_DIR/agent-a.mark")" .
-	lab_kill agent-a
+	lab_agent_kill a
 	lab_agent_start a
 	works
 }
@@ -35,7 +35,7 @@ killed_in_a_transfer() {
 	lab_spawn download pod-a1 curl -sS --noproxy '*' --limit-rate 4M --max-time 60 \
 		-o "$LAB_DATA/big" "http://$SERVER:8080/big"
 	lab_wait 10 test -s "$LAB_DATA/big"
-	lab_kill "agent-$1"
+	lab_agent_kill "$1"
 	lab_wait 10 lab_has_exited download
 	rc=$(cat "$LAB_DIR/exit/download")
 	expect_match "curl's exit status (partial or reset)" '^(18|56)$' "$rc"

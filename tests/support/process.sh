@@ -115,6 +115,7 @@ lab_logged_or_gone() { lab_logged "$@" || lab_is_gone "$1"; }
 lab_has_listener() { # WHERE PORT
 	[ -n "$(nsenter --net="/run/netns/culvert-$1" ss -Hltn "sport = :$2")" ]
 }
+lab_has_no_listener() { ! lab_has_listener "$@"; }
 lab_wait_port() { lab_wait 10 lab_has_listener "$1" "$2"; }
 
 # The last lines of every log, for whoever must find out why.

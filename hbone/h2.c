@@ -221,7 +221,10 @@ static void lower_on_finish(struct hb_stream *lower)
 
 static void lower_on_full(struct hb_stream *lower)
 {
-	h2_of_lower(lower)->lower_full = true;
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_full = true;
+	h2->full_since_ms = hb_loop_now_ms(h2->loop);
 }
 
 static void lower_on_drained(struct hb_stream *lower)
@@ -258,6 +261,11 @@ static void on_ping_time(struct hb_timer *timer)
 
 	if (h2->closing)
 		return;
+	/* One that talks but takes nothing is no better than one that is silent. */
+	if (h2->lower_full && now - h2->full_since_ms >= next + h2->options.ping_timeout_ms) {
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_PING_TIME));
+		return;
+	}
 	if (h2->ping_sent_ms) {
 		uint64_t dead = h2->ping_sent_ms + h2->options.ping_timeout_ms;
 

@@ -65,6 +65,7 @@ struct hb_h2 {
 	struct hb_bufq out;          /* records for the lower stream */
 	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
 	uint64_t last_in_ms, ping_sent_ms; /* ping_sent_ms 0: none is out */
+	uint64_t full_since_ms;            /* lower_full: since when */
 	uint32_t streams_count;            /* those that are not gone or ended */
 	uint32_t gone_count;
 	struct hb_end end;

@@ -212,10 +212,10 @@ static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t err
 	/* RFC 9113 6.8 and 8.7: not processed, so another connection may be tried. */
 	if (opening && h2->goaway_in && (error_code == NGHTTP2_REFUSED_STREAM || !st->asked))
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_GOAWAY);
+	if (opening && !st->asked) /* nghttp2 would not send it, and would not again */
+		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
 	if (opening && error_code == NGHTTP2_REFUSED_STREAM)
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);
-	if (opening && !st->asked) /* nghttp2 would not send it */
-		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
 	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(error_code < 1000 ? error_code : 999));
 }
 

@@ -159,8 +159,7 @@ static void peer_free_if_unused(struct peer *peer)
 	hb_loop_undefer(&peer->serve);
 	hb_tls_ctx_unref(peer->ctx);
 	free(peer);
-	/* Not when the last connection goes: those who still wait are told first. */
-	if (--pool->peers == 0 && pool->draining)
+	if (--pool->peers == 0 && pool->draining) /* nobody waits any more, either */
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
@@ -472,8 +471,7 @@ void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct h
 	hb_list_init(&wait->node);
 	hb_timer_init(&wait->deadline, on_connect_time);
 	if (!peer) {
-		/* Callbacks never run inside: the deadline of a wait without a tunnel reports it.
-		 */
+		/* Callbacks never run inside: a deadline reports it. */
 		hb_timer_init(&wait->deadline, on_no_memory_time);
 		hb_loop_timer_start(pool->loop, &wait->deadline, 0);
 		return;

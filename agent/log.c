@@ -275,13 +275,16 @@ void log_done(void)
 
 int log_set_levels(const char *directives, char *why, size_t why_size)
 {
-	int err;
+	struct log_filter filter;
 
+	log_filter_init(&filter);
+	if (log_filter_add(&filter, directives, why, why_size) < 0)
+		return -EINVAL;
 	pthread_mutex_lock(&sink.lock);
-	err = log_filter_add(&sink.filter, directives, why, why_size);
-	atomic_store(&most, (int)sink.filter.most);
+	sink.filter = filter;
+	atomic_store(&most, (int)filter.most);
 	pthread_mutex_unlock(&sink.lock);
-	return err ? -EINVAL : 0;
+	return 0;
 }
 
 bool log_enabled(const char *scope, enum log_level level)

@@ -15,7 +15,7 @@ enum log_level { LOG_OFF, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 /* RUST_LOG's form: "info", "access=off", "info,xds=debug". 0, or -EINVAL with a sentence. */
 int log_init(const char *directives, bool json, char *why, size_t why_size);
 void log_done(void); /* writes what is queued */
-/* Same text form as RUST_LOG; also at run time. */
+/* At run time: replaces all levels, from the same form. On -EINVAL nothing has changed. */
 int log_set_levels(const char *directives, char *why, size_t why_size);
 bool log_enabled(const char *scope, enum log_level level);
 uint64_t log_dropped(void);

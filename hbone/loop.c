@@ -354,9 +354,10 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 
 	start_us = clock_us();
 	loop->now_ms = start_us / 1000;
-	/* Timers come second: what has happened in time wins against its deadline. */
-	run_completions(loop);
+	/* Ready before completions: a receiver that becomes ready by one has had its share. Timers
+	 * after both: what has happened in time wins against its deadline. */
 	hb_recv_run_ready(loop);
+	run_completions(loop);
 	hb_wheel_advance(&loop->wheel, loop->now_ms);
 	run_messages(loop);
 	(void)run_tasks(loop);
@@ -444,7 +445,7 @@ void hb_loop_timer_start(struct hb_loop *loop, struct hb_timer *timer, uint64_t 
 	/* Outside a turn the loop's time may be long past; within, the wheel's lags behind. */
 	uint64_t now_ms = loop->in_turn ? loop->now_ms : clock_us() / 1000;
 
-	if (after_ms > 0)
+	if (after_ms > 0 && after_ms < UINT64_MAX / 2)
 		after_ms += now_ms - loop->wheel.now_ms;
 	hb_wheel_start(&loop->wheel, timer, after_ms);
 }

@@ -25,7 +25,7 @@
 #define SEND_NOW_BYTES (128u * 1024)
 #define IOV_MAX_BUFS   64
 #define IOV_INLINE     4
-/* A backlog with more bufs than this, which are smaller than that on average, is compacted. */
+/* When so many bufs below that size have joined the backlog, it is compacted. */
 #define COMPACT_BUFS  16
 #define COMPACT_BYTES 2048
 /* A stream that is paused for longer is watched for the peer's reset. */
@@ -51,6 +51,7 @@ struct hb_tcp {
 	struct msghdr msg;
 	struct iovec iov[IOV_INLINE];
 	struct iovec *iov_more; /* instead of iov; lives as long as the send */
+	size_t small_bufs;      /* joined the backlog since it was last dense */
 	struct hb_end why;
 	int fd;
 	int error; /* a send failed inside write; the task tells */
@@ -131,12 +132,23 @@ static void end_if_done(struct hb_tcp *tcp)
 
 /* --- sending --- */
 
+/* A few bytes may hold a whole slot each; a peer that does not read must not pin them all. */
 static void compact_if_scattered(struct hb_tcp *tcp)
 {
-	struct hb_bufq *q = &tcp->backlog;
+	if (tcp->small_bufs < COMPACT_BUFS)
+		return;
+	hb_bufq_compact(&tcp->backlog);
+	tcp->small_bufs = 0;
+}
 
-	if (q->bufs > COMPACT_BUFS && q->bytes / q->bufs < COMPACT_BYTES)
-		hb_bufq_compact(q);
+static void join_backlog(struct hb_tcp *tcp, struct hb_buf *chain)
+{
+	size_t before = tcp->backlog.bytes;
+
+	for (struct hb_buf *buf = chain; buf; buf = buf->next)
+		tcp->small_bufs += buf->len < COMPACT_BYTES;
+	hb_bufq_push(&tcp->backlog, chain);
+	tcp->stream.bytes_out += tcp->backlog.bytes - before;
 }
 
 /* Makes msg look at as much of the backlog as one send takes. */
@@ -148,6 +160,8 @@ static void gather(struct hb_tcp *tcp)
 	compact_if_scattered(tcp);
 	while (tcp->sending.bufs < IOV_MAX_BUFS && tcp->backlog.head)
 		hb_bufq_push(&tcp->sending, hb_bufq_shift(&tcp->backlog));
+	if (!tcp->backlog.head)
+		tcp->small_bufs = 0;
 	if (tcp->sending.bufs > IOV_INLINE) {
 		/* Without memory it goes in small pieces. */
 		tcp->iov_more = malloc(tcp->sending.bufs * sizeof(*iov));
@@ -255,18 +269,20 @@ static void on_task(struct hb_task *task)
 static void tcp_write(struct hb_stream *s, struct hb_buf *chain)
 {
 	struct hb_tcp *tcp = of_stream(s);
-	size_t before = tcp->backlog.bytes;
 
 	if (tcp->state != OPEN || tcp->finished || tcp->error) {
 		hb_buf_free_all(chain);
 		return;
 	}
-	hb_bufq_push(&tcp->backlog, chain);
-	s->bytes_out += tcp->backlog.bytes - before;
-	if (tcp->send.in_flight)
+	join_backlog(tcp, chain);
+	if (tcp->send.in_flight) {
 		compact_if_scattered(tcp);
-	else if (unsent(tcp) >= SEND_NOW_BYTES)
+	} else if (unsent(tcp) >= SEND_NOW_BYTES) {
 		send_now(tcp);
+		/* The rest waits for room in the kernel; the next write must not try again. */
+		if (!tcp->error)
+			flush(tcp);
+	}
 	hb_loop_defer(tcp->loop, &tcp->task);
 }
 

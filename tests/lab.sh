@@ -137,8 +137,8 @@ lab_down() {
 	[ -d "$LAB_DIR" ] && lab_end_all
 	# Pins first: a link that is only pinned goes with its file.
 	for mount in $(awk -v dir="$LAB_DIR/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | tac); do
-		case $mount in "$LAB_DIR/bpf"*) find "$mount" -xdev -type f -delete ;; esac
-		umount "$mount" || return 1
+		case $mount in "$LAB_DIR/bpf"*) find "$mount" -xdev -type f ! -name '*.debug' -delete ;; esac
+		umount "$mount" || { warn "$mount is still in use"; return 1; }
 	done
 	for where in "${LAB_SPACES[@]}"; do
 		[ ! -e "/run/netns/culvert-$where" ] || ip netns del "culvert-$where" || return 1
@@ -250,15 +250,27 @@ lab_agent_start() { # a|b
 	lab_agent_launch "$1" && lab_agent_ready "$1"
 }
 lab_agent_launch() { # a|b
-	LAB_AGENT_MARK=$(lab_mark "agent-$1")
+	lab_mark "agent-$1" >"$LAB_DIR/agent-$1.mark"
 	lab_spawn "agent-$1" "node-$1" "$LAB_BUILD/agent/culvertd" --config "$LAB_DIR/agent-$1.yaml"
 }
-lab_agent_ready() { # a|b
-	lab_wait 20 lab_logged_or_gone "agent-$1" "$LAB_AGENT_MARK" 'culvertd ready'
-	lab_logged "agent-$1" "$LAB_AGENT_MARK" 'culvertd ready' && return
+lab_agent_ready() { # a|b [SECONDS]
+	local mark
+	mark=$(cat "$LAB_DIR/agent-$1.mark")
+	lab_wait "${2:-20}" lab_logged_or_gone "agent-$1" "$mark" 'culvertd ready'
+	lab_logged "agent-$1" "$mark" 'culvertd ready' && return
 	warn "agent $1 did not become ready; it said:"
-	lab_since "agent-$1" "$LAB_AGENT_MARK" | tail -n 20 >&2
+	lab_since "agent-$1" "$mark" | tail -n 20 >&2
 	return 1
+}
+
+# kill -9. What io_uring held of its sockets the kernel closes a few milliseconds after the process is
+# gone: a connection in between is not refused but reset, so that is waited for.
+lab_agent_kill() { # a|b
+	local pod
+	lab_kill "agent-$1" || return 1
+	for pod in "${LAB_PODS[@]}"; do
+		[ "${pod:4:1}" != "$1" ] || lab_wait 5 lab_has_no_listener "${pod%:*}" 15001 || return 1
+	done
 }
 
 lab_ctl() { # a|b ARGS...
@@ -308,13 +320,19 @@ lab_curl() { # WHERE URL [CURL ARGS...]
 
 # Both agents, with the settings and the mesh as they are now.
 lab_agents_start() {
-	lab_agent_launch a && LAB_MARK_A=$LAB_AGENT_MARK && lab_agent_launch b || return 1
-	lab_agent_ready b && LAB_AGENT_MARK=$LAB_MARK_A && lab_agent_ready a
+	lab_agent_launch a && lab_agent_launch b && lab_agent_ready a && lab_agent_ready b
 }
 lab_agents_stop() { lab_stop agent-a && lab_stop agent-b; }
 
-# The BPF links of the machine, by number.
-lab_bpf_links() { bpftool link show | sed -n 's/^\([0-9]*\):.*/\1/p' | sort; }
+# The BPF links the agents have pinned, by number. Those of others on this machine are not ours to count.
+lab_bpf_links() {
+	find "$LAB_DIR"/bpf-* -type f -exec bpftool link show pinned {} \; 2>/dev/null |
+		sed -n 's/^\([0-9]*\):.*/\1/p' | sort
+}
+# None of the links whose numbers are in FILE exists any more.
+lab_bpf_links_gone() { # FILE
+	[ -s "$1" ] && [ -z "$(bpftool link show | sed -n 's/^\([0-9]*\):.*/\1/p' | sort | comm -12 "$1" -)" ]
+}
 
 # Descriptors an agent has open.
 lab_fds() { # a|b

@@ -55,7 +55,7 @@ how_to_enter() {
 build() {
 	local log=build/quickstart.log
 	mkdir -p build
-	{ cmake --preset release && cmake --build --preset release --target culvertd culvertctl; } \
+	{ cmake --preset release && cmake --build --preset release --target culvertd; } \
 		>$log 2>&1 </dev/null || { tail -n 30 $log >&2; failed "it does not build; see $log"; }
 }
 
@@ -178,7 +178,7 @@ refused_at_once() { # URL
 show_fail_closed() {
 	title "Agent a is killed (kill -9)"
 	lab_capture "$LAB_DATA/dead.pcap" || failed "the link cannot be recorded"
-	lab_kill agent-a || failed "it cannot be killed"
+	lab_agent_kill a || failed "it cannot be killed"
 	refused_at_once "http://$(lab_ip pod-b1):8080/page"
 	refused_at_once "http://[$(lab_ip -6 pod-b1)]:8080/page"
 	refused_at_once "http://$LAB_VIP4/page"
@@ -190,12 +190,11 @@ show_fail_closed() {
 	proved "started again, it serves its pods again"
 }
 
-links_are_back() { [ -z "$(comm -13 "$LAB_DATA/links" <(lab_bpf_links))" ]; }
-
 show_the_end() {
 	title "Both agents are asked to end (SIGTERM)"
+	lab_bpf_links >"$LAB_DATA/links"
 	lab_agents_stop || failed "an agent did not end with status 0"
-	lab_wait 5 links_are_back || failed "BPF links are left"
+	lab_wait 5 lab_bpf_links_gone "$LAB_DATA/links" || failed "BPF links are left"
 	[ -z "$(find "$LAB_DIR"/bpf-* -type f 2>/dev/null)" ] || failed "pins are left"
 	request pod-a1 "http://$(lab_ip pod-b1):8080" "$(lab_ip pod-b1)" "$(lab_ip pod-a1)"
 	proved "no link, no pin, no listener is left; the pods speak to each other as before there was a mesh"
@@ -224,7 +223,6 @@ main() {
 
 	title "Two nodes with two pods each, and one machine outside the mesh"
 	prepare
-	lab_bpf_links >"$LAB_DATA/links"
 	lab_agents_start || failed "the agents do not start"
 	proved "two agents run on one mesh file; all four pods are enrolled, none was restarted"
 

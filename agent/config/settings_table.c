@@ -55,7 +55,8 @@ const struct setting_row setting_rows[] = {
 	  .initial = "/sys/fs/bpf/culvert", .help = "Directory, on a BPF file system, for pinned maps and links." },
 	{ .key = "cgroupDir",
 	  .type = SETTING_PATH, .offset = AT(cgroup_dir), .min = 1, .max = PATH_BYTES,
-	  .initial = "/sys/fs/cgroup", .help = "The cgroup (version 2) that holds the pods; programs are attached to it." },
+	  .help = "The cgroup (version 2) that holds the pods; programs are attached to it. "
+		  "Absent: the root of the first cgroup2 hierarchy that is mounted." },
 	{ .key = "adminSocket",
 	  .type = SETTING_PATH, .offset = AT(admin_socket), .min = 1, .max = UNIX_BYTES,
 	  .help = "Unix socket that `culvertctl` speaks to. Absent: `admin.sock` in `stateDir`." },

@@ -132,8 +132,12 @@ static int tag_set(struct parse *p, struct yaml_node *node, const yaml_char_t *t
 	const char *text = (const char *)tag;
 
 	node->tag = "";
-	if (!text || !*text || strcmp(text, "!") == 0)
+	if (!text || !*text)
 		return 0;
+	if (strcmp(text, "!") == 0) { /* "not what it looks like": a string */
+		node->quoted = true;
+		return 0;
+	}
 	if (strncmp(text, core, sizeof(core) - 1) == 0) {
 		node->quoted = node->quoted || strcmp(text + sizeof(core) - 1, "str") == 0;
 		return 0;
@@ -285,22 +289,34 @@ static const struct {
 	{ "control characters", "text without control characters" },
 };
 
-/* The reader counts bytes, everyone after it lines. */
-static int line_of_problem(const struct parse *p, const yaml_parser_t *parser)
+/* Lines up to @end bytes, and at most the last line of the text. */
+static int line_at(const struct parse *p, size_t end)
 {
 	int line = 1;
 
-	if (parser->error != YAML_READER_ERROR)
-		return (int)parser->problem_mark.line + 1;
-	for (size_t i = 0; i < parser->problem_offset && i < p->len; i++)
+	for (size_t i = 0; i < end && i + 1 < p->len; i++)
 		line += p->text[i] == '\n';
 	return line;
+}
+
+/* The reader counts bytes, everyone after it lines; the end of the file lies behind its last line.
+ */
+static int line_of_problem(const struct parse *p, const yaml_parser_t *parser)
+{
+	size_t line = parser->problem_mark.line + 1;
+	int last = line_at(p, p->len);
+
+	if (parser->error == YAML_READER_ERROR)
+		return line_at(p, parser->problem_offset);
+	return line < (size_t)last ? (int)line : last;
 }
 
 static int fail_syntax(struct parse *p, const yaml_parser_t *parser)
 {
 	const char *problem = parser->problem ? parser->problem : "it does not parse";
 	const char *expected = "well-formed YAML";
+	char begun[48] = "";
+	int line;
 
 	if (parser->error == YAML_MEMORY_ERROR)
 		return fail_memory(p, 1);
@@ -310,8 +326,11 @@ static int fail_syntax(struct parse *p, const yaml_parser_t *parser)
 			break;
 		}
 	}
-	return fail(p, line_of_problem(p, parser), "not YAML: %s%s%s, expected %s", problem,
-	            parser->context ? " " : "", parser->context ? parser->context : "", expected);
+	line = line_of_problem(p, parser);
+	if (parser->context && (int)parser->context_mark.line + 1 < line)
+		snprintf(begun, sizeof(begun), " begun in line %zu", parser->context_mark.line + 1);
+	return fail(p, line, "not YAML: %s%s%s%s, expected %s", problem, parser->context ? " " : "",
+	            parser->context ? parser->context : "", begun, expected);
 }
 
 static int run(struct parse *p)

@@ -108,6 +108,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	struct policy_query query = { .src = flow->src, .dst = flow->dst };
 	const char *texts[FLOW_TEXTS] = { NULL };
 	struct policy_verdict verdict;
+	const struct service *service;
 	const struct workload *src;
 	int len;
 
@@ -122,7 +123,9 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
 	src = snapshot_workload_at(pod->worker->snapshot, pod->worker->options.settings->network,
 	                           &flow->src.ip);
+	service = snapshot_service_of(pod->worker->snapshot, pod->workload, flow->dst.port);
 	ends_describe(src, pod->workload, texts);
+	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
 	texts[FLOW_POLICY] = verdict.key;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)

@@ -121,7 +121,6 @@ static void on_dialled(struct hb_dial *dial, int fd)
 /* A name stands for a service of which this pod is an endpoint. Target port, or 0: nothing. */
 static uint16_t port_of_host(const struct pod *pod, const struct hb_tunnel_authority *authority)
 {
-	const struct snapshot *s = pod->worker->snapshot;
 	const struct service *service;
 	char host[256];
 
@@ -129,19 +128,10 @@ static uint16_t port_of_host(const struct pod *pod, const struct hb_tunnel_autho
 		return 0;
 	memcpy(host, authority->host, authority->host_len);
 	host[authority->host_len] = 0;
-	service = snapshot_service_by_name(s, pod->workload->ns, host);
-	for (size_t i = 0; service && i < service->endpoints_count; i++) {
-		const struct endpoint *endpoint = &service->endpoints[i];
-
-		if (endpoint->workload != pod->workload)
-			continue;
-		for (size_t k = 0; k < endpoint->ports_count; k++)
-			if (endpoint->ports[k].port == authority->port && endpoint->ports[k].target)
-				return endpoint->ports[k].target;
-		for (size_t k = 0; k < service->ports_count; k++)
-			if (service->ports[k].port == authority->port)
-				return service->ports[k].target;
-	}
+	service = snapshot_service_by_host(pod->worker->snapshot, host, pod->workload->ns);
+	for (size_t i = 0; service && i < service->endpoints_count; i++)
+		if (service->endpoints[i].workload == pod->workload)
+			return endpoint_target(service, &service->endpoints[i], authority->port);
 	return 0;
 }
 

@@ -32,20 +32,45 @@ static void teardown(void)
 	lab_tear(&lab);
 }
 
+static void pin_path(char out[128], const char *name)
+{
+	snprintf(out, 128, "%s/%s", lab.pin_dir, name);
+}
+
+static void pod_pin_path(char out[128])
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "pod_%016llx", (unsigned long long)lab.pod_cookie);
+	pin_path(out, name);
+}
+
 static bool has_pin(const char *name)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s/%s", lab.pin_dir, name);
+	pin_path(path, name);
 	return access(path, F_OK) == 0;
 }
 
 static bool has_pod_pin(void)
 {
-	char name[32];
+	char path[128];
 
-	snprintf(name, sizeof(name), "pod_%016llx", (unsigned long long)lab.pod_cookie);
-	return has_pin(name);
+	pod_pin_path(path);
+	return access(path, F_OK) == 0;
+}
+
+/* Which program a pinned link runs. */
+static __u32 prog_of(const char *path)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 len = sizeof(info);
+	int fd = bpf_obj_get(path);
+
+	ck_assert_int_eq(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	close(fd);
+	return info.prog_id;
 }
 
 /* The pod's connections are captured and answered with the right destination. */
@@ -149,12 +174,18 @@ static void live_and_die(void)
 
 START_TEST(killed_agent_leaves_pods_refused)
 {
+	char pod_pin[128];
+	__u32 old_prog;
+
 	live_and_die();
 	ck_assert(has_pin("link_cv_connect4"));
 	ck_assert(has_pod_pin());
 	expect_refused();
+	pod_pin_path(pod_pin);
+	old_prog = prog_of(pod_pin);
 	/* The next one inherits them refused, and serves them again once enrolled. */
 	lab_load(&lab);
+	ck_assert_uint_ne(prog_of(pod_pin), old_prog);
 	expect_refused();
 	lab_listen_all(&lab);
 	lab_enrol(&lab);
@@ -176,6 +207,22 @@ START_TEST(stale_pods_are_forgotten)
 	ck_assert(!has_pod_pin());
 	expect_untouched();
 	ck_assert_int_eq(redirect_forget_stale(lab.redirect), 0);
+}
+END_TEST
+
+/* A link that the map of pods knows nothing of: its agent died between two steps. */
+START_TEST(orphaned_link_is_swept)
+{
+	char from[128], to[128];
+
+	live_and_die();
+	pod_pin_path(from);
+	pin_path(to, "pod_00000000000000ff");
+	ck_assert_int_eq(rename(from, to), 0);
+	lab_load(&lab);
+	ck_assert_int_eq(redirect_forget_stale(lab.redirect), 1);
+	ck_assert(!has_pin("pod_00000000000000ff"));
+	expect_untouched();
 }
 END_TEST
 
@@ -207,20 +254,15 @@ static void attached_ids(__u32 ids[64], __u32 *count, enum bpf_attach_type type)
 
 START_TEST(close_leaves_nothing)
 {
-	__u32 ids[64], count, len;
-	struct bpf_link_info info = { 0 };
+	__u32 ids[64], count, prog;
 	char path[128], parent[64];
 	struct statfs fs;
-	int fd;
 
 	lab_listen_all(&lab);
 	lab_enrol(&lab);
 	expect_captured();
-	snprintf(path, sizeof(path), "%s/link_cv_connect4", lab.pin_dir);
-	fd = bpf_obj_get(path);
-	len = sizeof(info);
-	ck_assert_int_eq(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
-	close(fd);
+	pin_path(path, "link_cv_connect4");
+	prog = prog_of(path);
 
 	redirect_close(lab.redirect);
 	lab.redirect = NULL;
@@ -230,7 +272,7 @@ START_TEST(close_leaves_nothing)
 	ck_assert(fs.f_type != BPF_FS_MAGIC);
 	attached_ids(ids, &count, BPF_CGROUP_INET4_CONNECT);
 	for (__u32 i = 0; i < count; i++)
-		ck_assert_uint_ne(ids[i], info.prog_id);
+		ck_assert_uint_ne(ids[i], prog);
 	lab_close_all(&lab);
 	expect_untouched();
 }
@@ -309,29 +351,44 @@ START_TEST(cgroup_is_taken)
 }
 END_TEST
 
-/* Maps of another agent's making: one of another shape, one of another layout. */
-START_TEST(maps_of_another_layout)
+static void pin_other_map(const char *name)
 {
+	int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "cv_pods", 8, 4, 16, NULL);
 	char path[128];
-	int fd;
 
-	redirect_close(lab.redirect);
-	lab.redirect = NULL;
-	ck_assert_int_eq(mkdir(lab.pin_dir, 0700), 0);
-	ck_assert_int_eq(mount("test", lab.pin_dir, "bpf", 0, NULL), 0);
-	fd = bpf_map_create(BPF_MAP_TYPE_HASH, "cv_pods", 8, 4, 16, NULL);
 	ck_assert_int_ge(fd, 0);
-	snprintf(path, sizeof(path), "%s/map%u_cv_pods", lab.pin_dir, CV_LAYOUT);
-	ck_assert_int_eq(bpf_obj_pin(fd, path), 0);
-	snprintf(path, sizeof(path), "%s/map0_cv_pods", lab.pin_dir);
+	pin_path(path, name);
+	(void)unlink(path);
 	ck_assert_int_eq(bpf_obj_pin(fd, path), 0);
 	close(fd);
+}
+
+/* An upgrade: one map of a layout that has gone, and one of ours that has another shape. */
+START_TEST(maps_of_another_layout)
+{
+	char name[32];
+
+	live_and_die();
+	snprintf(name, sizeof(name), "map%u_cv_pods", CV_LAYOUT);
+	ck_assert(has_pin(name));
+	pin_other_map(name);
+	pin_other_map("map0_cv_pods");
 	lab_load(&lab);
 	ck_assert(!has_pin("map0_cv_pods"));
 	lab_listen_all(&lab);
 	lab_enrol(&lab);
 	expect_captured();
-	/* The mount was not ours, so it stays. */
+	expect_steered(LAB_POD4 ":8080", false);
+}
+END_TEST
+
+START_TEST(foreign_mount_stays)
+{
+	redirect_close(lab.redirect);
+	lab.redirect = NULL;
+	ck_assert_int_eq(mkdir(lab.pin_dir, 0700), 0);
+	ck_assert_int_eq(mount("test", lab.pin_dir, "bpf", 0, NULL), 0);
+	lab_load(&lab);
 	redirect_close(lab.redirect);
 	lab.redirect = NULL;
 	ck_assert_int_eq(umount(lab.pin_dir), 0);
@@ -420,12 +477,14 @@ int main(void)
 	tcase_set_timeout(tc, 0);
 	tcase_add_test(tc, killed_agent_leaves_pods_refused);
 	tcase_add_test(tc, stale_pods_are_forgotten);
+	tcase_add_test(tc, orphaned_link_is_swept);
 	tcase_add_test(tc, pod_died_meanwhile);
 	tcase_add_test(tc, close_leaves_nothing);
 	tcase_add_test(tc, second_agent_is_told);
 	tcase_add_loop_test(tc, bad_place, 0, HB_ARRAY_LEN(bad_places));
 	tcase_add_test(tc, cgroup_is_taken);
 	tcase_add_test(tc, maps_of_another_layout);
+	tcase_add_test(tc, foreign_mount_stays);
 	tcase_add_test(tc, enrolment_is_checked);
 	tcase_add_test(tc, addresses_move);
 	suite_add_tcase(suite, tc);

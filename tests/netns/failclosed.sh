@@ -16,7 +16,7 @@ refused() { # WHERE URL
 
 kill_agent_a() {
 	lab_capture "$LAB_DATA/dead.pcap"
-	lab_kill agent-a
+	lab_agent_kill a
 }
 
 nothing_on_the_wire() {

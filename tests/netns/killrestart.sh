@@ -13,7 +13,7 @@ killed_and_started() {
 	works
 	before=$(links)
 	for round in 1 2 3 4; do
-		lab_kill "agent-$1"
+		lab_agent_kill "$1"
 		lab_agent_start "$1"
 		works
 		expect_eq "BPF links after start $round" "$before" "$(links)"
@@ -21,10 +21,10 @@ killed_and_started() {
 }
 
 killed_while_starting() {
-	lab_kill agent-a
+	lab_agent_kill a
 	lab_agent_launch a
-	lab_wait 10 lab_logged_or_gone agent-a "$LAB_AGENT_MARK" .
-	lab_kill agent-a
+	lab_wait 10 lab_logged_or_gone agent-a "$(cat "$LAB_DIR/agent-a.mark")" .
+	lab_agent_kill a
 	lab_agent_start a
 	works
 }
@@ -35,7 +35,7 @@ killed_in_a_transfer() {
 	lab_spawn download pod-a1 curl -sS --noproxy '*' --limit-rate 4M --max-time 60 \
 		-o "$LAB_DATA/big" "http://$SERVER:8080/big"
 	lab_wait 10 test -s "$LAB_DATA/big"
-	lab_kill "agent-$1"
+	lab_agent_kill "$1"
 	lab_wait 10 lab_has_exited download
 	rc=$(cat "$LAB_DIR/exit/download")
 	expect_match "curl's exit status (partial or reset)" '^(18|56)$' "$rc"
@@ -44,8 +44,13 @@ killed_in_a_transfer() {
 	works
 }
 
+ended() {
+	lab_bpf_links >"$LAB_DATA/links"
+	lab_agents_stop
+	lab_wait 5 lab_bpf_links_gone "$LAB_DATA/links"
+}
+
 cases_start
-BEFORE=$(links)
 lab_nginx
 echo hello >"$LAB_DATA/nginx-pod-b1/www/index.html"
 truncate -s 64M "$LAB_DATA/nginx-pod-b1/www/big"
@@ -55,8 +60,5 @@ case_run "the server's agent, four times" killed_and_started b
 case_run "while it starts" killed_while_starting
 case_run "the client's agent in a transfer" killed_in_a_transfer a
 case_run "the server's agent in a transfer" killed_in_a_transfer b
-case_run "SIGTERM ends both with status 0" lab_agents_stop
-links_are_back() { lab_wait 5 links_are "$BEFORE"; }
-links_are() { [ "$(links)" = "$1" ]; }
-case_run "no BPF link is left" links_are_back
+case_run "SIGTERM ends both with status 0, and no BPF link is left" ended
 cases_end

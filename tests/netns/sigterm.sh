@@ -7,8 +7,7 @@ SERVER=$(lab_ip pod-b1)
 
 # All that an agent could leave on the machine, sorted.
 inventory() {
-	lab_bpf_links | sed 's/^/link /'
-	ip netns list | sed 's/ .*//; s/^/netns /'
+	ls /run/netns | grep -v '^culvert-bench' | sed 's/^/netns /'
 	awk '{ print "mount " $2 }' /proc/self/mounts
 	find "$LAB_CGROUP" -type d | sed 's/^/cgroup /'
 	find "$LAB_DIR" -maxdepth 1 -name '*.sock' -o -path "$LAB_DIR/bpf-*/*" | sed 's/^/file /'
@@ -23,6 +22,7 @@ is_as_before() {
 	[ ! -s "$LAB_DATA/left" ]
 }
 nothing_is_left() {
+	lab_wait 5 lab_bpf_links_gone "$LAB_DATA/links" || fail "BPF links are left"
 	lab_wait 5 is_as_before || fail "left behind: $(cat "$LAB_DATA/left")"
 }
 
@@ -31,6 +31,7 @@ works() { expect_works pod-a1 "http://$SERVER:8080/"; }
 something_is_there() { # else nothing_is_left could not fail
 	lab_agents_start
 	works
+	lab_bpf_links >"$LAB_DATA/links"
 	! is_as_before
 }
 
@@ -39,13 +40,14 @@ ends_in_a_transfer() {
 	lab_spawn download pod-a1 curl -sS --noproxy '*' --limit-rate 1M --max-time 60 \
 		-o "$LAB_DATA/big" "http://$SERVER:8080/big"
 	lab_wait 10 test -s "$LAB_DATA/big"
+	lab_bpf_links >"$LAB_DATA/links"
 	lab_agents_stop
 	lab_wait 10 lab_has_exited download
 }
 
 ends_while_starting() {
 	lab_agent_launch a
-	lab_wait 10 lab_logged_or_gone agent-a "$LAB_AGENT_MARK" .
+	lab_wait 10 lab_logged_or_gone agent-a "$(cat "$LAB_DIR/agent-a.mark")" .
 	lab_stop agent-a
 }
 

@@ -33,6 +33,7 @@ lab_wait() {
 lab_spawn() { # NAME WHERE COMMAND...
 	local name=$1 where=$2
 	shift 2
+	! lab_is_running "$name" || { warn "$name is running already"; return 1; }
 	rm -f "$LAB_DIR/exit/$name" "$LAB_DIR/pid/$name"
 	(
 		trap - EXIT
@@ -41,7 +42,7 @@ lab_spawn() { # NAME WHERE COMMAND...
 		printf '%s %s\n' "$pid" "$(lab_start_time "$pid")" >"$LAB_DIR/pid/$name.new"
 		mv "$LAB_DIR/pid/$name.new" "$LAB_DIR/pid/$name"
 		rc=0
-		wait "$pid" || rc=$?
+		wait "$pid" 2>/dev/null || rc=$?
 		[ -d "$LAB_DIR/exit" ] && printf '%s\n' "$rc" >"$LAB_DIR/exit/$name"
 	) </dev/null >>"$LAB_DIR/log/$name.log" 2>&1 9>&- &
 	lab_wait 5 test -e "$LAB_DIR/pid/$name"
@@ -114,6 +115,7 @@ lab_logged_or_gone() { lab_logged "$@" || lab_is_gone "$1"; }
 lab_has_listener() { # WHERE PORT
 	[ -n "$(nsenter --net="/run/netns/culvert-$1" ss -Hltn "sport = :$2")" ]
 }
+lab_has_no_listener() { ! lab_has_listener "$@"; }
 lab_wait_port() { lab_wait 10 lab_has_listener "$1" "$2"; }
 
 # The last lines of every log, for whoever must find out why.

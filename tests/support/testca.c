@@ -71,12 +71,12 @@ static X509 *cert_new(EVP_PKEY *key, const char *name, long not_before_s, long n
 	return cert;
 }
 
-static struct testca *ca_new(const struct testca *parent, const char *name)
+static struct testca *ca_new(const struct testca *parent, const char *name, int seconds)
 {
 	struct testca *ca = calloc(1, sizeof(*ca));
 
 	must(ca && (ca->key = EVP_EC_gen("P-256")) != NULL, "key");
-	ca->cert = cert_new(ca->key, name, -7200, 7200);
+	ca->cert = cert_new(ca->key, name, -7200, seconds);
 	must(X509_set_issuer_name(ca->cert, parent ? X509_get_subject_name(parent->cert)
 	                                           : X509_get_subject_name(ca->cert)),
 	     "issuer");
@@ -92,12 +92,17 @@ static struct testca *ca_new(const struct testca *parent, const char *name)
 
 struct testca *testca_new(const char *name)
 {
-	return ca_new(NULL, name);
+	return ca_new(NULL, name, 7200);
+}
+
+struct testca *testca_new_short(const char *name, int seconds)
+{
+	return ca_new(NULL, name, seconds);
 }
 
 struct testca *testca_intermediate(const struct testca *ca, const char *name)
 {
-	return ca_new(ca, name);
+	return ca_new(ca, name, 7200);
 }
 
 void testca_free(struct testca *ca)

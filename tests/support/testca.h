@@ -9,6 +9,8 @@
 struct testca;
 
 struct testca *testca_new(const char *name);
+/* One that ends @seconds from now. */
+struct testca *testca_new_short(const char *name, int seconds);
 void testca_free(struct testca *ca);             /* takes NULL */
 const char *testca_pem(const struct testca *ca); /* the root; lives as long as @ca */
 const char *testca_key_pem(const struct testca *ca);

@@ -77,6 +77,7 @@ static void pass(struct tls_rig *rig, int from)
 		held->len = n > 0 ? (size_t)n : 0;
 	}
 	if (rig->is_cut) {
+		rig->lost[from] += held->len - held->at;
 		held->at = held->len;
 		return;
 	}

@@ -24,6 +24,7 @@ struct tls_rig {
 	size_t cut_after[2]; /* both ways end (FIN) when so many came from it; SIZE_MAX: never */
 	size_t piece;        /* bytes passed on at once, at most RIG_PIECE */
 	bool is_cut;
+	size_t lost[2]; /* bytes that came from this end afterwards */
 	struct tls_rig_held {
 		uint8_t bytes[RIG_PIECE];
 		size_t len, at;

@@ -135,12 +135,12 @@ START_TEST(any_byte)
 	const char *head = "GET /a?b=%41 HTTP/1.1\r\nC: d\r\n\r\n";
 	size_t len = strlen(head);
 
-	for (size_t at = 0; at < len; at++) {
+	for (size_t i = 0; i < 256 * len; i++) {
 		struct http_request request = { 0 };
 		char *copy = malloc(len);
 
 		memcpy(copy, head, len);
-		copy[at] = (char)_i;
+		copy[i / 256] = (char)(i % 256);
 		if (http_head_parse(copy, len, &request) > 0)
 			ck_assert_int_eq(request.path[0], '/');
 		free(copy);
@@ -174,7 +174,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, heads, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_loop_test(tc, pieces, 0, sizeof(rows) / sizeof(rows[0]));
-	tcase_add_loop_test(tc, any_byte, 0, 256);
+	tcase_add_test(tc, any_byte);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, answers);
 	suite_add_tcase(suite, tc);

@@ -1,0 +1,281 @@
+/*
+ * route: where a connection goes, row by row; then ranks and weights of endpoints.
+ */
+#include <stdio.h>
+
+#include "mesh/balance.h"
+#include "mesh/route.h"
+#include "unit/agent/mesh/mesh_text.h"
+
+#define W(uid, ip, more)                                                                           \
+	"- {uid: " uid ", namespace: app, trustDomain: td, serviceAccount: " uid                   \
+	", workloadIps: [" ip "], " more "}\n"
+#define NONE "services: {}"
+
+/* clang-format off */
+static const char mesh[] =
+	"workloads:\n"
+	W("src", "10.0.0.1", NONE)
+	"- {uid: alien, namespace: app, network: net2, workloadIps: [10.0.0.2], services: {}}\n"
+	W("hbone", "10.0.0.3", "protocol: HBONE, services: {app/web: {80: 8080}, app/six: {80: 8080}}")
+	W("plain", "10.0.0.4", "services: {app/old: {80: 8080}, app/sick: {80: 1}}")
+	W("host", "10.0.0.5", "protocol: HBONE, networkMode: HostNetwork, services: {app/onhost: {80: 81}}")
+	W("dual", "\"fd00::6\", 10.0.0.6", "protocol: HBONE, services: {app/dual: {80: 0}, app/v6: {80: 0}, app/only4: {}, app/any: {80: 9}}")
+	W("way", "10.0.0.7", "protocol: HBONE, waypoint: {destination: app/wp, hboneMtlsPort: 15008}, services: {app/waybehind: {80: 80}}")
+	W("name", "", "hostname: db.example.com, services: {app/db: {80: 80}}")
+	W("both", "10.96.0.20", "services: {}")
+	"services:\n"
+	"- {name: web, namespace: app, hostname: web, vips: [/10.96.0.1, \"/fd96::1\"], ports: {80: 80, 81: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/x/sa/y']}\n"
+	"- {name: old, namespace: app, hostname: old, vips: [/10.96.0.2], ports: {80: 80}}\n"
+	"- {name: empty, namespace: app, hostname: empty, vips: [/10.96.0.3], ports: {80: 80}}\n"
+	"- {name: pass, namespace: app, hostname: pass, vips: [/10.96.0.4], ports: {80: 80}, loadBalancer: {routingPreferences: [], mode: Passthrough, healthPolicy: AllowAll}}\n"
+	"- {name: wp, namespace: app, hostname: viawp, vips: [/10.96.0.5], ports: {80: 80}, waypoint: {destination: app/wp.app, hboneMtlsPort: 15008}}\n"
+	"- {name: wpip, namespace: app, hostname: viawpip, vips: [/10.96.0.6], ports: {80: 80}, waypoint: {destination: net/10.9.9.9, hboneMtlsPort: 15008}}\n"
+	"- {name: wpw, namespace: app, hostname: viaweighted, vips: [/10.96.0.7], ports: {80: 80}, weightedWaypoints: [{destination: {destination: app/zero, hboneMtlsPort: 1}, weight: 0}, {destination: {destination: app/one, hboneMtlsPort: 1}, weight: 1}]}\n"
+	"- {name: dual, namespace: app, hostname: dual, vips: [/10.96.0.8, \"/fd96::8\"], ports: {80: 8080}}\n"
+	"- {name: v6, namespace: app, hostname: v6, vips: [/10.96.0.9], ports: {80: 8080}, ipFamilies: IPv6}\n"
+	"- {name: six, namespace: app, hostname: six, vips: [/10.96.0.10], ports: {80: 8080}, ipFamilies: IPv6}\n"
+	"- {name: db, namespace: app, hostname: db, vips: [/10.96.0.11], ports: {80: 8080}}\n"
+	"- {name: onhost, namespace: app, hostname: onhost, vips: [/10.96.0.12], ports: {80: 0}}\n"
+	"- {name: private, namespace: other, hostname: private, vips: [/10.96.0.13], ports: {80: 0}, visibility: Namespace}\n"
+	"- {name: waybehind, namespace: app, hostname: waybehind, vips: [/10.96.0.14], ports: {80: 80}}\n"
+	"- {name: remote, namespace: app, hostname: remote, vips: [/10.96.0.15], ports: {80: 80}, endpoints: {alien: {workloadUid: alien, port: {80: 80}, status: Healthy}}}\n"
+	"- {name: sick, namespace: app, hostname: sick, vips: [/10.96.0.16], ports: {80: 80}, endpoints: {gone: {workloadUid: gone, port: {80: 80}, status: Healthy}, src: {workloadUid: src, port: {80: 80}, status: Unhealthy}, plain: {workloadUid: plain, port: {80: 80}, status: Unhealthy}}}\n"
+	"- {name: passwp, namespace: app, hostname: passwp, vips: [/10.96.0.17], ports: {80: 80}, waypoint: {destination: app/wp.app, hboneMtlsPort: 15008}, loadBalancer: {routingPreferences: [], mode: Passthrough, healthPolicy: AllowAll}}\n"
+	"- {name: both, namespace: app, hostname: both, vips: [/10.96.0.20], ports: {80: 80}}\n"
+	"- {name: range, namespace: app, hostname: range, vips: [], cidrVips: [{network: '', cidr: 10.97.0.0/16}], ports: {80: 0}, endpoints: {plain: {workloadUid: plain, port: {80: 7}, status: Healthy}}}\n";
+
+static const struct {
+	const char *name, *dst, *want; /* kind next_hop authority | error */
+} rows[] = {
+	{ "an unknown address passes", "1.2.3.4:443", "passthrough 1.2.3.4:443" },
+	{ "a host-network workload is not known by address", "10.0.0.5:80", "passthrough 10.0.0.5:80" },
+	{ "a workload of another network is not at this address", "10.0.0.2:80", "passthrough 10.0.0.2:80" },
+	{ "a workload by address, on HBONE", "10.0.0.3:9000", "hbone 10.0.0.3:15008 10.0.0.3:9000 hbone" },
+	{ "a workload by address, plain", "10.0.0.4:9000", "plain 10.0.0.4:9000" },
+	{ "a VIP, the endpoint's own port", "10.96.0.1:80", "hbone 10.0.0.3:15008 10.0.0.3:8080 y hbone" },
+	{ "an IPv6 VIP, an IPv4 endpoint", "[fd96::1]:80", "hbone 10.0.0.3:15008 10.0.0.3:8080 y hbone" },
+	{ "a port that the endpoint does not map", "10.96.0.1:81", "no healthy upstream: 10.96.0.1:81" },
+	{ "a port that the service does not have", "10.96.0.1:82", "no healthy upstream: 10.96.0.1:82" },
+	{ "a VIP, plain endpoint", "10.96.0.2:80", "plain 10.0.0.4:8080" },
+	{ "a service without endpoints", "10.96.0.3:80", "no healthy upstream: 10.96.0.3:80" },
+	{ "PASSTHROUGH", "10.96.0.4:80", "passthrough 10.96.0.4:80" },
+	{ "PASSTHROUGH on any port", "10.96.0.4:1", "passthrough 10.96.0.4:1" },
+	{ "a service waypoint by name", "10.96.0.5:80", "waypoint not supported yet: app/wp.app" },
+	{ "a service waypoint by address", "10.96.0.6:80", "waypoint not supported yet: net/10.9.9.9" },
+	{ "weighted waypoints", "10.96.0.7:80", "waypoint not supported yet: app/one" },
+	{ "PASSTHROUGH does not pass a waypoint", "10.96.0.17:80", "waypoint not supported yet: app/wp.app" },
+	{ "a workload waypoint", "10.0.0.7:80", "waypoint not supported yet: app/wp" },
+	{ "a workload waypoint is not for service traffic", "10.96.0.14:80", "hbone 10.0.0.7:15008 10.0.0.7:80 way" },
+	{ "the family that was dialled: IPv4", "10.96.0.8:80", "hbone 10.0.0.6:15008 10.0.0.6:8080 dual" },
+	{ "the family that was dialled: IPv6", "[fd96::8]:80", "hbone [fd00::6]:15008 [fd00::6]:8080 dual" },
+	{ "ipFamilies outweighs it", "10.96.0.9:80", "hbone [fd00::6]:15008 [fd00::6]:8080 dual" },
+	{ "no address of the families", "10.96.0.10:80", "no healthy upstream: 10.96.0.10:80" },
+	{ "an endpoint by host name", "10.96.0.11:80", "endpoint by hostname not supported yet: db.example.com" },
+	{ "a host-network endpoint of a service", "10.96.0.12:80", "hbone 10.0.0.5:15008 10.0.0.5:81 host" },
+	{ "a private service of another namespace is not seen", "10.96.0.13:80", "passthrough 10.96.0.13:80" },
+	{ "an endpoint in another network", "10.96.0.15:80", "network not supported yet: net2" },
+	{ "unhealthy and unknown endpoints; the workload's word counts", "10.96.0.16:80", "plain 10.0.0.4:1" },
+	{ "both a workload and a VIP: the service, and never the address", "10.96.0.20:80", "no healthy upstream: 10.96.0.20:80" },
+	{ "a CIDR VIP", "10.97.3.4:80", "plain 10.0.0.4:7" },
+};
+/* clang-format on */
+
+static void route_format(const struct route *route, char *out, size_t size)
+{
+	static const char *const kinds[] = { "passthrough", "plain", "hbone" };
+	char hop[HB_ADDR_STRLEN], authority[HB_ADDR_STRLEN];
+	size_t used;
+
+	if (route->kind == ROUTE_REFUSE) {
+		snprintf(out, size, "%s", route->error);
+		return;
+	}
+	used = (size_t)snprintf(out, size, "%s %s", kinds[route->kind],
+	                        hb_addr_format(&route->next_hop, hop, sizeof(hop)));
+	if (route->kind == ROUTE_HBONE)
+		used += (size_t)snprintf(
+		    out + used, size - used, " %s",
+		    hb_addr_format(&route->authority, authority, sizeof(authority)));
+	for (size_t i = 0; i < route->identities_count; i++)
+		used += (size_t)snprintf(out + used, size - used, " %s",
+		                         strrchr(route->identities[i], '/') + 1);
+}
+
+START_TEST(decide)
+{
+	struct snapshot *s = mesh_from(mesh);
+	struct route_query query = {
+		.src = snapshot_workload_by_uid(s, "src"),
+		.network = "",
+		.dst = addr_of(rows[_i].dst),
+		.random = 7,
+	};
+	struct route route;
+	char got[256];
+
+	route_decide(s, &query, &route);
+	route_format(&route, got, sizeof(got));
+	ck_assert_msg(strcmp(got, rows[_i].want) == 0, "%s: %s", rows[_i].name, got);
+	snapshot_unref(s);
+}
+END_TEST
+
+/* More names than fit: the workload's own is never the one left out. */
+START_TEST(identities_are_bounded)
+{
+	static const char yaml[] = "workloads:\n" W("src", "10.0.0.1", NONE) W(
+	    "dst", "10.0.0.2",
+	    "protocol: HBONE, services: {app/s: {80: 80}}") "services:\n- {name: s, namespace: "
+	                                                    "app, hostname: s, vips: [/10.96.0.1], "
+							    "ports: {80: 80}, subjectAltNames: "
+	                                                    "[spiffe://a/ns/b/sa/1, "
+	                                                    "spiffe://a/ns/b/sa/2, "
+							    "spiffe://a/ns/b/sa/3, "
+	                                                    "spiffe://a/ns/b/sa/4, "
+	                                                    "spiffe://a/ns/b/sa/5, "
+							    "spiffe://a/ns/b/sa/6, "
+	                                                    "spiffe://a/ns/b/sa/7, "
+	                                                    "spiffe://a/ns/b/sa/8]}\n";
+	struct snapshot *s = mesh_from(yaml);
+	struct route_query query = {
+		.src = snapshot_workload_by_uid(s, "src"),
+		.network = "",
+		.dst = addr_of("10.96.0.1:80"),
+	};
+	struct route route;
+
+	route_decide(s, &query, &route);
+	ck_assert_uint_eq(route.identities_count, ROUTE_IDENTITIES_MAX);
+	ck_assert_str_eq(route.identities[ROUTE_IDENTITIES_MAX - 1], "spiffe://td/ns/app/sa/dst");
+	snapshot_unref(s);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *name, *preferences, *network, *region, *zone, *node;
+	unsigned int rank, matched;
+} ranks[] = {
+	{ "N+R+Z", "Network, Region, Zone", "n", "r", "z", "x", 5, 3 },
+	{ "N+R", "Network, Region, Zone", "n", "r", "x", "x", 4, 2 },
+	{ "N", "Network, Region, Zone", "n", "x", "z", "x", 3, 1 },
+	{ "R+Z in another network", "Network, Region, Zone", "x", "r", "z", "x", 2, 2 },
+	{ "R in another network", "Network, Region, Zone", "x", "r", "x", "x", 1, 1 },
+	{ "nothing", "Network, Region, Zone", "x", "x", "z", "x", 0, 0 },
+	{ "the first mismatch ends the walk", "Region, Zone, Node", "n", "x", "z", "o", 0, 0 },
+	{ "so does one in the middle", "Region, Zone, Node", "n", "r", "x", "o", 1, 1 },
+	{ "all three", "Region, Zone, Node", "n", "r", "z", "o", 3, 3 },
+	{ "the network is special in front only", "Region, Network, Zone", "x", "r", "z", "o", 1, 1 },
+	{ "two empty words are equal", "Cluster, Subzone", "n", "x", "z", "o", 1, 1 },
+	{ "no preferences", "", "n", "r", "z", "o", 0, 0 },
+};
+/* clang-format on */
+
+START_TEST(rank)
+{
+	const struct service *service;
+	unsigned int got, matched;
+	struct snapshot *s;
+	char yaml[2048];
+
+	snprintf(yaml, sizeof(yaml),
+	         "workloads:\n"
+	         "- {uid: src, namespace: app, workloadIps: [], services: {}, network: n, node: o, "
+	         "locality: {region: r, zone: z, subzone: s}}\n"
+	         "- {uid: dst, namespace: app, workloadIps: [], services: {}, network: %s, node: "
+	         "%s, locality: {region: %s, zone: %s, subzone: ''}}\n"
+	         "services:\n- {name: s, namespace: app, hostname: s, vips: [], ports: {80: 80}, "
+	         "loadBalancer: {routingPreferences: [%s], mode: Failover, healthPolicy: "
+	         "OnlyHealthy}}\n",
+	         ranks[_i].network, ranks[_i].node, ranks[_i].region, ranks[_i].zone,
+	         ranks[_i].preferences);
+	s = mesh_from(yaml);
+	service = snapshot_service_by_name(s, "app", "s");
+	got = balance_rank(service, snapshot_workload_by_uid(s, "src"),
+	                   snapshot_workload_by_uid(s, "dst"), &matched);
+	ck_assert_msg(got == ranks[_i].rank && matched == ranks[_i].matched, "%s: %u, %u matched",
+	              ranks[_i].name, got, matched);
+	snapshot_unref(s);
+}
+END_TEST
+
+#define E(uid, node, zone, more)                                                                   \
+	"- {uid: " uid ", namespace: app, workloadIps: [10.0.0.1], node: " node                    \
+	", locality: {region: r, zone: " zone ", subzone: ''}, services: {app/s: {80: 80}}, " more \
+	"}\n"
+
+/* clang-format off */
+static const struct {
+	const char *name, *mode, *preferences, *health, *endpoints, *want; /* of random 0, 1, 2, 3 */
+} picks[] = {
+	{ "standard ignores preferences", "Standard", "Node", "OnlyHealthy",
+	  E("a", "o", "z", "") E("b", "x", "z", ""), "a b a b" },
+	{ "failover takes the best group", "Failover", "Node", "OnlyHealthy",
+	  E("a", "x", "z", "") E("b", "o", "z", "") E("c", "o", "z", ""), "b c b c" },
+	{ "failover falls back", "Failover", "Node", "OnlyHealthy",
+	  E("a", "x", "z", "") E("b", "y", "z", ""), "a b a b" },
+	{ "strict takes all or nothing", "Strict", "Zone, Node", "OnlyHealthy",
+	  E("a", "o", "x", "") E("b", "x", "z", ""), "- - - -" },
+	{ "strict: region is not enough", "Strict", "Region, Node", "OnlyHealthy",
+	  E("a", "x", "z", "") E("b", "o", "z", ""), "b b b b" },
+	{ "strict without preferences", "Strict", "", "OnlyHealthy", E("a", "x", "z", ""), "a a a a" },
+	{ "weights", "Standard", "", "OnlyHealthy",
+	  E("a", "x", "z", "capacity: 3") E("b", "x", "z", ""), "a a a b" },
+	{ "weight 0 is never", "Standard", "", "OnlyHealthy",
+	  E("a", "x", "z", "capacity: 0") E("b", "x", "z", ""), "b b b b" },
+	{ "only weight 0", "Standard", "", "OnlyHealthy", E("a", "x", "z", "capacity: 0"), "- - - -" },
+	{ "the best group weighs nothing: none, no falling back", "Failover", "Node", "OnlyHealthy",
+	  E("a", "o", "z", "capacity: 0") E("b", "x", "z", ""), "- - - -" },
+	{ "unhealthy is left out", "Standard", "", "OnlyHealthy",
+	  E("a", "x", "z", "status: Unhealthy") E("b", "x", "z", ""), "b b b b" },
+	{ "unhealthy is let in", "Standard", "", "AllowAll",
+	  E("a", "x", "z", "status: Unhealthy") E("b", "x", "z", ""), "a b a b" },
+	{ "the largest weights do not overflow", "Standard", "", "OnlyHealthy",
+	  E("a", "x", "z", "capacity: 4294967295") E("b", "x", "z", "capacity: 4294967295"), "a a a a" },
+};
+/* clang-format on */
+
+START_TEST(pick)
+{
+	char yaml[4096], got[64] = "";
+	const struct service *service;
+	struct snapshot *s;
+
+	snprintf(yaml, sizeof(yaml),
+	         "services:\n- {name: s, namespace: app, hostname: s, vips: [], ports: {80: 0}, "
+	         "loadBalancer: {routingPreferences: [%s], mode: %s, healthPolicy: %s}}\n"
+	         "workloads:\n- {uid: src, namespace: app, workloadIps: [], services: {}, node: o, "
+	         "locality: {region: r, zone: z, subzone: ''}}\n%s",
+	         picks[_i].preferences, picks[_i].mode, picks[_i].health, picks[_i].endpoints);
+	s = mesh_from(yaml);
+	service = snapshot_service_by_name(s, "app", "s");
+	for (uint64_t random = 0; random < 4; random++) {
+		const struct endpoint *endpoint =
+		    balance_pick(service, snapshot_workload_by_uid(s, "src"), 80, random);
+
+		strcat(got, random ? " " : "");
+		strcat(got, endpoint ? endpoint->workload_uid : "-");
+	}
+	ck_assert_msg(strcmp(got, picks[_i].want) == 0, "%s: %s", picks[_i].name, got);
+	snapshot_unref(s);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("route");
+	TCase *tc = tcase_create("rows");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_loop_test(tc, decide, 0, HB_ARRAY_LEN(rows));
+	tcase_add_test(tc, identities_are_bounded);
+	tcase_add_loop_test(tc, rank, 0, HB_ARRAY_LEN(ranks));
+	tcase_add_loop_test(tc, pick, 0, HB_ARRAY_LEN(picks));
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

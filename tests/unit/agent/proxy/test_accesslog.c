@@ -1,0 +1,202 @@
+/*
+ * accesslog: the fields, their order, the level and the message, as ztunnel's readers expect them.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/accesslog.h"
+
+static struct flow flow;
+static struct accesslog_line line;
+
+static void addr(const char *text, struct hb_addr *out)
+{
+	ck_assert_int_eq(hb_addr_parse(text, strlen(text), out), 0);
+}
+
+/* A flow of client to server as the log wants it, in any state; without texts when @known is not.
+ */
+static void make(enum flow_direction direction, enum flow_state state, bool known)
+{
+	const char *texts[FLOW_TEXTS] = {
+		[FLOW_POD] = "demo/client",
+		[FLOW_SRC_WORKLOAD] = "client",
+		[FLOW_SRC_NS] = "demo",
+		[FLOW_SRC_IDENTITY] = "spiffe://td/ns/demo/sa/client",
+		[FLOW_SRC_CLUSTER] = "one",
+		[FLOW_DST_SERVICE] = "web.demo",
+		[FLOW_DST_WORKLOAD] = "server",
+		[FLOW_DST_NS] = "demo",
+		[FLOW_DST_IDENTITY] = "spiffe://td/ns/demo/sa/server",
+		[FLOW_DST_CLUSTER] = "two",
+		[FLOW_AUTHORITY] = "10.0.0.2:80",
+		[FLOW_POLICY] = "demo/deny",
+	};
+
+	memset(&flow, 0, sizeof(flow));
+	flow.direction = (uint8_t)direction;
+	flow.state = (uint8_t)state;
+	addr("10.0.0.1:1000", &flow.src);
+	addr("10.0.0.2:15008", &flow.dst);
+	flow.start_ms = 100;
+	flow.end_ms = 112;
+	flow.bytes_sent = 5;
+	flow.bytes_recv = 7;
+	if (known)
+		ck_assert_int_eq(flow_set_texts(&flow, texts), 0);
+}
+
+/* The line as "k=v k=v", texts quoted, absent ones left out: what the log makes of it. */
+static const char *joined(void)
+{
+	static char out[2048];
+	size_t used = 0;
+
+	out[0] = 0;
+	for (size_t i = 0; i < line.count; i++) {
+		const struct log_field *field = &line.fields[i];
+		const char *blank = used ? " " : "";
+
+		if (field->kind == LOG_NUMBER)
+			used += (size_t)snprintf(out + used, sizeof(out) - used, "%s%s=%llu", blank,
+			                         field->key, (unsigned long long)field->number);
+		else if (field->text && *field->text)
+			used +=
+			    (size_t)snprintf(out + used, sizeof(out) - used,
+			                     field->kind == LOG_TEXT ? "%s%s=\"%s\"" : "%s%s=%s",
+			                     blank, field->key, field->text);
+	}
+	free(flow.texts);
+	return out;
+}
+
+#define SRC                                                                                        \
+	"src.addr=10.0.0.1:1000 src.workload=\"client\" src.namespace=\"demo\" "                   \
+	"src.identity=\"spiffe://td/ns/demo/sa/client\" src.cluster=\"one\" "
+#define DST                                                                                        \
+	"dst.addr=10.0.0.2:15008 dst.hbone_addr=10.0.0.2:80 dst.service=\"web.demo\" "             \
+	"dst.workload=\"server\" dst.namespace=\"demo\" "                                          \
+	"dst.identity=\"spiffe://td/ns/demo/sa/server\" dst.cluster=\"two\" "
+#define COUNTS "bytes_sent=5 bytes_recv=7 duration=\"12ms\""
+
+START_TEST(opened)
+{
+	make(FLOW_OUTBOUND, FLOW_OPEN, true);
+	accesslog_build(&flow, "-", &line);
+	ck_assert_str_eq(line.message, "connection opened");
+	ck_assert_int_eq(line.level, LOG_DEBUG);
+	ck_assert_str_eq(joined(), SRC DST "direction=\"outbound\"");
+}
+END_TEST
+
+START_TEST(complete)
+{
+	make(FLOW_INBOUND, FLOW_CLOSED, true);
+	accesslog_build(&flow, "-", &line);
+	ck_assert_str_eq(line.message, "connection complete");
+	ck_assert_int_eq(line.level, LOG_INFO);
+	ck_assert_str_eq(joined(), SRC DST "direction=\"inbound\" " COUNTS);
+}
+END_TEST
+
+START_TEST(denied)
+{
+	char error[] = "connection closed due to policy rejection: explicitly denied by: demo/deny";
+
+	make(FLOW_PASSTHROUGH, FLOW_CLOSED, true);
+	flow.error = error;
+	flow.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY);
+	accesslog_build(&flow, "DENY", &line);
+	ck_assert_str_eq(line.message, "connection complete");
+	ck_assert_int_eq(line.level, LOG_ERROR);
+	ck_assert_str_eq(joined(),
+	                 SRC DST "direction=\"inbound\" " COUNTS
+	                         " error=\"connection closed due to policy rejection: explicitly "
+	                         "denied by: demo/deny\" response_flags=\"DENY\" "
+	                         "policy=\"demo/deny\" end=\"agent us denied by policy\"");
+}
+END_TEST
+
+START_TEST(failed_early)
+{
+	char error[] = "attempted recursive call to ourselves";
+
+	make(FLOW_OUTBOUND, FLOW_CLOSED, true);
+	flow.early = true;
+	flow.error = error;
+	flow.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_RECURSIVE);
+	accesslog_build(&flow, "-", &line);
+	ck_assert_str_eq(line.message, "connection failed");
+	ck_assert_int_eq(line.level, LOG_WARN);
+	ck_assert_ptr_nonnull(strstr(joined(),
+	                             "src.addr=10.0.0.1:1000 dst.addr=10.0.0.2:15008 "
+	                             "direction=\"outbound\" error=\"attempted recursive call"));
+}
+END_TEST
+
+START_TEST(absent_ones_are_left_out)
+{
+	make(FLOW_OUTBOUND, FLOW_CLOSED, false);
+	accesslog_build(&flow, "-", &line);
+	ck_assert_str_eq(joined(), "src.addr=10.0.0.1:1000 dst.addr=10.0.0.2:15008 "
+	                           "direction=\"outbound\" " COUNTS);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	enum hb_layer layer;
+	int code;
+	bool opening;
+	const char *words, *flags;
+} ends[] = {
+	{ "clean", HB_LAYER_NONE, 0, false, "", "-" },
+	{ "drain", HB_LAYER_AGENT, HB_E_DRAIN, false, "connection closed due to connection drain", "-" },
+	{ "loop", HB_LAYER_AGENT, HB_E_RECURSIVE, true, "attempted recursive call to ourselves", "CONNECT" },
+	{ "refused by the app", HB_LAYER_TCP, -ECONNREFUSED, true, "connection failed: Connection refused", "CONNECT" },
+	{ "reset while open", HB_LAYER_TCP, -ECONNRESET, false, "io error: Connection reset by peer", "CONNECT" },
+	{ "the peer's policy", HB_LAYER_TUNNEL, HB_E_STATUS(401), true, "http status: 401 Unauthorized", "CONNECT" },
+	{ "no certificate", HB_LAYER_AGENT, HB_E_NO_CREDENTIAL, true, "identity error: ", "IDENTITY_ERROR" },
+	{ "wrong peer", HB_LAYER_TLS, HB_E_PEER_IDENTITY, true, "tls error: ", "CONNECT" },
+	{ "broken HTTP/2", HB_LAYER_H2, HB_E_H2, true, "h2 failed: ", "H2_HANDSHAKE_FAILURE" },
+	{ "policy", HB_LAYER_AGENT, HB_E_POLICY, true, "io error: ", "DENY" },
+};
+/* clang-format on */
+
+START_TEST(words_of_ends)
+{
+	struct hb_end why = hb_end(ends[_i].layer, HB_SIDE_PEER, ends[_i].code);
+	char words[256];
+
+	flow_explain(why, ends[_i].opening, words, sizeof(words));
+	if (*ends[_i].words && ends[_i].words[strlen(ends[_i].words) - 1] == ' ')
+		ck_assert_msg(strncmp(words, ends[_i].words, strlen(ends[_i].words)) == 0, "%s: %s",
+		              ends[_i].name, words);
+	else
+		ck_assert_msg(strcmp(words, ends[_i].words) == 0, "%s: %s", ends[_i].name, words);
+	ck_assert_msg(strcmp(flow_response_flags(why, ends[_i].opening), ends[_i].flags) == 0,
+	              "%s: %s", ends[_i].name, flow_response_flags(why, ends[_i].opening));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("accesslog");
+	TCase *tc = tcase_create("rows");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_test(tc, opened);
+	tcase_add_test(tc, complete);
+	tcase_add_test(tc, denied);
+	tcase_add_test(tc, failed_early);
+	tcase_add_test(tc, absent_ones_are_left_out);
+	tcase_add_loop_test(tc, words_of_ends, 0, HB_ARRAY_LEN(ends));
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,218 @@
+/*
+ * flow: texts, counters, the ring of ended ones, and both shapes of JSON.
+ */
+#include <check.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+#include "proxy/flow.h"
+#include "proxy/flowdump.h"
+#include "support/pair.h"
+#include "support/probe.h"
+
+static struct hb_loop *loop;
+static struct flows flows;
+static unsigned ended;
+static struct hb_end aborted;
+
+static void on_end(void *owner, struct flow *flow)
+{
+	ended++;
+}
+
+static void up(void)
+{
+	char why[64];
+
+	ck_assert_int_eq(log_set_levels("off", why, sizeof(why)), 0);
+	loop = hb_loop_new(NULL);
+	ck_assert_ptr_nonnull(loop);
+	flows_init(&flows, loop, 3, 4);
+	flows.on_end = on_end;
+	ended = 0;
+}
+
+static void down(void)
+{
+	flows_done(&flows);
+	hb_loop_free(loop);
+}
+
+/* What an owner does: it ends the flow of which it was told that it is to end. */
+static void on_abort(struct flow *flow, struct hb_end why)
+{
+	aborted = why;
+	flow_end(flow, why, NULL);
+}
+
+static struct flow *new_flow(enum flow_direction direction)
+{
+	return flow_new(&flows, NULL, direction, on_abort);
+}
+
+START_TEST(texts_are_kept_and_replaced)
+{
+	const char *first[FLOW_TEXTS] = { [FLOW_POD] = "a/b", [FLOW_POLICY] = "p" };
+	const char *second[FLOW_TEXTS] = { [FLOW_POLICY] = "longer", [FLOW_DST_NS] = "" };
+	struct flow *flow = new_flow(FLOW_OUTBOUND);
+	char huge[FLOW_TEXT_MAX + 100];
+	const char *third[FLOW_TEXTS] = { [FLOW_AUTHORITY] = huge };
+
+	ck_assert_str_eq(flow_text(flow, FLOW_POD), "");
+	ck_assert_int_eq(flow_set_texts(flow, first), 0);
+	ck_assert_int_eq(flow_set_texts(flow, second), 0);
+	ck_assert_str_eq(flow_text(flow, FLOW_POD), "a/b");
+	ck_assert_str_eq(flow_text(flow, FLOW_POLICY), "longer");
+	ck_assert_str_eq(flow_text(flow, FLOW_DST_NS), "");
+
+	memset(huge, 'x', sizeof(huge) - 1);
+	huge[sizeof(huge) - 1] = 0;
+	ck_assert_int_eq(flow_set_texts(flow, third), 0);
+	ck_assert_uint_eq(strlen(flow_text(flow, FLOW_AUTHORITY)), FLOW_TEXT_MAX);
+	ck_assert_str_eq(flow_text(flow, FLOW_POLICY), "longer");
+	flow_end(flow, HB_END_CLEAN, NULL);
+}
+END_TEST
+
+START_TEST(ids_and_ring)
+{
+	for (unsigned i = 0; i < FLOWS_RECENT + 10; i++) {
+		struct flow *flow = new_flow(FLOW_INBOUND);
+
+		ck_assert_uint_eq(flow->id, 3 + 4 * i);
+		flow_end(flow, HB_END_CLEAN, NULL);
+	}
+	ck_assert_uint_eq(flows.count, 0);
+	ck_assert_uint_eq(ended, FLOWS_RECENT + 10);
+	ck_assert_uint_eq(flows_recent(&flows, 0)->id, 3 + 4 * (FLOWS_RECENT + 9));
+	ck_assert_uint_eq(flows_recent(&flows, FLOWS_RECENT - 1)->id, 3 + 4 * 10);
+	ck_assert_ptr_null(flows_recent(&flows, FLOWS_RECENT));
+}
+END_TEST
+
+START_TEST(ring_that_is_not_full)
+{
+	ck_assert_ptr_null(flows_recent(&flows, 0));
+	flow_end(new_flow(FLOW_INBOUND), HB_END_CLEAN, NULL);
+	ck_assert_ptr_nonnull(flows_recent(&flows, 0));
+	ck_assert_ptr_null(flows_recent(&flows, 1));
+}
+END_TEST
+
+START_TEST(an_opening_flow_is_aborted_by_its_owner)
+{
+	struct flow *flow = new_flow(FLOW_OUTBOUND);
+
+	flow_abort(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
+	ck_assert_int_eq(aborted.code, HB_E_DRAIN);
+	ck_assert_uint_eq(ended, 1);
+	ck_assert_str_eq(flows_recent(&flows, 0)->error,
+	                 "connection closed due to connection drain");
+}
+END_TEST
+
+/* Carries 5 bytes from a to b and 7 back; which is sent and which received, the direction says. */
+START_TEST(bytes_by_direction)
+{
+	struct hb_stream *left[2], *right[2];
+	struct probe client, server;
+	struct flow *flow = new_flow((enum flow_direction)_i);
+
+	pair_new(loop, left);
+	pair_new(loop, right);
+	probe_init(&client, left[0]);
+	probe_init(&server, right[1]);
+	hb_stream_resume(left[0]);
+	hb_stream_resume(right[1]);
+	flow_join(flow, left[1], right[0]);
+	probe_write(&client, loop, "hello", 5, 100);
+	probe_write(&server, loop, "goodbye", 7, 100);
+	ck_assert(turn_until_size(loop, &client.len, 7, 100));
+	ck_assert(turn_until_size(loop, &server.len, 5, 100));
+	ck_assert_uint_eq(flow_bytes_sent(flow), _i == FLOW_OUTBOUND ? 5 : 7);
+	ck_assert_uint_eq(flow_bytes_recv(flow), _i == FLOW_OUTBOUND ? 7 : 5);
+
+	flow_abort(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
+	ck_assert(turn_until(loop, &ended, 1, 100));
+	ck_assert(turn_until(loop, &client.closes, 1, 100));
+	ck_assert(turn_until(loop, &server.closes, 1, 100));
+	ck_assert_int_eq(flow->why.code, HB_E_DRAIN);
+	ck_assert_uint_eq(flow_bytes_sent(flow), _i == FLOW_OUTBOUND ? 5 : 7);
+	probe_done(&client);
+	probe_done(&server);
+}
+END_TEST
+
+static json_t *dumped(const struct flow *flow, bool state)
+{
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	json_error_t error;
+	json_t *json;
+
+	if (state)
+		flowdump_state(out, flow);
+	else
+		flowdump_connection(out, flow, 0);
+	fclose(out);
+	json = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	ck_assert_msg(json, "%s: %s", error.text, text);
+	free(text);
+	return json;
+}
+
+START_TEST(json_of_an_ended_flow)
+{
+	static const char *const keys[] = { "id",          "pod",        "direction", "src",
+		                            "dst",         "hboneAddr",  "service",   "srcIdentity",
+		                            "dstIdentity", "protocol",   "state",     "bytesSent",
+		                            "bytesRecv",   "durationMs", "end",       "layer",
+		                            "side",        "policy",     "error" };
+	const char *texts[FLOW_TEXTS] = { [FLOW_POD] = "demo/a",
+		                          [FLOW_AUTHORITY] = "10.0.0.1:80",
+		                          [FLOW_SRC_IDENTITY] = "spiffe://x/\"\\\n\xff" };
+	struct flow *flow = new_flow(FLOW_INBOUND);
+	json_t *json;
+
+	ck_assert_int_eq(flow_set_texts(flow, texts), 0);
+	flow_end(flow, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, -ECONNREFUSED), NULL);
+	json = dumped(flows_recent(&flows, 0), false);
+	for (size_t i = 0; i < HB_ARRAY_LEN(keys); i++)
+		ck_assert_msg(json_object_get(json, keys[i]), "%s is missing", keys[i]);
+	ck_assert_str_eq(json_string_value(json_object_get(json, "protocol")), "HBONE");
+	ck_assert_str_eq(json_string_value(json_object_get(json, "state")), "closed");
+	ck_assert_str_eq(json_string_value(json_object_get(json, "layer")), "tcp");
+	ck_assert_str_eq(json_string_value(json_object_get(json, "side")), "peer");
+	ck_assert_str_eq(json_string_value(json_object_get(json, "end")), "Connection refused");
+	ck_assert_str_eq(json_string_value(json_object_get(json, "srcIdentity")),
+	                 "spiffe://x/\"\\\n\xc3\xbf");
+	json_decref(json);
+	json = dumped(flows_recent(&flows, 0), true);
+	ck_assert(json_is_null(json_object_get(json, "originalDst")));
+	json_decref(json);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("flow");
+	TCase *tc = tcase_create("rows");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_checked_fixture(tc, up, down);
+	tcase_add_test(tc, texts_are_kept_and_replaced);
+	tcase_add_test(tc, ids_and_ring);
+	tcase_add_test(tc, ring_that_is_not_full);
+	tcase_add_test(tc, an_opening_flow_is_aborted_by_its_owner);
+	tcase_add_loop_test(tc, bytes_by_direction, FLOW_OUTBOUND, FLOW_PASSTHROUGH + 1);
+	tcase_add_test(tc, json_of_an_ended_flow);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

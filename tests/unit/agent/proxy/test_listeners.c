@@ -1,0 +1,169 @@
+/*
+ * listeners: all sockets of a pod or none, in a namespace of the test's own; exits 77 when it may
+ * not make one.
+ */
+#include <arpa/inet.h>
+#include <check.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "log.h"
+#include "node/netns.h"
+#include "proxy/listeners.h"
+
+#define WORKERS 2
+
+static struct hb_loop *loop;
+static struct listeners listeners;
+static int netns_fd;
+static unsigned ready;
+
+static void on_ready(struct listeners *l)
+{
+	ready++;
+}
+
+static void up(void)
+{
+	char why[64];
+
+	ck_assert_int_eq(log_set_levels("off", why, sizeof(why)), 0);
+	loop = hb_loop_new(NULL);
+	netns_fd = netns_open("/proc/self/ns/net");
+	ck_assert(loop && netns_fd >= 0);
+	ready = 0;
+	listeners = (struct listeners){
+		.pod = "demo/a",
+		.netns_fd = netns_fd,
+		.workers = WORKERS,
+		.ipv6 = true,
+		.on_ready = on_ready,
+	};
+}
+
+static void down(void)
+{
+	listeners_stop(&listeners);
+	close(netns_fd);
+	hb_loop_free(loop);
+}
+
+/* Turns for a little more than one retry. */
+static void turn(void)
+{
+	uint64_t end = hb_loop_now_ms(loop) + LISTENERS_RETRY_MS + 500;
+
+	while (!ready && hb_loop_now_ms(loop) < end)
+		ck_assert_int_eq(hb_loop_turn(loop, 100), 0);
+}
+
+static int take(const char *ip, uint16_t port, bool reuse)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	inet_pton(AF_INET, ip, &sa.sin_addr);
+	if (reuse)
+		ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+START_TEST(all_sockets_listen)
+{
+	int fds[POD_SOCKETS], listening, one;
+	socklen_t len = sizeof(listening);
+
+	listeners_start(&listeners, loop);
+	ck_assert_uint_eq(ready, 0);
+	turn();
+	ck_assert_uint_eq(ready, 1);
+	ck_assert_str_eq(listeners.reason, "");
+	for (unsigned w = 0; w < WORKERS; w++) {
+		listeners_take(&listeners, w, fds);
+		for (int i = 0; i < POD_SOCKETS; i++) {
+			struct hb_addr addr;
+
+			ck_assert_int_ge(fds[i], 0);
+			one = getsockopt(fds[i], SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
+			ck_assert_int_eq(one, 0);
+			ck_assert_int_eq(listening, 1);
+			ck_assert_int_eq(hb_addr_of_local(fds[i], &addr), 0);
+			ck_assert(hb_ip_is_loopback(&addr.ip));
+			ck_assert_int_eq(hb_ip_is_v4(&addr.ip), i % 2 == 0);
+			close(fds[i]);
+		}
+	}
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *name, *ip;
+	uint16_t port;
+	bool reuse;
+} takers[] = {
+	{ "an app on all addresses", "0.0.0.0", 15008, false },
+	{ "an app on loopback", "127.0.0.1", 15006, false },
+	{ "an app that would share the port", "127.0.0.1", 15001, true },
+};
+/* clang-format on */
+
+START_TEST(waits_for_a_port_and_names_it)
+{
+	char want[32];
+	int fd = take(takers[_i].ip, takers[_i].port, takers[_i].reuse);
+
+	listeners_start(&listeners, loop);
+	turn();
+	ck_assert_msg(ready == 0, "%s", takers[_i].name);
+	snprintf(want, sizeof(want), "port %u is taken by ", takers[_i].port);
+	ck_assert_msg(strncmp(listeners.reason, want, strlen(want)) == 0, "%s: %s", takers[_i].name,
+	              listeners.reason);
+	ck_assert_ptr_null(listeners.fds); /* none is held meanwhile */
+	close(fd);
+	turn();
+	ck_assert_msg(ready == 1, "%s", takers[_i].name);
+	ck_assert_str_eq(listeners.reason, "");
+}
+END_TEST
+
+static int own_namespace(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	hb_cleanup(hb_close_fd) int fd = -1;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return -errno;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
+		return -errno;
+	return netns_init();
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("listeners");
+	TCase *tc = tcase_create("rows");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	if (own_namespace() < 0) {
+		printf("skipped: needs root to make a network namespace\n");
+		srunner_free(runner);
+		return 77;
+	}
+	tcase_add_checked_fixture(tc, up, down);
+	tcase_add_test(tc, all_sockets_listen);
+	tcase_add_loop_test(tc, waits_for_a_port_and_names_it, 0, HB_ARRAY_LEN(takers));
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

@@ -18,6 +18,7 @@
 #include "reports.h"
 
 #define STOP_DEADLINE_MS 5000u /* for workers to end what was aborted */
+#define FILES_WANTED     (1u << 20)
 
 static int explain(char *why, size_t why_size, const char *what, int err)
 {
@@ -25,9 +26,25 @@ static int explain(char *why, size_t why_size, const char *what, int err)
 	return err;
 }
 
+/* Two descriptors for each flow: as many as we may have, at best FILES_WANTED. */
+static void raise_files(void)
+{
+	struct rlimit files, more;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	more.rlim_cur = more.rlim_max =
+	    files.rlim_max > FILES_WANTED ? files.rlim_max : FILES_WANTED;
+	if (setrlimit(RLIMIT_NOFILE, &more) < 0) { /* the hard limit is not ours to raise */
+		more = files;
+		more.rlim_cur = more.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &more); /* what we have must do then */
+	}
+	log_info("file descriptors", "max=%llu", (unsigned long long)more.rlim_cur);
+}
+
 int agent_start_process(struct agent *agent, char *why, size_t why_size)
 {
-	struct rlimit files;
 	sigset_t set;
 	int err;
 
@@ -39,11 +56,7 @@ int agent_start_process(struct agent *agent, char *why, size_t why_size)
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &files); /* what we have must do then */
-		log_info("file descriptors", "max=%llu", (unsigned long long)files.rlim_cur);
-	}
+	raise_files();
 	err = netns_init();
 	return err < 0 ? explain(why, why_size, "own network namespace", err) : 0;
 }

@@ -1,5 +1,5 @@
 /*
- * spiffe: the one form of SPIFFE URI that the mesh knows (reference: Istio's identity format).
+ * spiffe: the one form of SPIFFE URI that the mesh knows (reference/datapath 1.4).
  */
 #include <string.h>
 

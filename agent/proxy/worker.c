@@ -131,7 +131,8 @@ static int make_parts(struct worker *worker)
 		.h2 = { .stream_window = settings->stream_window,
 		        .connection_window = settings->connection_window,
 		        .streams_max = settings->pool_streams_max },
-		.idle_ms = (uint32_t)settings->pool_idle_ms,
+		/* 0 would be the pool's default; here it means: at once */
+		.idle_ms = settings->pool_idle_ms ? (uint32_t)settings->pool_idle_ms : 1,
 		.tcp = &worker->pool_leg,
 		.make_socket = make_socket,
 		.owner = worker,

@@ -16,6 +16,8 @@
 /* Lent slots: what one turn of many small messages uses; 1 MiB at most. A power of two. */
 #define HB_LENT_MAX   64
 #define HB_LENT_GROUP 0
+/* As much as is sent at once; fits the second-level cache beside what it becomes. */
+#define HB_PASS_ON_BYTES (128u * 1024)
 
 enum hb_op_kind {
 	HB_OP_PLAIN, /* res goes to done */
@@ -44,6 +46,7 @@ struct hb_loop {
 	struct hb_buf_pool *pool;
 	struct hb_lent lent;
 	struct hb_list tasks;
+	size_t fresh_bytes; /* told by receivers since tasks ran */
 
 	/* Receivers, by their node; loop_recv.c says what each list means. */
 	struct hb_list recv_waiting, recv_ready, recv_starved, recv_unwanted, recv_stopped;
@@ -56,6 +59,9 @@ struct hb_loop {
 
 /* A submission entry for @op, which is in flight from here on. Never NULL. */
 struct io_uring_sqe *hb_loop_prepare(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind);
+
+/* Runs the tasks if enough has come in since they ran. Between callbacks only. */
+void hb_loop_pass_on(struct hb_loop *loop);
 
 void hb_accept_on_done(struct hb_accept *accept, int res, unsigned flags);
 

@@ -276,7 +276,7 @@ lab_agent_kill() { # a|b
 lab_ctl() { # a|b ARGS...
 	local node=$1
 	shift
-	"$LAB_BUILD/agent/ctl/culvertctl" --socket "$LAB_DIR/admin-$node.sock" "$@"
+	"$LAB_BUILD/agent/culvertctl" --socket "$LAB_DIR/admin-$node.sock" "$@"
 }
 
 # A web server in pod-b1 that keeps an access log with the client's address as the server saw it.

@@ -46,7 +46,7 @@ how_to_enter() {
 	The lab stays up (see the drawing at the top of tests/lab.sh):
 	  a shell in pod a1            ip netns exec culvert-pod-a1 bash
 	  a request from it            ip netns exec culvert-pod-a1 curl http://$(lab_ip pod-b1):8080/page
-	  agent a's connections        $LAB_BUILD/agent/ctl/culvertctl --socket $LAB_DIR/admin-a.sock connections --recent
+	  agent a's connections        $LAB_BUILD/agent/culvertctl --socket $LAB_DIR/admin-a.sock connections --recent
 	  logs, mesh, settings         $LAB_DIR/log, $LAB_DIR/mesh.yaml, $LAB_DIR/agent-a.yaml
 	  take it down                 tests/quickstart.sh --down
 	TEXT
@@ -219,7 +219,7 @@ main() {
 	packages_ensure "${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}" || exit 1
 	started=${EPOCHREALTIME/./}
 	build
-	say "  culvertd is in build/release/agent, culvertctl in build/release/agent/ctl"
+	say "  culvertd and culvertctl are in build/release/agent"
 
 	title "Two nodes with two pods each, and one machine outside the mesh"
 	prepare

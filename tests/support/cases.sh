@@ -73,7 +73,7 @@ cases_start() {
 		case_skip all "needs root to make network namespaces"
 		exit 77
 	fi
-	for program in agent/culvertd agent/ctl/culvertctl tests/support/storm; do
+	for program in agent/culvertd agent/culvertctl tests/support/storm; do
 		[ -x "$LAB_BUILD/$program" ] && continue
 		say "FAIL $CASES_NAME: $LAB_BUILD/$program is not built"
 		exit 1

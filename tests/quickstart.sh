@@ -219,7 +219,7 @@ main() {
 	packages_ensure "${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}" || exit 1
 	started=${EPOCHREALTIME/./}
 	build
-	say "  culvertd and culvertctl are in build/release/agent"
+	say "  culvertd is in build/release/agent, culvertctl beside it"
 
 	title "Two nodes with two pods each, and one machine outside the mesh"
 	prepare

@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/support/packages.sh
 
 RESULTS=$(mktemp)
-trap 'rm -f "$RESULTS"' EXIT
+CGROUP=
+trap 'rm -f "$RESULTS"; [ -z "$CGROUP" ] || { umount "$CGROUP" && rmdir "$CGROUP"; }' EXIT
 JOBS=$(nproc)
 
 result() { printf '%s\n' "$*" | tee -a "$RESULTS"; }
@@ -35,6 +36,16 @@ finish() {
 	printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 	[ "$failed" = 0 ]
 	exit
+}
+
+# The BPF programs attach to the root of the cgroup2 hierarchy. Where nothing mounts one, we do.
+mount_cgroup() {
+	grep -q '^[^ ]* [^ ]* cgroup2 ' /proc/self/mounts && return
+	CGROUP=$(mktemp -d)
+	mount -t cgroup2 none "$CGROUP" && return
+	rmdir "$CGROUP"
+	CGROUP=
+	warn "no cgroup2 hierarchy, and none can be mounted: tests of BPF programs will say so"
 }
 
 stage() { printf '\n=== %s\n' "$*"; }
@@ -112,6 +123,7 @@ main() {
 
 	stage "build with ASan and UBSan"
 	build dev || finish
+	mount_cgroup
 	for one in "${stages[@]}"; do "stage_$one"; done
 	finish
 }

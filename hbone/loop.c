@@ -156,6 +156,35 @@ void hb_loop_cancel(struct hb_loop *loop, struct hb_op *op)
 
 /* --- turns --- */
 
+/* False when there were none. */
+static bool run_tasks(struct hb_loop *loop)
+{
+	struct hb_list *node;
+	bool some = false;
+
+	do {
+		while ((node = hb_list_shift(&loop->tasks))) {
+			struct hb_task *task = hb_container_of(node, struct hb_task, node);
+
+			task->run(task); /* may free it */
+			some = true;
+		}
+	} while (hb_recv_run_stopped(loop));
+	return some;
+}
+
+/*
+ * Bytes that have come in are passed on while they are in the cache. Sixteen receivers with 128 KiB
+ * each would push one another out of it if all were read before any was written.
+ */
+void hb_loop_pass_on(struct hb_loop *loop)
+{
+	if (loop->fresh_bytes < HB_PASS_ON_BYTES)
+		return;
+	loop->fresh_bytes = 0;
+	(void)run_tasks(loop);
+}
+
 static void run_messages(struct hb_loop *loop)
 {
 	struct hb_msg *last = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
@@ -174,23 +203,6 @@ static void run_messages(struct hb_loop *loop)
 		first->run(first); /* owns it */
 		first = next;
 	}
-}
-
-/* False when there were none. */
-static bool run_tasks(struct hb_loop *loop)
-{
-	struct hb_list *node;
-	bool some = false;
-
-	do {
-		while ((node = hb_list_shift(&loop->tasks))) {
-			struct hb_task *task = hb_container_of(node, struct hb_task, node);
-
-			task->run(task); /* may free it */
-			some = true;
-		}
-	} while (hb_recv_run_stopped(loop));
-	return some;
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b)

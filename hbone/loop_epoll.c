@@ -413,8 +413,10 @@ static void epoll_tell(struct hb_loop *loop)
 
 	while ((node = hb_list_shift(&loop->epoll->ended)))
 		hb_list_add(&now, node);
-	while ((node = hb_list_shift(&now)))
+	while ((node = hb_list_shift(&now))) {
 		tell_one(loop, hb_container_of(node, struct hb_op, node));
+		hb_loop_pass_on(loop);
+	}
 }
 
 const struct hb_backend hb_backend_epoll = {

@@ -13,6 +13,9 @@
 
 #include <hbone/loop.h>
 
+/* As much as is sent at once; fits the second-level cache beside what it becomes. */
+#define HB_PASS_ON_BYTES (128u * 1024)
+
 enum hb_op_kind {
 	HB_OP_CONNECT,
 	HB_OP_SENDMSG,
@@ -55,7 +58,8 @@ struct hb_backend {
 	int (*submit)(struct hb_loop *loop);
 	/* The same, then waits until something has happened; UINT64_MAX: no bound. */
 	int (*wait)(struct hb_loop *loop, uint64_t wait_ms);
-	/* Tells what has happened; what happens meanwhile is for the next turn. */
+	/* Tells what has happened, hb_loop_pass_on() after each; what happens meanwhile is for the
+	 * next turn. */
 	void (*tell)(struct hb_loop *loop);
 };
 extern const struct hb_backend hb_backend_uring, hb_backend_epoll;
@@ -76,6 +80,7 @@ struct hb_loop {
 	struct hb_wheel wheel;
 	struct hb_buf_pool *pool;
 	struct hb_list tasks;
+	size_t fresh_bytes; /* told by receivers since tasks ran */
 
 	/* Receivers, by their node; loop_recv.c says what each list means. */
 	struct hb_list recv_waiting, recv_ready, recv_starved, recv_unwanted, recv_stopped;
@@ -87,6 +92,9 @@ struct hb_loop {
 
 void hb_op_begin(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind, int fd);
 void hb_op_end(struct hb_loop *loop, struct hb_op *op);
+
+/* Runs the tasks if enough has come in since they ran. Between callbacks only. */
+void hb_loop_pass_on(struct hb_loop *loop);
 
 /* loop_accept.c. @more: the op goes on; else it has ended. */
 void hb_accept_on_done(struct hb_accept *accept, int res, bool more);

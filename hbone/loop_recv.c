@@ -153,6 +153,8 @@ static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
 		set_state(recv, READY, &loop->recv_ready);
 	else
 		set_state(recv, WAITING, &loop->recv_waiting);
+	if (res > 0)
+		loop->fresh_bytes += (size_t)res;
 	recv->on_recv(recv, chain, res);
 }
 
@@ -267,8 +269,10 @@ void hb_recv_run_ready(struct hb_loop *loop)
 	/* Those that become ready meanwhile have had their share. */
 	while ((node = hb_list_shift(&loop->recv_ready)))
 		hb_list_add(&now, node);
-	while ((node = hb_list_shift(&now)))
+	while ((node = hb_list_shift(&now))) {
 		run_ready(hb_container_of(node, struct hb_recv, node));
+		hb_loop_pass_on(loop);
+	}
 }
 
 /* What came while nobody wanted it. */

@@ -286,8 +286,10 @@ static void uring_tell(struct hb_loop *loop)
 			copies[i].flags = cqes[i]->flags;
 		}
 		io_uring_cq_advance(ring, n);
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
 			dispatch(loop, &copies[i]);
+			hb_loop_pass_on(loop);
+		}
 		if (n == 0)
 			return;
 		left -= n;

@@ -55,7 +55,7 @@ how_to_enter() {
 build() {
 	local log=build/quickstart.log
 	mkdir -p build
-	{ cmake --preset release && cmake --build --preset release --target culvertd; } \
+	{ cmake --preset release && cmake --build --preset release --target culvertd culvertctl; } \
 		>$log 2>&1 </dev/null || { tail -n 30 $log >&2; failed "it does not build; see $log"; }
 }
 
@@ -219,7 +219,7 @@ main() {
 	packages_ensure "${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}" || exit 1
 	started=${EPOCHREALTIME/./}
 	build
-	say "  culvertd and culvertctl are in build/release/agent"
+	say "  culvertd is in build/release/agent, culvertctl beside it"
 
 	title "Two nodes with two pods each, and one machine outside the mesh"
 	prepare

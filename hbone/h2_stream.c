@@ -102,9 +102,12 @@ void h2_stream_deliver(struct h2_stream *st)
 
 	if (st->opened && !st->open_told) {
 		st->open_told = true;
+		/* What came along with the answer is told next: its owner may have resumed it long
+		 * ago, so nothing else would bring it here again. */
+		if (st->rx.bytes || st->rx_finish)
+			hb_list_add(&st->h2->ready, &st->ready);
 		if (st->stream.events && st->stream.events->on_open)
 			st->stream.events->on_open(&st->stream);
-		/* The owner resumes it, which puts it on the ready list again, or has closed it. */
 		return;
 	}
 	if (!is_listening(st))

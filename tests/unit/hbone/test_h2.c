@@ -243,6 +243,7 @@ static const struct {
 	{ "leading zeros", "10.0.0.1:09000", 0 },
 	{ "user info is a name", "user@10.0.0.1:80", 0 },
 	{ "octal is a name", "010.0.0.1:80", 0 },
+	{ "IPv4, mapped", "[::ffff:10.0.0.1]:80", 400 },
 	{ "no port", "10.0.0.1", 400 },
 	{ "port 70000", "10.0.0.1:70000", 400 },
 	{ "no host", ":80", 400 },

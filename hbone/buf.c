@@ -229,6 +229,11 @@ void hb_buf_unlend(struct hb_buf *buf)
 	buf->slot->pool->out++;
 }
 
+size_t hb_buf_pool_room(const struct hb_buf_pool *pool)
+{
+	return pool->slots_max ? pool->slots_max - pool->out - pool->lent : SIZE_MAX;
+}
+
 size_t hb_buf_chain_bytes(const struct hb_buf *chain)
 {
 	size_t bytes = 0;

@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <hbone/tunnel.h>
+
 #include "config/settings.h"
 #include "mesh/policy.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
 #include "proxy/worker.h"
-#include <hbone/tunnel.h>
 
 struct request {
 	struct hb_dial dial;

@@ -10,6 +10,7 @@
 #include <hbone/tcp.h>
 #include <hbone/tunnel.h>
 
+#include "support/any_loop.h"
 #include "support/probe.h"
 
 #define STREAMS 16
@@ -77,7 +78,7 @@ static void up(uint32_t server_streams_max)
 
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)((i * 2654435761u) >> 13);
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 	                 0);

@@ -44,11 +44,11 @@ static const struct {
 } parts[PARTS] = {
 	[PART_TCP] = { "two app sockets as streams", 980 },
 	[PART_TUNNEL] = { "both ends of a tunnel", 2000 },
-	[PART_FLOW] = { "two flows with their relays", 1150 },
+	[PART_FLOW] = { "two flows with their relays", 430 },
 	[PART_CARRIED] = { "left by what was carried", 100 },
 	[PART_CONNECTION] = { "a hundredth of a connection", 1000 },
 };
-#define TOTAL_MAX 5100
+#define TOTAL_MAX 4350
 
 struct one { /* a flow: app a - near - tunnel - far - app b */
 	int app_a, app_b;
@@ -258,7 +258,7 @@ static void begin_flow(enum flow_direction direction, struct hb_stream *a, struc
 		[FLOW_AUTHORITY] = "10.2.0.11:8080",
 		[FLOW_POLICY] = "bench/allow-all",
 	};
-	struct flow *flow = flow_new(&lab.flows, NULL, direction, NULL);
+	struct flow *flow = flow_new(&lab.flows, NULL, direction);
 
 	if (!flow || flow_set_texts(flow, texts) < 0)
 		fail("no memory");

@@ -315,7 +315,7 @@ lab_nginx() { # [WHERE]
 lab_curl() { # WHERE URL [CURL ARGS...]
 	local where=$1 url=$2
 	shift 2
-	lab_in "$where" curl -sS -g --noproxy '*' --max-time 20 "$@" "$url"
+	lab_in "$where" curl -sS -g --noproxy '*' --max-time $((20 * ${LAB_PATIENCE:-1})) "$@" "$url"
 }
 
 # Both agents, with the settings and the mesh as they are now.

@@ -194,11 +194,9 @@ static void receive(struct hb_h2 *h2, struct hb_buf *buf)
 	h2->in = buf;
 	n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
 	h2->in = NULL;
-	/* nghttp2's own limits: answers that it owes, pieces of one header block. */
+	/* nghttp2's own limit: of the answers to PING and SETTINGS that the peer does not read. */
 	if (n == NGHTTP2_ERR_FLOODED)
 		h2_guard_blame(&h2->guard, HB_H2_PINGS);
-	else if (n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
-		h2_guard_blame(&h2->guard, HB_H2_HEADERS);
 	if (h2_guard_is_flood(&h2->guard))
 		flooded(h2);
 	else if (n < 0)
@@ -308,6 +306,8 @@ static int session_start(struct hb_h2 *h2)
 		/* Its own limit (33 a second) ends honest peers: h2_guard.c knows what is served.
 		 */
 		nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
+		/* Its limit of 8 counts a CONTINUATION again for each piece its header comes in. */
+		nghttp2_option_set_max_continuations(option, 1 << 20);
 		err = client ? nghttp2_session_client_new2(&session, cb, h2, option)
 		             : nghttp2_session_server_new2(&session, cb, h2, option);
 	}

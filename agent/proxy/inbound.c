@@ -55,8 +55,8 @@ static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
 	const struct hb_h2_counters *counters = hb_h2_counters(h2);
 
 	if (counters->flood >= 0)
-		log_warn("peer floods its connection, closed", "pod=%s peer=%s of=%s frames=%llu",
-		         in->pod->spec->key, in->identity,
+		log_warn("peer floods its connection, closed",
+		         "pod=%s peer=%s of=\"%s\" frames=%llu", in->pod->spec->key, in->identity,
 		         hb_h2_kind_name((enum hb_h2_kind)counters->flood),
 		         (unsigned long long)counters->frames);
 	else

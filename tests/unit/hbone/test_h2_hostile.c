@@ -33,31 +33,31 @@ static struct {
 	bool answers;
 	struct hb_end why;
 	struct hb_h2_counters counters;
-} server;
+} victim;
 static uint8_t out[8 << 20];
 static size_t out_len;
 
 static void on_closed(struct hb_h2 *h2, struct hb_end why)
 {
-	server.closes++;
-	server.why = why;
-	server.counters = *hb_h2_counters(h2);
-	server.h2 = NULL;
+	victim.closes++;
+	victim.why = why;
+	victim.counters = *hb_h2_counters(h2);
+	victim.h2 = NULL;
 	hb_h2_free(h2);
 }
 
 static void on_request(struct hb_h2 *h2, struct hb_stream *stream)
 {
-	unsigned i = server.requests++;
+	unsigned i = victim.requests++;
 
 	if (i >= HB_ARRAY_LEN(streams)) {
 		stream->events = &hb_stream_orphan_events;
-		if (server.answers)
+		if (victim.answers)
 			hb_tunnel_refuse(stream, 503);
 		return;
 	}
 	probe_init(&streams[i], stream);
-	if (server.answers)
+	if (victim.answers)
 		hb_tunnel_accept(stream, "");
 }
 
@@ -72,8 +72,8 @@ static void up(const struct hb_h2_options *options)
 	ck_assert_ptr_nonnull(loop);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 	                 0);
-	server.h2 = hb_h2_new(loop, hb_tcp_new(loop, fds[0], &tcp), options, &events, NULL);
-	ck_assert_ptr_nonnull(server.h2);
+	victim.h2 = hb_h2_new(loop, hb_tcp_new(loop, fds[0], &tcp), options, &events, NULL);
+	ck_assert_ptr_nonnull(victim.h2);
 	probe_init(&raw, hb_tcp_new(loop, fds[1], &tcp));
 	out_len = 0;
 }
@@ -83,7 +83,7 @@ static void down(void)
 	if (raw.stream)
 		hb_stream_close(raw.stream, hb_end(HB_LAYER_TCP, HB_SIDE_US, -ECONNRESET));
 	ck_assert(turn_until(loop, &raw.closes, 1, 200));
-	ck_assert(turn_until(loop, &server.closes, 1, 200));
+	ck_assert(turn_until(loop, &victim.closes, 1, 200));
 	for (size_t i = 0; i < HB_ARRAY_LEN(streams); i++) {
 		ck_assert_msg(!streams[i].broken, "stream %zu: %s", i, streams[i].broken);
 		ck_assert_ptr_null(streams[i].stream);
@@ -274,7 +274,7 @@ START_TEST(a_flood_ends)
 	uint32_t code = 0;
 
 	up(&(struct hb_h2_options){ .role = HB_H2_SERVER });
-	server.answers = floods[_i].answers;
+	victim.answers = floods[_i].answers;
 	hb_stream_resume(raw.stream);
 	greet();
 	for (unsigned i = 0; i < floods[_i].units && !raw.finishes; i++) {
@@ -288,11 +288,61 @@ START_TEST(a_flood_ends)
 	ck_assert_msg(heard(GOAWAY, 4, &code) >= 1, "%s: no GOAWAY", name);
 	ck_assert_msg(code == ENHANCE_YOUR_CALM, "%s: GOAWAY said %u", name, code);
 	down();
-	ck_assert_msg(server.why.code == HB_E_FLOOD && server.why.side == HB_SIDE_PEER &&
-	                  server.why.layer == HB_LAYER_H2,
-	              "%s: ended by %s", name, hb_strerror(server.why.code));
-	ck_assert_msg(server.counters.flood == (int)floods[_i].kind, "%s: told as %d", name,
-	              server.counters.flood);
+	ck_assert_msg(victim.why.code == HB_E_FLOOD && victim.why.side == HB_SIDE_PEER &&
+	                  victim.why.layer == HB_LAYER_H2,
+	              "%s: ended by %s", name, hb_strerror(victim.why.code));
+	ck_assert_msg(victim.counters.flood == (int)floods[_i].kind, "%s: told as %d", name,
+	              victim.counters.flood);
+}
+END_TEST
+
+static void interim_answer(uint32_t id)
+{
+	add_frame(HEADERS, END_HEADERS, 1,
+	          "\x08\x03"
+	          "100",
+	          5);
+}
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	void (*unit)(uint32_t id);
+	enum hb_h2_kind kind;
+} servers[] = {
+	{ "interim answers", interim_answer, HB_H2_HEADERS },
+	{ "PING", ping, HB_H2_PINGS },
+	{ "SETTINGS", settings, HB_H2_SETTINGS },
+	{ "unknown frames", unknown, HB_H2_UNKNOWN },
+};
+/* clang-format on */
+
+START_TEST(a_flood_of_a_server_ends)
+{
+	struct hb_tunnel_request request = { .authority = "a:80" };
+	struct hb_stream *tunnel;
+
+	up(&(struct hb_h2_options){ .role = HB_H2_CLIENT });
+	hb_stream_resume(raw.stream);
+	tunnel = hb_tunnel_open(victim.h2, &request);
+	ck_assert_ptr_nonnull(tunnel);
+	probe_init(&streams[0], tunnel);
+	add_frame(SETTINGS, 0, 0, "", 0);
+	say();
+	turn_some(loop, 20);
+	for (unsigned i = 0; i < 3000 && !raw.finishes; i++) {
+		servers[_i].unit(2 * i + 1);
+		if (i % 50 < 49)
+			continue;
+		say();
+		turn_some(loop, 3);
+	}
+	ck_assert_msg(turn_until(loop, &raw.finishes, 1, 300), "%s: not ended", servers[_i].name);
+	down();
+	ck_assert_int_eq(victim.why.code, HB_E_FLOOD);
+	ck_assert_msg(victim.counters.flood == (int)servers[_i].kind, "%s: told as %d",
+	              servers[_i].name, victim.counters.flood);
+	ck_assert_int_eq(streams[0].end.code, HB_E_FLOOD);
 }
 END_TEST
 
@@ -301,7 +351,7 @@ START_TEST(streams_above_the_limit_alone_are_refused)
 	uint32_t code = 0;
 
 	up(&(struct hb_h2_options){ .role = HB_H2_SERVER, .streams_max = 4 });
-	server.answers = true;
+	victim.answers = true;
 	hb_stream_resume(raw.stream);
 	greet();
 	say();
@@ -314,17 +364,17 @@ START_TEST(streams_above_the_limit_alone_are_refused)
 		add_request(id);
 	say();
 	turn_some(loop, 20);
-	ck_assert_uint_eq(server.requests, 4);
+	ck_assert_uint_eq(victim.requests, 4);
 	ck_assert_uint_eq(heard(RST, 0, &code), 3);
 	ck_assert_uint_eq(code, REFUSED_STREAM);
 	ck_assert_uint_eq(heard(GOAWAY, 0, NULL), 0);
-	ck_assert_uint_eq(hb_h2_counters(server.h2)->seen[HB_H2_REFUSED], 3);
+	ck_assert_uint_eq(hb_h2_counters(victim.h2)->seen[HB_H2_REFUSED], 3);
 	/* Where one ends there is room for one. */
 	add_frame(RST, 0, 1, "\0\0\0\x08", 4);
 	add_request(15);
 	say();
 	turn_some(loop, 20);
-	ck_assert_uint_eq(server.requests, 5);
+	ck_assert_uint_eq(victim.requests, 5);
 	down();
 }
 END_TEST
@@ -381,8 +431,8 @@ START_TEST(silence_ends)
 	}
 	ck_assert_msg(raw.finishes == 1, "%s: not ended", silences[_i].name);
 	down();
-	ck_assert_msg(server.why.code == HB_E_STALLED, "%s: ended by %s", silences[_i].name,
-	              hb_strerror(server.why.code));
+	ck_assert_msg(victim.why.code == HB_E_STALLED, "%s: ended by %s", silences[_i].name,
+	              hb_strerror(victim.why.code));
 }
 END_TEST
 
@@ -399,7 +449,7 @@ START_TEST(nothing_asked)
 	ck_assert_uint_eq(heard(GOAWAY, 4, &last), 2);
 	ck_assert_uint_eq(last, NO_ERROR);
 	down();
-	ck_assert_int_eq(server.why.code, 0);
+	ck_assert_int_eq(victim.why.code, 0);
 }
 END_TEST
 
@@ -408,13 +458,13 @@ START_TEST(drain_without_an_answer)
 	uint32_t last = 0;
 
 	up(&(struct hb_h2_options){ .role = HB_H2_SERVER, .first_stream_ms = 30 });
-	server.answers = true;
+	victim.answers = true;
 	hb_stream_resume(raw.stream);
 	greet();
 	add_request(1);
 	say();
 	turn_some(loop, 20);
-	hb_h2_drain(server.h2);
+	hb_h2_drain(victim.h2);
 	turn_some(loop, 20);
 	ck_assert_uint_eq(heard(GOAWAY, 0, &last), 1);
 	ck_assert_uint_eq(last, INT32_MAX);
@@ -423,7 +473,7 @@ START_TEST(drain_without_an_answer)
 	for (unsigned i = 0; i < 300 && heard(GOAWAY, 0, &last) < 2; i++)
 		hb_loop_turn(loop, 10);
 	ck_assert_uint_eq(last, 3);
-	ck_assert_uint_eq(server.requests, 2);
+	ck_assert_uint_eq(victim.requests, 2);
 	ck_assert_uint_eq(raw.finishes, 0);
 	add_frame(RST, 0, 1, "\0\0\0\x08", 4);
 	add_frame(RST, 0, 3, "\0\0\0\x08", 4);
@@ -437,22 +487,22 @@ START_TEST(never_reads)
 {
 	up(&(struct hb_h2_options){
 	    .role = HB_H2_SERVER, .ping_interval_ms = 50, .ping_timeout_ms = 50 });
-	server.answers = true;
+	victim.answers = true;
 	greet();
 	add_frame(WINDOW, 0, 0, "\x7f\0\0\0", 4);
 	add_request(1);
 	add_frame(WINDOW, 0, 1, "\x7f\0\0\0", 4);
 	say();
-	ck_assert(turn_until(loop, &server.requests, 1, 100));
+	ck_assert(turn_until(loop, &victim.requests, 1, 100));
 	probe_write(&streams[0], loop, out, sizeof(out), HB_BUF_READ_MAX);
 	/* It says something all the time, and so looks alive. */
-	for (unsigned i = 0; i < 300 && !server.closes; i++) {
+	for (unsigned i = 0; i < 300 && !victim.closes; i++) {
 		add_frame(WINDOW, 0, 0, "\0\0\0\x01", 4);
 		say();
-		(void)turn_until(loop, &server.closes, 1, 4);
+		(void)turn_until(loop, &victim.closes, 1, 4);
 	}
-	ck_assert_uint_eq(server.closes, 1);
-	ck_assert_int_eq(server.why.code, HB_E_STALLED);
+	ck_assert_uint_eq(victim.closes, 1);
+	ck_assert_int_eq(victim.why.code, HB_E_STALLED);
 	down();
 }
 END_TEST
@@ -466,6 +516,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_flood_ends, 0, HB_ARRAY_LEN(floods));
+	tcase_add_loop_test(tc, a_flood_of_a_server_ends, 0, HB_ARRAY_LEN(servers));
 	tcase_add_test(tc, streams_above_the_limit_alone_are_refused);
 	tcase_add_loop_test(tc, silence_ends, 0, HB_ARRAY_LEN(silences));
 	tcase_add_test(tc, nothing_asked);

@@ -46,7 +46,9 @@ attack() { # NAME
 slow_one_starts() {
 	attack_command never-reads-until-ended
 	lab_spawn never-reads outside "${COMMAND[@]}"
+	lab_wait 10 slow_one_is_served
 }
+slow_one_is_served() { lab_ctl b connections | grep -q "$(lab_ip outside)"; }
 slow_one_ended() {
 	lab_wait 75 lab_has_exited never-reads
 	cat "$LAB_DIR/log/never-reads.log"

@@ -28,7 +28,7 @@ import hostile_attacks  # noqa: E402
 from hostile_peer import Target  # noqa: E402
 
 SMALL = 1024  # bytes of /small
-AT_LEAST_S = 2.0  # shorter attacks are done again until then, to see what they do to others
+AT_LEAST_S = 1.5  # shorter attacks are done again until then, to see what they do to others
 PACE_S = 0.025
 FDS_BACK_S = 12  # the agent lingers 5 s for the last words of a peer
 SETTLE_S = 3  # it gives memory back a little later
@@ -161,14 +161,15 @@ def counted(path, mark):
         log.seek(mark)
         found = re.findall(rb"peer floods.* of=(\S.*) frames=(\d+)", log.read())
     most = max(found, key=lambda f: int(f[1]), default=None)
-    return f" agent counted {most[1].decode()} frames until it was a flood of {most[0].decode()}" if most else ""
+    return f"; the agent counted {most[1].decode()} frames until it was a flood of {most[0].decode()}" if most else ""
 
 
 def tell(outcomes, times, log_says):
     again = f", {times} times" if times > 1 else ""
     for o in outcomes:
         after = f"{o.frames} frames sent, " if o.frames else ""
-        print(f"    {'' if o.ok else 'WRONG '}{o.what}: {o.how}, after {after}{o.seconds:.2f} s{again};{log_says}")
+        say = log_says if "ENHANCE_YOUR_CALM" in o.how else ""
+        print(f"    {'' if o.ok else 'WRONG '}{o.what}: {o.how}, after {after}{o.seconds:.2f} s{again}{say}")
 
 
 def try_attack(args):

@@ -5,7 +5,7 @@ have seen; what it did to the agent and to others is measured by hostile.py.
 """
 
 import dataclasses
-import os
+import random
 import socket
 import struct
 import threading
@@ -336,7 +336,11 @@ def dribbles(target):
 
 
 def garbage(target):
-    bites = {"random bytes": os.urandom(4096), "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "zeros": bytes(65536)}
+    bites = {
+        "random bytes": b"\xff" + random.Random(7).randbytes(4096),
+        "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "zeros": bytes(65536),
+    }
     outcomes = []
     for port in (15001, 15006, 15008):
         for what, bite in bites.items():

@@ -200,9 +200,10 @@ int agent_start_loop(struct agent *agent, char *why, size_t why_size)
 {
 	sigset_t set;
 
-	agent->loop = hb_loop_new(NULL);
+	agent->loop = hb_loop_new(&(struct hb_loop_options){
+	    .backend = (enum hb_loop_choice)agent->settings->loop_backend });
 	if (!agent->loop)
-		return explain(why, why_size, "io_uring", errno ? -errno : -ENOMEM);
+		return explain(why, why_size, "event loop (loopBackend)", errno ? -errno : -ENOMEM);
 	hb_timer_init(&agent->deadline, on_drain_time);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -334,6 +335,10 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 			return explain(why, why_size, "worker thread", err);
 		agent->workers_count++;
 	}
+	/* One stands for all: they found the same kernel. */
+	if (worker_fallback_reason(agent->workers[0]))
+		log_info("io_uring is not to be had, using epoll", "workers=%u: %s", count,
+		         worker_fallback_reason(agent->workers[0]));
 	return 0;
 }
 

@@ -52,17 +52,24 @@ static void handle_health(struct admin_request *request, void *owner)
 {
 	const struct agent *agent = owner;
 	const struct enrolment *all = &agent->enrolment;
+	const char *fallback;
 	struct text text;
 
 	if (!text_open(&text)) {
 		no_memory(request);
 		return;
 	}
-	fprintf(
-	    text.out,
-	    "{\"status\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"workers\":%u,\"pods\":[",
-	    all->up == all->count ? "ok" : "waiting", CULVERT_VERSION,
-	    worker_backend(agent->workers[0]), agent->workers_count);
+	fprintf(text.out,
+	        "{\"status\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"workers\":%u,",
+	        all->up == all->count ? "ok" : "waiting", CULVERT_VERSION,
+	        worker_backend(agent->workers[0]), agent->workers_count);
+	fallback = worker_fallback_reason(agent->workers[0]);
+	if (fallback) {
+		fputs("\"noIoUring\":", text.out);
+		flowdump_text(text.out, fallback);
+		fputc(',', text.out);
+	}
+	fputs("\"pods\":[", text.out);
 	for (size_t i = 0; i < all->count; i++) {
 		fputs(i ? ",{\"pod\":" : "{\"pod\":", text.out);
 		flowdump_text(text.out, all->pods[i].key);

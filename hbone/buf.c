@@ -14,7 +14,12 @@
 #define FREE_BUFS_KEPT 1024
 
 /* A free slot is poisoned, so that the address sanitizer sees who still looks at it. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature) /* clang's way to ask */
+#define has_feature(name) __has_feature(name)
+#else
+#define has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>
 #define poison(p, n)   __asan_poison_memory_region((p), (n))
 #define unpoison(p, n) __asan_unpoison_memory_region((p), (n))
@@ -222,6 +227,11 @@ void hb_buf_unlend(struct hb_buf *buf)
 {
 	buf->slot->pool->lent--;
 	buf->slot->pool->out++;
+}
+
+size_t hb_buf_pool_room(const struct hb_buf_pool *pool)
+{
+	return pool->slots_max ? pool->slots_max - pool->out - pool->lent : SIZE_MAX;
 }
 
 size_t hb_buf_chain_bytes(const struct hb_buf *chain)

@@ -12,6 +12,10 @@
 #include <assert.h>
 #include <string.h>
 
+/* Frames that wait to be sent, data left out; and so many more for each stream that may live. */
+#define QUEUE_MAX        1000u
+#define QUEUE_STREAM_MAX 8u
+
 void h2_stream_uncount(struct h2_stream *st)
 {
 	st->h2->streams_count--;
@@ -31,7 +35,9 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	hb_list_remove(&st->mark);
 	hb_list_remove(&st->ready);
 	hb_list_add(&st->h2->ended, &st->node);
-	if (!st->gone)
+	if (st->gone)
+		st->h2->gone_count--;
+	else
 		h2_stream_uncount(st);
 	h2_wake_flush(st->h2);
 }
@@ -75,13 +81,13 @@ static void tell_marked(struct hb_h2 *h2)
 		h2_stream_mark(hb_container_of(node, struct h2_stream, mark));
 }
 
-/* Ends all that lives on the connection with @why; streams that only wait to be read go on. */
-static void end_streams(struct hb_h2 *h2, struct hb_end why)
+/* Ends all that lives on the connection with @why; streams that only wait to be read may go on. */
+static void end_streams(struct hb_h2 *h2, struct hb_end why, bool also_gone)
 {
 	hb_list_for_each_safe (node, &h2->streams) {
 		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
 
-		if (!st->gone)
+		if (!st->gone || also_gone)
 			h2_stream_end(st, why);
 	}
 }
@@ -99,7 +105,7 @@ static uint32_t goaway_code(struct hb_end why)
 	}
 }
 
-/* Whether it is worth the time to let GOAWAY out before the connection goes. */
+/* There is still something to say below, and it is worth saying. */
 static bool is_orderly(const struct hb_h2 *h2)
 {
 	switch (h2->end.code) {
@@ -110,7 +116,7 @@ static bool is_orderly(const struct hb_h2 *h2)
 	case HB_E_FLOOD:
 		return true;
 	case HB_E_STALLED:
-		return !h2->lower_full;
+		return !h2->full_ms;
 	default:
 		return false;
 	}
@@ -121,14 +127,24 @@ static void do_close(struct hb_h2 *h2)
 	struct hb_end why = h2->end;
 
 	h2->closing = true;
-	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED));
+	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED),
+	            h2->abort_asked);
 	if (h2->lower_closed)
 		return;
 	/* One that has drained has said its last GOAWAY. */
 	if (!h2->final_goaway || goaway_code(why) != NGHTTP2_NO_ERROR)
 		(void)nghttp2_session_terminate_session(h2_session(h2), goaway_code(why));
+	/* The streams are gone, so what is left to say is small: full or not. */
+	h2->lower_full = false;
 	h2_pump(h2);
 	hb_stream_close(h2->lower, is_orderly(h2) ? HB_END_CLEAN : why);
+}
+
+static void do_abort(struct hb_h2 *h2)
+{
+	end_streams(h2, h2->end, true);
+	if (!h2->lower_closed && !is_orderly(h2))
+		hb_stream_close(h2->lower, h2->end);
 }
 
 static void maybe_done(struct hb_h2 *h2)
@@ -138,16 +154,17 @@ static void maybe_done(struct hb_h2 *h2)
 	            !nghttp2_session_want_write(h2_session(h2));
 
 	if (over)
-		hb_h2_close(h2, h2->end);
-	else if (h2->draining && idle &&
-	         (h2->options.role == HB_H2_CLIENT || h2->final_goaway || h2->goaway_in))
-		hb_h2_close(h2, HB_END_CLEAN);
+		h2_fail(h2, h2->end);
+	else if (idle && (h2->goaway_in || h2->final_goaway ||
+	                  (h2->draining && h2->options.role == HB_H2_CLIENT)))
+		h2_fail(h2, HB_END_CLEAN);
 	if (h2->lower_closed && !h2->closed_told && hb_list_is_empty(&h2->streams) &&
 	    hb_list_is_empty(&h2->ended)) {
 		h2->closed_told = true;
 		hb_loop_undefer(&h2->flush);
 		hb_loop_timer_stop(h2->loop, &h2->life);
 		hb_loop_timer_stop(h2->loop, &h2->retry);
+		hb_loop_timer_stop(h2->loop, &h2->linger);
 		h2->events->on_closed(h2, h2->end);
 	}
 }
@@ -156,11 +173,13 @@ static void on_flush(struct hb_task *task)
 {
 	struct hb_h2 *h2 = hb_container_of(task, struct hb_h2, flush);
 
+	tell_ready(h2); /* first: what came in time is heard before an end that came with it */
 	if (!h2->closing)
 		h2_pump(h2);
 	if (h2->close_asked && !h2->closing)
 		do_close(h2);
-	tell_ready(h2);
+	else if (h2->abort_asked)
+		do_abort(h2);
 	tell_marked(h2);
 	tell_ended(h2);
 	if (h2->changed) {
@@ -180,7 +199,7 @@ static struct hb_h2 *h2_of_lower(const struct hb_stream *lower)
 
 static void flooded(struct hb_h2 *h2)
 {
-	hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
+	h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
 }
 
 static void receive(struct hb_h2 *h2, struct hb_buf *buf)
@@ -199,8 +218,10 @@ static void receive(struct hb_h2 *h2, struct hb_buf *buf)
 		h2_guard_blame(&h2->guard, HB_H2_PINGS);
 	if (h2_guard_is_flood(&h2->guard))
 		flooded(h2);
+	else if (n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 	else if (n < 0)
-		hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
 }
 
 static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
@@ -218,15 +239,26 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 			receive(h2, buf);
 		hb_buf_free(buf);
 	}
+	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
+	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
+	    QUEUE_MAX + QUEUE_STREAM_MAX * (size_t)h2->options.streams_max)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT));
 	h2_wake_flush(h2);
+}
+
+/* What a GOAWAY with an error said already is why the connection ends, however it then does. */
+static struct hb_end why_ended(const struct hb_h2 *h2, struct hb_end why)
+{
+	return h2->end.code < 0 ? h2->end : why;
 }
 
 static void lower_on_finish(struct hb_stream *lower)
 {
 	struct hb_h2 *h2 = h2_of_lower(lower);
 
-	hb_h2_close(h2, h2->streams_count ? hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED)
-	                                  : HB_END_CLEAN);
+	h2_fail(h2,
+	        why_ended(h2, h2->streams_count ? hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED)
+	                                        : HB_END_CLEAN));
 }
 
 static void lower_on_full(struct hb_stream *lower)
@@ -239,8 +271,11 @@ static void lower_on_full(struct hb_stream *lower)
 
 static void lower_on_drained(struct hb_stream *lower)
 {
-	h2_of_lower(lower)->lower_full = false;
-	h2_wake_flush(h2_of_lower(lower));
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_full = false;
+	h2->full_ms = 0;
+	h2_wake_flush(h2);
 }
 
 static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
@@ -248,11 +283,10 @@ static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
 	struct hb_h2 *h2 = h2_of_lower(lower);
 
 	h2->lower_closed = true;
-	if (!h2->close_asked)
-		h2->end = why;
-	h2->close_asked = true;
-	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
-	h2_wake_flush(h2);
+	if (why.code == 0 && h2->streams_count)
+		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED);
+	h2_fail(h2, why_ended(h2, why));
+	h2_wake_flush(h2); /* also when it was closing already */
 }
 
 static const struct hb_stream_events lower_events = {
@@ -281,6 +315,7 @@ static void defaults(struct hb_h2_options *o)
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
 	o->ping_timeout_ms = o->ping_timeout_ms ? o->ping_timeout_ms : 20000;
 	o->begin_ms = o->begin_ms ? o->begin_ms : 5000;
+	o->linger_ms = o->linger_ms ? o->linger_ms : 5000;
 }
 
 static int session_start(struct hb_h2 *h2)
@@ -340,9 +375,11 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_list_init(&h2->ended);
 		hb_list_init(&h2->ready);
 		hb_list_init(&h2->marked);
+		hb_list_init(&h2->lingering);
 		hb_task_init(&h2->flush, on_flush);
 		hb_timer_init(&h2->life, h2_life_on_time);
 		hb_timer_init(&h2->retry, on_retry_time);
+		hb_timer_init(&h2->linger, h2_on_linger_time);
 	}
 	if (!h2 || session_start(h2) < 0) {
 		/* The stream has no other owner now; it frees itself when it is closed. */
@@ -409,7 +446,6 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	st = h2_stream_new(h2, 0);
 	if (!st)
 		return NULL;
-	body.source.ptr = st;
 	st->id = nghttp2_submit_request(h2_session(h2), NULL, nv,
 	                                to_nv(headers, count, nv, HEADERS_MAX), &body, st);
 	if (st->id < 0) {
@@ -426,7 +462,7 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
                    bool end)
 {
 	struct h2_stream *st = h2_stream_of(stream);
-	nghttp2_data_provider body = { .source.ptr = st, .read_callback = h2_on_read };
+	nghttp2_data_provider body = { .read_callback = h2_on_read };
 	nghttp2_nv nv[HEADERS_MAX];
 	int err;
 
@@ -436,7 +472,7 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 	err = nghttp2_submit_response(h2_session(st->h2), st->id, nv,
 	                              to_nv(headers, count, nv, HEADERS_MAX), end ? NULL : &body);
 	if (err) {
-		h2_reset(st, NGHTTP2_INTERNAL_ERROR);
+		h2_abort(st, NGHTTP2_INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 		return;
 	}
 	h2_headers_clear(&st->headers);
@@ -449,8 +485,11 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_STATUS(status));
 		st->reset_after_tx = true;
 		st->reset_code = st->too_large ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR;
+		hb_bufq_clear(&st->rx);
+		h2_stream_linger(st);
 	} else {
 		st->state = H2_STREAM_OPEN;
+		h2_stream_look(st); /* it may have been resumed before */
 	}
 	h2_wake_flush(st->h2);
 }
@@ -481,8 +520,7 @@ uint32_t hb_h2_room(const struct hb_h2 *h2)
 {
 	uint32_t max;
 
-	if (h2->draining || h2->close_asked ||
-	    !nghttp2_session_check_request_allowed(h2_session(h2)))
+	if (hb_h2_is_draining(h2) || !nghttp2_session_check_request_allowed(h2_session(h2)))
 		return 0;
 	max = hb_min_u32(h2->options.streams_max,
 	                 nghttp2_session_get_remote_settings(
@@ -492,7 +530,7 @@ uint32_t hb_h2_room(const struct hb_h2 *h2)
 
 bool hb_h2_is_draining(const struct hb_h2 *h2)
 {
-	return h2->draining || h2->close_asked;
+	return h2->draining || h2->goaway_in || h2->close_asked;
 }
 
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2)
@@ -509,7 +547,7 @@ void hb_h2_drain(struct hb_h2 *h2)
 		/* RFC 9113 6.8: first the largest id, and the real one a round trip later, so that
 		 * requests on their way are still served. */
 		(void)nghttp2_submit_shutdown_notice(h2_session(h2));
-		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, NULL);
+		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, h2_notice_ping);
 		h2->drain_ms = hb_loop_now_ms(h2->loop);
 		hb_loop_timer_start(h2->loop, &h2->life, 0); /* there is a deadline more */
 	}
@@ -517,12 +555,23 @@ void hb_h2_drain(struct hb_h2 *h2)
 	h2_wake_flush(h2);
 }
 
-void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
+void h2_fail(struct hb_h2 *h2, struct hb_end why)
 {
 	if (h2->close_asked)
 		return;
 	h2->close_asked = true;
 	if (why.code < 0 || h2->end.code == 0)
 		h2->end = why;
+	h2_wake_flush(h2);
+}
+
+void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
+{
+	h2_fail(h2, why);
+	if (why.code == 0 || h2->abort_asked)
+		return;
+	if (h2->end.code == 0)
+		h2->end = why;
+	h2->abort_asked = true;
 	h2_wake_flush(h2);
 }

@@ -12,7 +12,7 @@
 
 static void stalled(struct hb_h2 *h2)
 {
-	hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_STALLED));
+	h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_STALLED));
 }
 
 /* A server's peer begins with its preface. A client's request has a deadline of its own. */
@@ -39,7 +39,7 @@ static uint64_t block_due(const struct hb_h2 *h2)
 /* It may write as lively as it likes: who never reads is as good as dead. */
 static uint64_t unread_due(const struct hb_h2 *h2)
 {
-	if (!h2->lower_full)
+	if (!h2->full_ms)
 		return NEVER;
 	return h2->full_ms + h2->options.ping_interval_ms + h2->options.ping_timeout_ms;
 }
@@ -59,7 +59,7 @@ static uint64_t ping_due(const struct hb_h2 *h2)
 static void ping(struct hb_h2 *h2)
 {
 	if (h2->ping_sent_ms) {
-		hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_PING_TIME));
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_PING_TIME));
 		return;
 	}
 	h2->ping_sent_ms = hb_loop_now_ms(h2->loop);
@@ -67,7 +67,7 @@ static void ping(struct hb_h2 *h2)
 	h2_wake_flush(h2);
 }
 
-void h2_final_goaway(struct hb_h2 *h2)
+void h2_send_final_goaway(struct hb_h2 *h2)
 {
 	if (h2->final_goaway || !h2->drain_ms)
 		return;
@@ -82,8 +82,8 @@ static const struct {
 	uint64_t (*due)(const struct hb_h2 *h2);
 	void (*act)(struct hb_h2 *h2);
 } rules[] = {
-	{ settings_due, stalled }, { first_stream_due, hb_h2_drain }, { block_due, stalled },
-	{ unread_due, stalled },   { drain_due, h2_final_goaway },    { ping_due, ping },
+	{ settings_due, stalled }, { first_stream_due, hb_h2_drain },   { block_due, stalled },
+	{ unread_due, stalled },   { drain_due, h2_send_final_goaway }, { ping_due, ping },
 };
 
 void h2_life_look(struct hb_h2 *h2)

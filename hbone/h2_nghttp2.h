@@ -8,6 +8,9 @@
 
 #include <nghttp2/nghttp2.h>
 
+/* What the PING behind a drain's notice carries: its answer comes a round trip after the notice. */
+static const uint8_t h2_notice_ping[8] = "notice";
+
 static inline nghttp2_session *h2_session(const struct hb_h2 *h2)
 {
 	return h2->session;
@@ -17,6 +20,12 @@ static inline nghttp2_session *h2_session(const struct hb_h2 *h2)
 static inline void h2_wake_flush(struct hb_h2 *h2)
 {
 	hb_loop_defer(h2->loop, &h2->flush);
+}
+
+/* NULL: nobody's any more. Never a stream that was freed. */
+static inline struct h2_stream *h2_stream_by_id(const struct hb_h2 *h2, int32_t id)
+{
+	return nghttp2_session_get_stream_user_data(h2_session(h2), id);
 }
 
 /* h2_send.c */
@@ -34,7 +43,8 @@ int h2_status_of(const uint8_t *value, size_t len); /* three digits, or -1 */
 /* h2_life.c */
 void h2_life_look(struct hb_h2 *h2); /* acts on what is due, and sleeps until the next */
 void h2_life_on_time(struct hb_timer *timer);
-void h2_final_goaway(struct hb_h2 *h2); /* of a server that drains: the real last id; once */
+void h2_send_final_goaway(struct hb_h2 *h2); /* of a server that drains: the real last id; once */
 
 /* h2.c */
-void h2_stream_uncount(struct h2_stream *st); /* it no longer counts against the limits */
+void h2_fail(struct hb_h2 *h2, struct hb_end why); /* closes it, if nobody has */
+void h2_stream_uncount(struct h2_stream *st);      /* it no longer counts against the limits */

@@ -7,10 +7,9 @@
 
 #include <string.h>
 
-static struct h2_stream *stream_by_id(struct hb_h2 *h2, int32_t id)
-{
-	return nghttp2_session_get_stream_user_data(h2_session(h2), id);
-}
+/* So many bufs, and one more for each so many bytes, may wait for an owner as they came. */
+#define SCATTERED_BUFS  16
+#define SCATTERED_BYTES 2048
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
@@ -20,10 +19,12 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h2->options.role != HB_H2_SERVER)
 		return 0;
 	h2->asked = true;
-	if (h2->streams_count >= h2->options.streams_max) {
+	/* One that is gone still holds what nobody has read; nghttp2 was given no limit. */
+	if (h2->close_asked || h2->streams_count + h2->gone_count >= h2->options.streams_max) {
 		h2_guard_take(&h2->guard, HB_H2_REFUSED);
-		return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-		                                 NGHTTP2_REFUSED_STREAM);
+		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+		                                NGHTTP2_REFUSED_STREAM);
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
 	st = h2_stream_new(h2, frame->hd.stream_id);
 	if (!st)
@@ -68,7 +69,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	if (!st || st->state == H2_STREAM_ENDED)
 		return 0;
@@ -90,7 +91,7 @@ static void request_came(struct hb_h2 *h2, struct h2_stream *st)
 {
 	static const struct hb_header too_large = { ":status", "431", 7, 3 };
 
-	if (st->too_large || h2->closing) {
+	if (st->too_large) {
 		hb_h2_respond(&st->stream, &too_large, 1, true);
 		return;
 	}
@@ -99,6 +100,8 @@ static void request_came(struct hb_h2 *h2, struct h2_stream *st)
 
 static void response_came(struct h2_stream *st)
 {
+	struct hb_end why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
+
 	if (st->opened || st->status / 100 == 1 || st->state != H2_STREAM_OPENING)
 		return;
 	if (st->status == 200 && !st->too_large) {
@@ -108,10 +111,11 @@ static void response_came(struct h2_stream *st)
 		hb_list_add(&st->h2->ready, &st->ready);
 		return;
 	}
-	st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER,
-	                 st->status >= 0 && st->status < 1000 ? HB_E_STATUS(st->status) : HB_E_H2);
-	st->state = H2_STREAM_CLOSING;
-	h2_reset(st, NGHTTP2_CANCEL);
+	if (st->too_large)
+		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT);
+	else if (st->status >= 0)
+		why = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_STATUS(st->status));
+	h2_abort(st, NGHTTP2_CANCEL, why);
 }
 
 static void peer_finished(struct h2_stream *st)
@@ -124,16 +128,15 @@ static void peer_finished(struct h2_stream *st)
 static void goaway_came(struct hb_h2 *h2, const nghttp2_frame *frame)
 {
 	h2->goaway_in = true;
-	h2->draining = true;
 	h2->changed = true;
-	if (frame->goaway.error_code != NGHTTP2_NO_ERROR)
+	if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->close_asked)
 		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(frame->goaway.error_code));
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	switch (frame->hd.type) {
 	case NGHTTP2_DATA:
@@ -151,8 +154,13 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		goaway_came(h2, frame);
 		return 0;
 	case NGHTTP2_PING:
-		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
-			h2_final_goaway(h2);
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) &&
+		    memcmp(frame->ping.opaque_data, h2_notice_ping, sizeof(h2_notice_ping)) == 0)
+			h2_send_final_goaway(h2);
+		return 0;
+	case NGHTTP2_RST_STREAM:
+		if (st)
+			st->rst_came = true;
 		return 0;
 	case NGHTTP2_SETTINGS:
 		h2->settings_in = true;
@@ -171,7 +179,7 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
                     size_t len, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, id);
+	struct h2_stream *st = h2_stream_by_id(h2, id);
 	struct hb_buf *view;
 
 	(void)nghttp2_session_consume_connection(session, len);
@@ -182,7 +190,8 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	h2_guard_payload(&h2->guard, len);
 	hb_bufq_push(&st->rx, view);
-	if (st->paused && st->rx.bytes > HB_H2_STREAM_LOW)
+	/* A window of tiny frames must not pin a slot for each. */
+	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
 		hb_bufq_compact(&st->rx);
 	if (hb_list_is_empty(&st->ready))
 		hb_list_add(&h2->ready, &st->ready);
@@ -192,7 +201,7 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 /* What we send tells of the peer as well. */
 static void weigh_sent(struct hb_h2 *h2, const nghttp2_frame *frame)
 {
-	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	if (frame->hd.type == NGHTTP2_DATA)
 		h2_guard_payload(&h2->guard, frame->hd.length);
@@ -212,17 +221,17 @@ static void weigh_sent(struct hb_h2 *h2, const nghttp2_frame *frame)
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st;
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	weigh_sent(h2, frame);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
 	    h2->end.code == 0)
 		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
-	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+	if (!st || st->state == H2_STREAM_ENDED ||
 	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
-	st = stream_by_id(h2, frame->hd.stream_id);
-	if (!st || st->state == H2_STREAM_ENDED)
+	st->asked = true;
+	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	st->tx_finished = true;
 	/* A refused request is told to stop sending; a closed stream whose backlog is out as well.
@@ -235,32 +244,44 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t error_code)
 {
 	bool both = st->rx_finish && st->tx_finished;
+	bool opening = st->state == H2_STREAM_OPENING && h2->options.role == HB_H2_CLIENT;
 
 	if (error_code == NGHTTP2_NO_ERROR && both)
 		return HB_END_CLEAN;
-	if (st->state == H2_STREAM_OPENING && error_code == NGHTTP2_REFUSED_STREAM)
-		return hb_end(HB_LAYER_H2, HB_SIDE_PEER,
-		              h2->goaway_in ? HB_E_GOAWAY : HB_E_REFUSED);
+	/* Our own reset, after all was said, is how a clean close ends where the peer goes on. */
+	if (st->state == H2_STREAM_CLOSING && st->tx_finished && st->rst_sent && !st->rst_came &&
+	    error_code == st->reset_code)
+		return st->end;
+	/* RFC 9113 6.8 and 8.7: not processed, so another connection may be tried. */
+	if (opening && h2->goaway_in && (error_code == NGHTTP2_REFUSED_STREAM || !st->asked))
+		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_GOAWAY);
+	if (opening && error_code == NGHTTP2_REFUSED_STREAM)
+		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);
+	if (opening && !st->asked) /* nghttp2 would not send it */
+		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
 	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(error_code < 1000 ? error_code : 999));
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, id);
+	struct h2_stream *st = h2_stream_by_id(h2, id);
+	struct hb_end why;
 
 	if (!st)
 		return 0;
-	nghttp2_session_set_stream_user_data(session, id, NULL);
+	(void)nghttp2_session_set_stream_user_data(session, id, NULL);
+	why = end_of(h2, st, error_code);
 	st->rst_sent = true; /* there is nothing left to reset */
 	if (st->state != H2_STREAM_OPEN || error_code != NGHTTP2_NO_ERROR || !st->rx_finish) {
-		h2_stream_end(st, end_of(h2, st, error_code));
+		h2_stream_end(st, why);
 		return 0;
 	}
 	/* The peer's last bytes may still wait for an owner that is paused. They are told first; a
 	 * stream that both have finished then waits for its owner's close. */
-	st->end = end_of(h2, st, error_code);
+	st->end = why;
 	st->gone = true;
+	h2->gone_count++;
 	hb_bufq_clear(&st->tx);
 	h2_stream_uncount(st);
 	if (st->finish_told && !st->tx_finished)

@@ -28,8 +28,20 @@ void h2_reset(struct h2_stream *st, uint32_t code)
 	if (st->rst_sent)
 		return;
 	st->rst_sent = true;
+	st->reset_code = code;
 	(void)nghttp2_submit_rst_stream(h2_session(st->h2), NGHTTP2_FLAG_NONE, st->id, code);
 	h2_wake_flush(st->h2);
+}
+
+/*
+ * nghttp2 goes on with the stream until its RST_STREAM is out, which takes as long as the lower
+ * stream is full. It asks by id from then on, and finds nobody.
+ */
+void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why)
+{
+	h2_reset(st, code);
+	(void)nghttp2_session_set_stream_user_data(h2_session(st->h2), st->id, NULL);
+	h2_stream_end(st, why);
 }
 
 /*
@@ -90,10 +102,13 @@ static bool fits_in_place(const struct hb_buf *buf)
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
                    uint32_t *data_flags, nghttp2_data_source *source, void *user)
 {
-	struct h2_stream *st = source->ptr;
-	const struct hb_buf *head = st->tx.head;
+	struct h2_stream *st = h2_stream_by_id(user, id);
+	const struct hb_buf *head;
 	size_t n = 0;
 
+	if (!st || st->state == H2_STREAM_ENDED)
+		return NGHTTP2_ERR_DEFERRED;
+	head = st->tx.head;
 	*data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
 	if (!head) {
 		if (!st->tx_finish) {
@@ -129,10 +144,17 @@ static int enough(struct hb_h2 *h2)
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
                     size_t length, nghttp2_data_source *source, void *user)
 {
-	struct h2_stream *st = source->ptr;
 	struct hb_h2 *h2 = user;
-	struct hb_buf *head = st->tx.head;
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
+	struct hb_buf *head;
 
+	/* The frame may have waited for a buffer, and its stream may have been reset meanwhile. */
+	if (!st || st->state == H2_STREAM_ENDED)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	assert(st->tx.bytes >= length);
+	if (st->state == H2_STREAM_CLOSING)
+		h2_stream_linger(st);
+	head = st->tx.head;
 	if (length > 0 && head->len == length && fits_in_place(head)) {
 		seal_open(h2);
 		head = hb_bufq_shift(&st->tx);
@@ -201,6 +223,6 @@ void h2_pump(struct hb_h2 *h2)
 	if (h2->more)
 		h2_wake_flush(h2);
 	if (n < 0)
-		hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_US,
-		                       n == NGHTTP2_ERR_NOMEM ? -ENOMEM : HB_E_H2));
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US,
+		                   n == NGHTTP2_ERR_NOMEM ? -ENOMEM : HB_E_H2));
 }

@@ -52,8 +52,8 @@ struct hb_pool {
 	struct hb_pool_options options;
 	struct hb_tcp_options tcp;
 	struct peer *buckets[BUCKETS];
-	size_t conns;
-	struct hb_task empty;
+	size_t conns, peers;
+	struct hb_task empty; /* draining, and no peer is left */
 	bool draining;
 	void (*on_empty)(void *owner);
 	void *on_empty_owner;
@@ -132,6 +132,7 @@ static struct peer *peer_new(struct hb_pool *pool, uint64_t hash, const struct h
 	hb_task_init(&peer->serve, serve);
 	peer->next = pool->buckets[hash % BUCKETS];
 	pool->buckets[hash % BUCKETS] = peer;
+	pool->peers++;
 	return peer;
 }
 
@@ -147,7 +148,8 @@ static struct peer *peer_of(struct hb_pool *pool, const struct hb_pool_key *key)
 
 static void peer_free_if_unused(struct peer *peer)
 {
-	struct peer **at = &peer->pool->buckets[peer->hash % BUCKETS];
+	struct hb_pool *pool = peer->pool;
+	struct peer **at = &pool->buckets[peer->hash % BUCKETS];
 
 	if (!hb_list_is_empty(&peer->conns) || !hb_list_is_empty(&peer->waits))
 		return;
@@ -157,6 +159,9 @@ static void peer_free_if_unused(struct peer *peer)
 	hb_loop_undefer(&peer->serve);
 	hb_tls_ctx_unref(peer->ctx);
 	free(peer);
+	/* Not when the last connection goes: those who still wait are told first. */
+	if (--pool->peers == 0 && pool->draining)
+		hb_loop_defer(pool->loop, &pool->empty);
 }
 
 /* ---- waits ---- */
@@ -261,8 +266,6 @@ static void conn_free(struct conn *conn)
 	hb_list_remove(&conn->node);
 	free(conn);
 	pool->conns--;
-	if (pool->draining && pool->conns == 0)
-		hb_loop_defer(pool->loop, &pool->empty);
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
 	peer_free_if_unused(peer);
@@ -502,7 +505,7 @@ static void on_empty_task(struct hb_task *task)
 {
 	struct hb_pool *pool = hb_container_of(task, struct hb_pool, empty);
 
-	if (pool->conns == 0 && pool->on_empty)
+	if (pool->peers == 0 && pool->on_empty)
 		hb_take (&pool->on_empty)(pool->on_empty_owner); /* last: it may free the pool */
 }
 
@@ -547,7 +550,7 @@ void hb_pool_drain(struct hb_pool *pool, void (*on_empty)(void *owner), void *ow
 	pool->on_empty = on_empty;
 	pool->on_empty_owner = owner;
 	each_conn(pool, drain_conn, 0, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN));
-	if (pool->conns == 0)
+	if (pool->peers == 0)
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
@@ -587,7 +590,7 @@ void hb_pool_free(struct hb_pool *pool)
 {
 	if (!pool)
 		return;
-	assert(pool->conns == 0);
+	assert(pool->peers == 0);
 	hb_loop_undefer(&pool->empty);
 	free(pool);
 }

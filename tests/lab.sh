@@ -218,7 +218,7 @@ lab_deny() { # NAME WORKLOAD [SA]
 	YAML
 }
 
-# LAB_SETTINGS holds more lines for the settings file.
+# LAB_SETTINGS holds more lines for the settings file; LAB_BACKEND forces io_uring or epoll.
 lab_settings() { # a|b
 	local pod where name
 	{
@@ -235,6 +235,7 @@ lab_settings() { # a|b
 		log: ${LAB_LOG:-info}
 		workerThreads: 2
 		YAML
+		[ -z "${LAB_BACKEND:-}" ] || say "loopBackend: $LAB_BACKEND"
 		[ -z "${LAB_SETTINGS:-}" ] || say "$LAB_SETTINGS"
 		say "pods:"
 		for pod in "${LAB_PODS[@]}"; do

@@ -38,7 +38,7 @@ static void inbound_free(struct inbound *in)
  */
 static void log_failed(struct inbound *in, struct hb_end why)
 {
-	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND, NULL);
+	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
 
 	if (!flow)
 		return;

@@ -71,8 +71,8 @@ enum hb_side {
 
 /* How something ended: said once where it happened, carried up unchanged. code 0 is a clean end. */
 struct hb_end {
-	enum hb_layer layer;
-	enum hb_side side;
+	enum hb_layer layer : 8;
+	enum hb_side side : 8;
 	int code;
 };
 

@@ -32,6 +32,7 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
 	uint32_t ping_interval_ms;  /* [10000] */
 	uint32_t ping_timeout_ms;   /* [20000] */
+	uint32_t linger_ms;         /* what a stream's clean close waits without progress [5000] */
 	uint32_t begin_ms;          /* for a client's first SETTINGS, for a header block [5000] */
 	uint32_t first_stream_ms;   /* server: drained when nothing was asked by then [never] */
 };
@@ -60,7 +61,8 @@ struct hb_h2_counters {
 
 struct hb_h2_events {
 	/* Server: a request's headers have come. The stream is the callee's: set its events, and
-	 * answer with hb_h2_respond() now or later. NULL in a client. */
+	 * answer with hb_h2_respond() now or later. It may also be closed in here, and so may the
+	 * connection. NULL in a client. */
 	void (*on_request)(struct hb_h2 *h2, struct hb_stream *stream);
 	/* Room, drain state or the number of streams changed. May be NULL. */
 	void (*on_change)(struct hb_h2 *h2);
@@ -88,7 +90,7 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 /* Server: the answer; the stream is open from here on unless @end (no body follows). */
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
                    bool end);
-/* A header of the request or response, or NULL; valid while the stream lives. */
+/* A header of the request (until it is answered) or of the response; NULL: there is none. */
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 
@@ -98,6 +100,14 @@ uint32_t hb_h2_room(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
 const char *hb_h2_kind_name(enum hb_h2_kind kind);
-/* No new streams; those that live go on; closes when the last is gone. */
+/*
+ * No new streams; those that live go on; closes when the last is gone. A server says so twice
+ * (RFC 9113 6.8); a peer that does not answer in between is waited for a second.
+ */
 void hb_h2_drain(struct hb_h2 *h2);
+/*
+ * Ends all streams now: with @why, or, when that is clean, with HB_E_CANCELLED. A clean close
+ * spares those that have come to their end and only wait to be read. The first reason stands,
+ * unless the second is an abort.
+ */
 void hb_h2_close(struct hb_h2 *h2, struct hb_end why);

@@ -8,6 +8,8 @@
 
 #include <hbone/tcp.h>
 
+#include "support/any_loop.h"
+
 #define LINGER_MS 60
 
 static struct hb_loop *loop;
@@ -95,14 +97,14 @@ static void open_with(int family)
 
 static void setup(void)
 {
-	loop = hb_loop_new(NULL);
+	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
 	open_with(AF_INET);
 }
 
 static void setup_unix(void)
 {
-	loop = hb_loop_new(NULL);
+	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
 	open_with(AF_UNIX);
 }

@@ -60,6 +60,9 @@ static const struct {
 	{ "threads", "workerThreads: 50%\n", { 0 }, "workerThreads", "50%" },
 	{ "threads in quotes", "workerThreads: '12.5%'\n", { 0 }, "workerThreads", "12.500%" },
 	{ "no threads set", NULL, { 0 }, "workerThreads", "" },
+	{ "default loop", NULL, { 0 }, "loopBackend", "auto" },
+	{ "loop, second choice", "loopBackend: io_uring\n", { 0 }, "loopBackend", "io_uring" },
+	{ "loop, third choice", "loopBackend: epoll\n", { 0 }, "loopBackend", "epoll" },
 	{ "no pods", "pods:\n", { 0 }, "nodeName", "" },
 };
 

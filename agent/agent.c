@@ -89,7 +89,7 @@ static void finish_if_done(struct agent *agent)
 {
 	if (agent->phase != AGENT_STOP || agent->stopping > 0 || agent->signals.in_flight)
 		return;
-	if (agent->admin_open && !agent->admin_closed)
+	if (agent->admins_open > 0)
 		return;
 	hb_loop_stop(agent->loop);
 }
@@ -148,8 +148,20 @@ static void on_admin_closed(void *owner)
 {
 	struct agent *agent = owner;
 
-	agent->admin_closed = true;
+	agent->admins_open--;
 	finish_if_done(agent);
+}
+
+/* Once, on whichever way down comes first. */
+static void close_admins(struct agent *agent)
+{
+	if (agent->admins_closing)
+		return;
+	agent->admins_closing = true;
+	if (agent->admin)
+		admin_close(agent->admin, on_admin_closed);
+	if (agent->ready)
+		admin_close(agent->ready, on_admin_closed);
 }
 
 void agent_shutdown(struct agent *agent)
@@ -161,8 +173,7 @@ void agent_shutdown(struct agent *agent)
 	log_info("shutting down", "drain_ms=%llu", (unsigned long long)agent->settings->drain_ms);
 	agent->phase = AGENT_DRAIN;
 	enrol_stop_trying(agent);
-	if (agent->admin_open)
-		admin_close(agent->admin, on_admin_closed);
+	close_admins(agent);
 	agent->draining = agent->workers_count;
 	for (unsigned i = 0; i < agent->workers_count; i++) {
 		agent->drain_asks[i].on_answer = on_drained;
@@ -189,9 +200,10 @@ int agent_start_loop(struct agent *agent, char *why, size_t why_size)
 {
 	sigset_t set;
 
-	agent->loop = hb_loop_new(NULL);
+	agent->loop = hb_loop_new(&(struct hb_loop_options){
+	    .backend = (enum hb_loop_choice)agent->settings->loop_backend });
 	if (!agent->loop)
-		return explain(why, why_size, "io_uring", errno ? -errno : -ENOMEM);
+		return explain(why, why_size, "event loop (loopBackend)", errno ? -errno : -ENOMEM);
 	hb_timer_init(&agent->deadline, on_drain_time);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -323,6 +335,10 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 			return explain(why, why_size, "worker thread", err);
 		agent->workers_count++;
 	}
+	/* One stands for all: they found the same kernel. */
+	if (worker_fallback_reason(agent->workers[0]))
+		log_info("io_uring is not to be had, using epoll", "workers=%u: %s", count,
+		         worker_fallback_reason(agent->workers[0]));
 	return 0;
 }
 
@@ -350,13 +366,13 @@ int agent_start_admin(struct agent *agent, char *why, size_t why_size)
 
 void agent_stop_admin(struct agent *agent)
 {
-	if (agent->admin_open && !agent->admin_closed && !agent->stuck) {
-		admin_close(agent->admin, on_admin_closed);
-		while (!agent->admin_closed && hb_loop_turn(agent->loop, 100) == 0)
-			;
-	}
-	if (!agent->stuck)
-		admin_free(agent->admin);
+	if (agent->stuck)
+		return;
+	close_admins(agent);
+	while (agent->admins_open > 0 && hb_loop_turn(agent->loop, 100) == 0)
+		;
+	admin_free(agent->admin);
+	admin_free(agent->ready);
 }
 
 int agent_start_pods(struct agent *agent, char *why, size_t why_size)

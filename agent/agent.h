@@ -32,8 +32,9 @@ struct agent {
 	struct worker **workers;
 	unsigned workers_count; /* started */
 	struct enrolment enrolment;
-	struct admin *admin;
-	bool admin_open, admin_closed;
+	struct admin *admin, *ready; /* ready: readiness alone, for the network; NULL: off */
+	unsigned admins_open;
+	bool admins_closing;
 
 	enum agent_phase phase;
 	bool stuck; /* a worker did not end in time: its thread is left behind */

@@ -52,17 +52,24 @@ static void handle_health(struct admin_request *request, void *owner)
 {
 	const struct agent *agent = owner;
 	const struct enrolment *all = &agent->enrolment;
+	const char *fallback;
 	struct text text;
 
 	if (!text_open(&text)) {
 		no_memory(request);
 		return;
 	}
-	fprintf(
-	    text.out,
-	    "{\"status\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"workers\":%u,\"pods\":[",
-	    all->up == all->count ? "ok" : "waiting", CULVERT_VERSION,
-	    worker_backend(agent->workers[0]), agent->workers_count);
+	fprintf(text.out,
+	        "{\"status\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"workers\":%u,",
+	        all->up == all->count ? "ok" : "waiting", CULVERT_VERSION,
+	        worker_backend(agent->workers[0]), agent->workers_count);
+	fallback = worker_fallback_reason(agent->workers[0]);
+	if (fallback) {
+		fputs("\"noIoUring\":", text.out);
+		flowdump_text(text.out, fallback);
+		fputc(',', text.out);
+	}
+	fputs("\"pods\":[", text.out);
 	for (size_t i = 0; i < all->count; i++) {
 		fputs(i ? ",{\"pod\":" : "{\"pod\":", text.out);
 		flowdump_text(text.out, all->pods[i].key);
@@ -310,7 +317,30 @@ static const struct admin_route routes[] = {
 	{ "POST", "/logging", handle_logging, "log levels: ?level=info or ?level=access=debug, ?reset" },
 	{ "POST", "/quitquitquit", handle_shutdown, "end gracefully" },
 };
+/* What the network may see: nothing that tells or changes more than ready or not. */
+static const struct admin_route ready_routes[] = {
+	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
+};
 /* clang-format on */
+
+static int listen_ready(struct agent *agent, char *why, size_t why_size)
+{
+	char address[64];
+	int err;
+
+	agent->ready = admin_new(agent->loop, ready_routes, HB_ARRAY_LEN(ready_routes), agent);
+	if (!agent->ready) {
+		snprintf(why, why_size, "readiness: no memory");
+		return -ENOMEM;
+	}
+	agent->admins_open++;
+	snprintf(address, sizeof(address), "%s:%u", agent->settings->ipv6 ? "[::]" : "0.0.0.0",
+	         agent->settings->readiness_port);
+	err = admin_listen_tcp(agent->ready, address);
+	if (err < 0)
+		snprintf(why, why_size, "readiness port %s: %s", address, hb_strerror(err));
+	return err;
+}
 
 static int listen_ports(struct agent *agent, char *why, size_t why_size)
 {
@@ -328,14 +358,7 @@ static int listen_ports(struct agent *agent, char *why, size_t why_size)
 			return err;
 		}
 	}
-	if (!agent->settings->readiness_port)
-		return 0;
-	snprintf(address, sizeof(address), "%s:%u", agent->settings->ipv6 ? "[::]" : "0.0.0.0",
-	         agent->settings->readiness_port);
-	err = admin_listen_tcp(agent->admin, address);
-	if (err < 0)
-		snprintf(why, why_size, "readiness port %s: %s", address, hb_strerror(err));
-	return err;
+	return agent->settings->readiness_port ? listen_ready(agent, why, why_size) : 0;
 }
 
 int reports_start(struct agent *agent, char *why, size_t why_size)
@@ -349,7 +372,7 @@ int reports_start(struct agent *agent, char *why, size_t why_size)
 		snprintf(why, why_size, "admin: no memory");
 		return -ENOMEM;
 	}
-	agent->admin_open = true;
+	agent->admins_open++;
 	err = admin_listen_unix(agent->admin, path);
 	if (err < 0) {
 		snprintf(why, why_size, "admin socket %s: %s", path, hb_strerror(err));

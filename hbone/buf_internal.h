@@ -10,3 +10,5 @@
 void hb_buf_lend(struct hb_buf *buf);
 /* It came back, with data or without. */
 void hb_buf_unlend(struct hb_buf *buf);
+/* Slots that may still be taken before the bound is reached. */
+size_t hb_buf_pool_room(const struct hb_buf_pool *pool);

@@ -14,10 +14,8 @@
 
 static void arm(struct hb_accept *accept)
 {
-	struct io_uring_sqe *sqe = hb_loop_prepare(accept->loop, &accept->op, HB_OP_ACCEPT);
-
-	io_uring_prep_multishot_accept(sqe, accept->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	io_uring_sqe_set_data(sqe, &accept->op);
+	hb_op_begin(accept->loop, &accept->op, HB_OP_ACCEPT, accept->fd);
+	accept->loop->backend->accept(accept);
 }
 
 static void on_retry(struct hb_timer *timer)
@@ -36,9 +34,9 @@ static bool is_of_one_connection(int error)
 	return error == -ECONNABORTED || error == -EINTR || error == -EAGAIN || error == -EPROTO;
 }
 
-void hb_accept_on_done(struct hb_accept *accept, int res, unsigned flags)
+void hb_accept_on_done(struct hb_accept *accept, int res, bool more)
 {
-	if (flags & IORING_CQE_F_MORE) {
+	if (more) {
 		accept->on_accept(accept, res);
 		return;
 	}

@@ -1,77 +1,111 @@
 /*
- * loop_internal: what the files of the loop share. Only they include liburing.
+ * loop_internal: what the files of the loop share.
  *
- *   loop.c         the ring, turns, operations, tasks, messages
- *   loop_accept.c  accepting until stopped
- *   loop_recv.c    receivers: when each is armed, read directly, starved, or told
- *   loop_slots.c   the slots that are lent to the kernel
+ *   loop.c              turns, tasks, messages, timers; which backend
+ *   loop_accept.c       accepting until stopped
+ *   loop_recv.c         receivers: when each is armed, read directly, starved, or told
+ *   loop_uring.c        the io_uring backend; loop_uring_slots.c: the slots lent to the kernel
+ *   loop_epoll.c        the epoll backend; loop_epoll_watch.c: which descriptors it watches
  */
 #pragma once
 
-#include <liburing.h>
 #include <stdatomic.h>
 
 #include <hbone/loop.h>
 
-/* Lent slots: what one turn of many small messages uses; 1 MiB at most. A power of two. */
-#define HB_LENT_MAX   64
-#define HB_LENT_GROUP 0
+/* As much as is sent at once; fits the second-level cache beside what it becomes. */
+#define HB_PASS_ON_BYTES (128u * 1024)
 
 enum hb_op_kind {
-	HB_OP_PLAIN, /* res goes to done */
+	HB_OP_CONNECT,
+	HB_OP_SENDMSG,
+	HB_OP_POLL,
 	HB_OP_RECV,
 	HB_OP_ACCEPT,
-	HB_OP_WAKE,
+	HB_OP_WAKE,  /* io_uring's own */
+	HB_OP_ENDED, /* epoll's own: the result waits in value */
 };
 
-/* The slots that the kernel may fill, by buffer id. */
-struct hb_lent {
-	struct io_uring_buf_ring *ring;
-	struct hb_buf *bufs[HB_LENT_MAX]; /* NULL: not lent now */
-	unsigned lent;                    /* not NULL */
-	unsigned target;                  /* how many there should be */
+/*
+ * What drives a loop. Each operation has been begun (hb_op_begin()) and ends with hb_op_end() and
+ * its callback, from tell() only.
+ */
+struct hb_backend {
+	const char *name;
+	/* 0 or -errno and a clause in *ret_why, constant text. close() follows in either case. */
+	int (*open)(struct hb_loop *loop, unsigned entries, size_t slots_max, const char **ret_why);
+	void (*close)(struct hb_loop *loop);
+	/* Once, on the thread that will make all turns. 0 or -errno. */
+	int (*start)(struct hb_loop *loop);
+
+	void (*connect)(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
+	                socklen_t len);
+	void (*sendmsg)(struct hb_loop *loop, struct hb_op *op, int fd, const struct msghdr *msg);
+	void (*poll)(struct hb_loop *loop, struct hb_op *op, int fd, short events);
+	void (*cancel)(struct hb_loop *loop, struct hb_op *op); /* not of a receiver */
+	void (*accept)(struct hb_accept *accept);               /* hb_accept_on_done() */
+
+	/* hb_recv_on_done() or hb_recv_on_readable() follows, once... */
+	void (*arm)(struct hb_recv *recv);
+	/* ...also after this, unless it returns true: let go at once. */
+	bool (*disarm)(struct hb_recv *recv);
+	/* Nothing of the receiver is in flight, nor will be again. */
+	void (*forget)(struct hb_recv *recv);
+	/* How many receivers could now be given something to read into. */
+	unsigned (*slots)(struct hb_loop *loop);
+
+	/* Hands over what was prepared. 0 or -errno. */
+	int (*submit)(struct hb_loop *loop);
+	/* The same, then waits until something has happened; UINT64_MAX: no bound. */
+	int (*wait)(struct hb_loop *loop, uint64_t wait_ms);
+	/* Tells what has happened, hb_loop_pass_on() after each; what happens meanwhile is for the
+	 * next turn. */
+	void (*tell)(struct hb_loop *loop);
 };
+extern const struct hb_backend hb_backend_uring, hb_backend_epoll;
 
 struct hb_loop {
-	struct io_uring ring;
-	bool enabled; /* by the thread that runs it, at its first turn */
+	const struct hb_backend *backend;
+	union {
+		struct hb_uring *uring;
+		struct hb_epoll *epoll;
+	};
+	const char *fallback_reason;
+	bool started; /* by the thread that runs it, at its first turn */
 	bool in_turn;
-	unsigned ops; /* in flight, but the loop's own */
+	unsigned ops; /* in flight, but the backend's own */
 	uint64_t longest_turn_us;
 	uint64_t now_ms; /* taken once per turn; the wheel follows when timers have their turn */
 
 	struct hb_wheel wheel;
 	struct hb_buf_pool *pool;
-	struct hb_lent lent;
 	struct hb_list tasks;
+	size_t fresh_bytes; /* told by receivers since tasks ran */
 
 	/* Receivers, by their node; loop_recv.c says what each list means. */
 	struct hb_list recv_waiting, recv_ready, recv_starved, recv_unwanted, recv_stopped;
 
-	struct hb_op wake;              /* a poll on wake_fd */
 	int wake_fd;                    /* an eventfd, written when the inbox ceases to be empty */
 	_Atomic(struct hb_msg *) inbox; /* last first */
 	atomic_bool stopping;
 };
 
-/* A submission entry for @op, which is in flight from here on. Never NULL. */
-struct io_uring_sqe *hb_loop_prepare(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind);
+void hb_op_begin(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind, int fd);
+void hb_op_end(struct hb_loop *loop, struct hb_op *op);
 
-void hb_accept_on_done(struct hb_accept *accept, int res, unsigned flags);
+/* Runs the tasks if enough has come in since they ran. Between callbacks only. */
+void hb_loop_pass_on(struct hb_loop *loop);
 
-/* loop_recv.c */
-void hb_recv_on_done(struct hb_recv *recv, int res, unsigned flags);
+/* loop_accept.c. @more: the op goes on; else it has ended. */
+void hb_accept_on_done(struct hb_accept *accept, int res, bool more);
+
+/* loop_recv.c. The op has ended: @buf (may be NULL) has @res bytes; or 0; or -errno. */
+void hb_recv_on_done(struct hb_recv *recv, struct hb_buf *buf, int res);
+/* The op has ended: reading directly will find something. */
+void hb_recv_on_readable(struct hb_recv *recv);
 /* Submits what the turn has decided; true when some receiver need not wait for the kernel. */
 bool hb_recv_before_wait(struct hb_loop *loop);
 /* Gives every ready receiver its share of this turn. */
 void hb_recv_run_ready(struct hb_loop *loop);
 /* Tells on_stopped; false when there was nothing to tell. */
 bool hb_recv_run_stopped(struct hb_loop *loop);
-
-/* loop_slots.c */
-int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max);
-void hb_lent_done(struct hb_lent *lent); /* the ring is closed already */
-/* Lends until the target is reached or the pool says no. */
-void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool);
-/* The slot that a completion with these flags has used, or NULL; another is lent in its place. */
-struct hb_buf *hb_lent_take(struct hb_lent *lent, struct hb_buf_pool *pool, unsigned cqe_flags);

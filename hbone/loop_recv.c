@@ -9,10 +9,11 @@
  *
  *   any --stop--> STOPPING --the kernel lets go--> STOPPED --on_stopped--> forgotten
  *
- * An op is in flight in ARMED, UNWANTED and STOPPING only. It takes a slot of the kernel's ring
- * when data is there, so a silent receiver owns none. One that filled its slot is likely to have
- * more: then it is read directly, eight slots a turn, until it runs dry and is armed again.
- * Single-shot ops make that safe: nothing of the kernel's reads the socket at the same time.
+ * An op is in flight in ARMED, UNWANTED and STOPPING only. With io_uring it takes a slot of the
+ * kernel's ring when data is there, so a silent receiver owns none; with epoll it tells no more
+ * than that reading directly will find something. One that filled its slot is likely to have more:
+ * then it is read directly, eight slots a turn, until it runs dry and is armed again. Single-shot
+ * ops make that safe: nothing of the kernel's reads the socket at the same time.
  *
  * Everything is armed and cancelled at the end of the turn, so that what is paused and resumed
  * within one costs nothing.
@@ -77,30 +78,39 @@ void hb_loop_recv_pause(struct hb_recv *recv)
 		set_state(recv, PAUSED, NULL);
 }
 
+static void set_stopped(struct hb_recv *recv)
+{
+	recv->loop->backend->forget(recv);
+	set_state(recv, STOPPED, &recv->loop->recv_stopped);
+}
+
+/* True when nothing is in flight; else on_done is still to come. */
+static bool disarm(struct hb_recv *recv)
+{
+	if (!recv->op.in_flight)
+		return true;
+	if (!recv->loop->backend->disarm(recv))
+		return false;
+	hb_op_end(recv->loop, &recv->op);
+	return true;
+}
+
 void hb_loop_recv_stop(struct hb_recv *recv)
 {
 	if (recv->state == STOPPING || recv->state == STOPPED)
 		return;
 	hb_bufq_clear(&recv->held);
-	if (recv->op.in_flight) {
+	if (disarm(recv))
+		set_stopped(recv);
+	else
 		set_state(recv, STOPPING, NULL);
-		hb_loop_cancel(recv->loop, &recv->op);
-	} else {
-		set_state(recv, STOPPED, &recv->loop->recv_stopped);
-	}
 }
 
 static void arm(struct hb_recv *recv)
 {
-	struct io_uring_sqe *sqe = hb_loop_prepare(recv->loop, &recv->op, HB_OP_RECV);
-
-	io_uring_prep_recv(sqe, recv->fd, NULL, recv->read_max, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = HB_LENT_GROUP;
-	if (recv->is_dry)
-		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-	io_uring_sqe_set_data(sqe, &recv->op);
 	set_state(recv, ARMED, NULL);
+	hb_op_begin(recv->loop, &recv->op, HB_OP_RECV, recv->fd);
+	recv->loop->backend->arm(recv);
 }
 
 bool hb_recv_before_wait(struct hb_loop *loop)
@@ -110,8 +120,7 @@ bool hb_recv_before_wait(struct hb_loop *loop)
 
 	/* As many as there are slots: more would only come back at once. */
 	if (!hb_list_is_empty(&loop->recv_starved)) {
-		hb_lent_fill(&loop->lent, loop->pool);
-		for (slots = loop->lent.lent; slots > 0; slots--) {
+		for (slots = loop->backend->slots(loop); slots > 0; slots--) {
 			node = hb_list_shift(&loop->recv_starved);
 			if (!node)
 				break;
@@ -119,8 +128,12 @@ bool hb_recv_before_wait(struct hb_loop *loop)
 			          &loop->recv_waiting);
 		}
 	}
-	while ((node = hb_list_shift(&loop->recv_unwanted)))
-		hb_loop_cancel(loop, &hb_container_of(node, struct hb_recv, node)->op);
+	while ((node = hb_list_shift(&loop->recv_unwanted))) {
+		struct hb_recv *recv = hb_container_of(node, struct hb_recv, node);
+
+		if (disarm(recv))
+			set_state(recv, PAUSED, NULL);
+	}
 	while ((node = hb_list_shift(&loop->recv_waiting)))
 		arm(hb_container_of(node, struct hb_recv, node));
 	return !hb_list_is_empty(&loop->recv_ready);
@@ -140,6 +153,8 @@ static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
 		set_state(recv, READY, &loop->recv_ready);
 	else
 		set_state(recv, WAITING, &loop->recv_waiting);
+	if (res > 0)
+		loop->fresh_bytes += (size_t)res;
 	recv->on_recv(recv, chain, res);
 }
 
@@ -171,6 +186,17 @@ static struct hb_buf *fill_chain(struct hb_buf *bufs, size_t bytes, uint32_t rea
 	return bufs;
 }
 
+/* Whether a read of @res bytes into @msg has left nothing behind. */
+static bool is_all(const struct hb_recv *recv, const struct msghdr *msg, ssize_t res)
+{
+	if (res <= 0)
+		return res == -EAGAIN; /* an end stays, and is told again to whoever resumes */
+	/* A read also ends short where urgent data is, and where descriptors came with the bytes,
+	 * which are closed at once and reported as cut off. */
+	return !recv->ends && !(msg->msg_flags & MSG_CTRUNC) &&
+	       res < (ssize_t)(msg->msg_iovlen * recv->read_max);
+}
+
 /*
  * Reads what is there now, at most @slots full slots, and sets is_dry when that was all. Returns
  * the bytes in *ret_chain, 0 or -errno; -ENOBUFS when the pool is empty.
@@ -195,7 +221,7 @@ static ssize_t read_directly(struct hb_recv *recv, unsigned slots, struct hb_buf
 	while (res < 0 && errno == EINTR);
 	if (res < 0)
 		res = -errno;
-	recv->is_dry = res < (ssize_t)(msg.msg_iovlen * recv->read_max);
+	recv->is_dry = is_all(recv, &msg, res);
 	*ret_chain = fill_chain(bufs, res > 0 ? (size_t)res : 0, recv->read_max);
 	return res;
 }
@@ -243,8 +269,10 @@ void hb_recv_run_ready(struct hb_loop *loop)
 	/* Those that become ready meanwhile have had their share. */
 	while ((node = hb_list_shift(&loop->recv_ready)))
 		hb_list_add(&now, node);
-	while ((node = hb_list_shift(&now)))
+	while ((node = hb_list_shift(&now))) {
 		run_ready(hb_container_of(node, struct hb_recv, node));
+		hb_loop_pass_on(loop);
+	}
 }
 
 /* What came while nobody wanted it. */
@@ -257,23 +285,15 @@ static void hold(struct hb_recv *recv, struct hb_buf *buf, int res)
 	set_state(recv, PAUSED, NULL);
 }
 
-void hb_recv_on_done(struct hb_recv *recv, int res, unsigned flags)
+void hb_recv_on_done(struct hb_recv *recv, struct hb_buf *buf, int res)
 {
 	struct hb_loop *loop = recv->loop;
-	struct hb_buf *buf = hb_lent_take(&loop->lent, loop->pool, flags);
 
-	if (res > 0) {
-		assert(buf);
-		buf->len = (uint32_t)res;
-	} else {
-		hb_buf_free(buf);
-		buf = NULL;
-	}
 	recv->is_dry = res > 0 ? (uint32_t)res < recv->read_max : recv->is_dry;
 
 	if (recv->state == STOPPING) {
 		hb_buf_free(buf);
-		set_state(recv, STOPPED, &loop->recv_stopped);
+		set_stopped(recv);
 	} else if (recv->state == UNWANTED) {
 		hold(recv, buf, res);
 	} else if (res > 0 && !recv->is_dry) {
@@ -286,6 +306,14 @@ void hb_recv_on_done(struct hb_recv *recv, int res, unsigned flags)
 	} else {
 		tell(recv, buf, res);
 	}
+}
+
+void hb_recv_on_readable(struct hb_recv *recv)
+{
+	if (recv->state == UNWANTED)
+		set_state(recv, PAUSED, NULL); /* it is not dry: arming it will find that out */
+	else
+		read_on(recv, NULL, SLOTS_PER_TURN);
 }
 
 bool hb_recv_run_stopped(struct hb_loop *loop)

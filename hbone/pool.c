@@ -8,34 +8,18 @@
  *   conn:  DIALLING --connected--> SHAKING --peer verified--> READY --idle, drain, lost--> gone
  *             +-------failed----------+--> gone; all who wait for this key are told the same
  */
-#include <hbone/pool.h>
+#include "pool_peers.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include <hbone/dial.h>
 
-#define BUCKETS 512u
-
 enum wait_state { WAIT_NONE, WAIT_WAITING, WAIT_OPENING };
 enum conn_state { CONN_DIALLING, CONN_SHAKING, CONN_READY };
 
-struct peer { /* one key */
-	struct hb_pool *pool;
-	struct peer *next; /* in its bucket */
-	struct hb_list conns, waits;
-	struct hb_task serve;
-	struct hb_tls_ctx *ctx; /* the newest that a caller gave */
-	bool dialling;
-	uint64_t hash, scope;
-	struct hb_addr dst;
-	size_t peers_count;
-	const char *identity;
-	const char *peers[]; /* and behind it the text of all strings */
-};
-
 struct conn {
-	struct peer *peer;
+	struct pool_peer *peer;
 	struct hb_list node;    /* in peer->conns */
 	struct hb_list opening; /* waits that have a request out */
 	struct hb_dial dial;
@@ -51,8 +35,8 @@ struct hb_pool {
 	struct hb_loop *loop;
 	struct hb_pool_options options;
 	struct hb_tcp_options tcp;
-	struct peer *buckets[BUCKETS];
-	size_t conns, peers;
+	struct pool_peers peers;
+	size_t conns;
 	struct hb_task empty; /* draining, and no peer is left */
 	bool draining;
 	void (*on_empty)(void *owner);
@@ -61,105 +45,26 @@ struct hb_pool {
 
 static void serve(struct hb_task *task);
 
-/* ---- keys ---- */
-
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
+static struct pool_peer *peer_of(struct hb_pool *pool, const struct hb_pool_key *key)
 {
-	const uint8_t *bytes = data;
+	struct pool_peer *peer = pool_peers_get(&pool->peers, key);
 
-	for (size_t i = 0; i < len; i++) /* FNV-1a */
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
-	return hash;
-}
-
-static uint64_t hash_key(const struct hb_pool_key *key)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
-
-	hash = hash_bytes(hash, &key->scope, sizeof(key->scope));
-	hash = hash_bytes(hash, &key->dst.ip, sizeof(key->dst.ip));
-	hash = hash_bytes(hash, &key->dst.port, sizeof(key->dst.port));
-	hash = hash_bytes(hash, key->identity, strlen(key->identity));
-	for (size_t i = 0; i < key->peers_count; i++)
-		hash = hash_bytes(hash, key->peers[i], strlen(key->peers[i]) + 1);
-	return hash;
-}
-
-static bool key_matches(const struct peer *peer, uint64_t hash, const struct hb_pool_key *key)
-{
-	if (peer->hash != hash || peer->scope != key->scope ||
-	    peer->peers_count != key->peers_count || !hb_addr_equal(&peer->dst, &key->dst) ||
-	    strcmp(peer->identity, key->identity) != 0)
-		return false;
-	for (size_t i = 0; i < key->peers_count; i++)
-		if (strcmp(peer->peers[i], key->peers[i]) != 0)
-			return false;
-	return true;
-}
-
-static const char *copy_text(char **at, const char *text)
-{
-	size_t size = strlen(text) + 1;
-	char *copy = memcpy(*at, text, size);
-
-	*at += size;
-	return copy;
-}
-
-static struct peer *peer_new(struct hb_pool *pool, uint64_t hash, const struct hb_pool_key *key)
-{
-	size_t size = sizeof(struct peer) + key->peers_count * sizeof(char *);
-	size_t text = strlen(key->identity) + 1;
-	struct peer *peer;
-	char *at;
-
-	for (size_t i = 0; i < key->peers_count; i++)
-		text += strlen(key->peers[i]) + 1;
-	peer = calloc(1, size + text);
-	if (!peer)
-		return NULL;
-	at = (char *)peer + size;
-	peer->pool = pool;
-	peer->hash = hash;
-	peer->scope = key->scope;
-	peer->dst = key->dst;
-	peer->peers_count = key->peers_count;
-	peer->identity = copy_text(&at, key->identity);
-	for (size_t i = 0; i < key->peers_count; i++)
-		peer->peers[i] = copy_text(&at, key->peers[i]);
-	hb_list_init(&peer->conns);
-	hb_list_init(&peer->waits);
-	hb_task_init(&peer->serve, serve);
-	peer->next = pool->buckets[hash % BUCKETS];
-	pool->buckets[hash % BUCKETS] = peer;
-	pool->peers++;
+	if (peer && !peer->pool) { /* it is new */
+		peer->pool = pool;
+		hb_task_init(&peer->serve, serve);
+	}
 	return peer;
 }
 
-static struct peer *peer_of(struct hb_pool *pool, const struct hb_pool_key *key)
-{
-	uint64_t hash = hash_key(key);
-
-	for (struct peer *peer = pool->buckets[hash % BUCKETS]; peer; peer = peer->next)
-		if (key_matches(peer, hash, key))
-			return peer;
-	return peer_new(pool, hash, key);
-}
-
-static void peer_free_if_unused(struct peer *peer)
+static void peer_free_if_unused(struct pool_peer *peer)
 {
 	struct hb_pool *pool = peer->pool;
-	struct peer **at = &pool->buckets[peer->hash % BUCKETS];
 
 	if (!hb_list_is_empty(&peer->conns) || !hb_list_is_empty(&peer->waits))
 		return;
-	while (*at != peer)
-		at = &(*at)->next;
-	*at = peer->next;
-	hb_loop_undefer(&peer->serve);
-	hb_tls_ctx_unref(peer->ctx);
-	free(peer);
-	if (--pool->peers == 0 && pool->draining) /* nobody waits any more, either */
+	pool_peers_remove(&pool->peers, peer);
+	/* Not when the last connection goes: those who still wait are told first. */
+	if (pool->peers.count == 0 && pool->draining)
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
@@ -175,7 +80,7 @@ static void wait_done(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 	wait->on_tunnel(wait, tunnel, identity, why); /* last: the owner may free the wait */
 }
 
-static void fail_waits(struct peer *peer, struct hb_end why)
+static void fail_waits(struct pool_peer *peer, struct hb_end why)
 {
 	/* Only those who wait now: a callback may ask for another tunnel. */
 	struct hb_list now, *node;
@@ -257,7 +162,7 @@ static void on_no_memory_time(struct hb_timer *timer)
 
 static void conn_free(struct conn *conn)
 {
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 	struct hb_pool *pool = peer->pool;
 
 	assert(hb_list_is_empty(&conn->opening));
@@ -273,7 +178,7 @@ static void conn_free(struct conn *conn)
 /* A dial or handshake failed: all who waited for it are told the same. */
 static void conn_failed(struct conn *conn, struct hb_end why)
 {
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 
 	peer->dialling = false;
 	fail_waits(peer, conn->why.code < 0 ? conn->why : why);
@@ -318,7 +223,7 @@ static const struct hb_h2_events h2_events = {
 static void tls_on_open(struct hb_stream *s)
 {
 	struct conn *conn = s->owner;
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 	struct hb_pool *pool = peer->pool;
 	struct hb_h2_options options = pool->options.h2;
 
@@ -354,7 +259,7 @@ static const struct hb_stream_events tls_events = {
 static void on_dialled(struct hb_dial *dial, int fd)
 {
 	struct conn *conn = hb_container_of(dial, struct conn, dial);
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 	struct hb_pool *pool = peer->pool;
 	struct hb_tls_options options = {
 		.role = HB_TLS_CLIENT,
@@ -381,7 +286,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	conn->tls->events = &tls_events;
 }
 
-static struct hb_end dial_start(struct peer *peer)
+static struct hb_end dial_start(struct pool_peer *peer)
 {
 	struct hb_pool *pool = peer->pool;
 	int family = hb_ip_is_v4(&peer->dst.ip) ? AF_INET : AF_INET6;
@@ -410,7 +315,7 @@ static struct hb_end dial_start(struct peer *peer)
 
 /* ---- bringing the two together ---- */
 
-static struct conn *conn_with_room(struct peer *peer)
+static struct conn *conn_with_room(struct pool_peer *peer)
 {
 	hb_list_for_each (node, &peer->conns) {
 		struct conn *conn = hb_container_of(node, struct conn, node);
@@ -442,7 +347,7 @@ static void open_tunnel(struct conn *conn, struct hb_pool_wait *wait)
 
 static void serve(struct hb_task *task)
 {
-	struct peer *peer = hb_container_of(task, struct peer, serve);
+	struct pool_peer *peer = hb_container_of(task, struct pool_peer, serve);
 	struct hb_end why = HB_END_CLEAN;
 	struct conn *conn;
 
@@ -460,7 +365,7 @@ static void serve(struct hb_task *task)
 void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct hb_pool_key *key,
                  struct hb_tls_ctx *ctx, const struct hb_tunnel_request *request)
 {
-	struct peer *peer = peer_of(pool, key);
+	struct pool_peer *peer = peer_of(pool, key);
 
 	wait->pool = pool;
 	wait->request = *request;
@@ -471,7 +376,8 @@ void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct h
 	hb_list_init(&wait->node);
 	hb_timer_init(&wait->deadline, on_connect_time);
 	if (!peer) {
-		/* Callbacks never run inside: a deadline reports it. */
+		/* Callbacks never run inside: the deadline of a wait without a tunnel reports it.
+		 */
 		hb_timer_init(&wait->deadline, on_no_memory_time);
 		hb_loop_timer_start(pool->loop, &wait->deadline, 0);
 		return;
@@ -503,7 +409,7 @@ static void on_empty_task(struct hb_task *task)
 {
 	struct hb_pool *pool = hb_container_of(task, struct hb_pool, empty);
 
-	if (pool->peers == 0 && pool->on_empty)
+	if (pool->peers.count == 0 && pool->on_empty)
 		hb_take (&pool->on_empty)(pool->on_empty_owner); /* last: it may free the pool */
 }
 
@@ -527,8 +433,8 @@ static void conn_close(struct conn *conn, struct hb_end why)
 static void each_conn(struct hb_pool *pool, void (*act)(struct conn *conn, struct hb_end why),
                       uint64_t scope, struct hb_end why)
 {
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct peer *peer = pool->buckets[i]; peer; peer = peer->next)
+	for (size_t i = 0; i < POOL_BUCKETS; i++)
+		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
 			if (scope == 0 || peer->scope == scope)
 				hb_list_for_each (node, &peer->conns)
 					act(hb_container_of(node, struct conn, node), why);
@@ -548,7 +454,7 @@ void hb_pool_drain(struct hb_pool *pool, void (*on_empty)(void *owner), void *ow
 	pool->on_empty = on_empty;
 	pool->on_empty_owner = owner;
 	each_conn(pool, drain_conn, 0, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN));
-	if (pool->peers == 0)
+	if (pool->peers.count == 0)
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
@@ -588,7 +494,7 @@ void hb_pool_free(struct hb_pool *pool)
 {
 	if (!pool)
 		return;
-	assert(pool->peers == 0);
+	assert(pool->peers.count == 0);
 	hb_loop_undefer(&pool->empty);
 	free(pool);
 }

@@ -218,7 +218,7 @@ lab_deny() { # NAME WORKLOAD [SA]
 	YAML
 }
 
-# LAB_SETTINGS holds more lines for the settings file.
+# LAB_SETTINGS holds more lines for the settings file; LAB_BACKEND forces io_uring or epoll.
 lab_settings() { # a|b
 	local pod where name
 	{
@@ -235,6 +235,7 @@ lab_settings() { # a|b
 		log: ${LAB_LOG:-info}
 		workerThreads: 2
 		YAML
+		[ -z "${LAB_BACKEND:-}" ] || say "loopBackend: $LAB_BACKEND"
 		[ -z "${LAB_SETTINGS:-}" ] || say "$LAB_SETTINGS"
 		say "pods:"
 		for pod in "${LAB_PODS[@]}"; do
@@ -315,7 +316,7 @@ lab_nginx() { # [WHERE]
 lab_curl() { # WHERE URL [CURL ARGS...]
 	local where=$1 url=$2
 	shift 2
-	lab_in "$where" curl -sS -g --noproxy '*' --max-time 20 "$@" "$url"
+	lab_in "$where" curl -sS -g --noproxy '*' --max-time $((20 * ${LAB_PATIENCE:-1})) "$@" "$url"
 }
 
 # Both agents, with the settings and the mesh as they are now.

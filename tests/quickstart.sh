@@ -55,12 +55,11 @@ how_to_enter() {
 build() {
 	local log=build/quickstart.log
 	mkdir -p build
-	{ cmake --preset release && cmake --build --preset release --target culvertd; } \
+	{ cmake --preset release && cmake --build --preset release --target culvertd culvertctl; } \
 		>$log 2>&1 </dev/null || { tail -n 30 $log >&2; failed "it does not build; see $log"; }
 }
 
 prepare() {
-	lab_lock || exit 1
 	[ ! -d "$LAB_DIR" ] || say "taking down a lab that is still there"
 	lab_down || failed "what an earlier run left cannot be removed"
 	trap leave EXIT
@@ -217,9 +216,10 @@ main() {
 
 	title "Packages and build"
 	packages_ensure "${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}" || exit 1
+	lab_lock || exit 1
 	started=${EPOCHREALTIME/./}
 	build
-	say "  culvertd and culvertctl are in build/release/agent"
+	say "  culvertd is in build/release/agent, culvertctl beside it"
 
 	title "Two nodes with two pods each, and one machine outside the mesh"
 	prepare

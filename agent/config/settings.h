@@ -39,6 +39,7 @@ struct settings {
 	uint32_t cpu_cores; /* ZTUNNEL_CPU_LIMIT: stands for the machine's cores; 0: not set */
 	uint32_t cpu_limit, cpu_request; /* ZTUNNEL_RESOURCE_CPU_*, rounded up; 0: not set */
 	uint32_t workers;                /* settings_workers(), at least 1 */
+	uint8_t loop_backend;            /* enum hb_loop_choice */
 	bool ipv6;
 	uint32_t stream_window, connection_window;
 	uint32_t pool_streams_max;

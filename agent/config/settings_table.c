@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <hbone/loop.h>
+
 #define AT(field)  offsetof(struct settings, field)
 #define PATH_BYTES 4095 /* PATH_MAX without the final NUL */
 #define NAME_BYTES 253  /* the longest name of Kubernetes */
@@ -13,6 +15,9 @@
 #define SECOND     1000u
 #define HOUR       (3600u * 1000u)
 #define DAY        (24u * HOUR)
+
+_Static_assert(HB_LOOP_AUTO == 0 && HB_LOOP_IO_URING == 1 && HB_LOOP_EPOLL == 2,
+               "the choices of loopBackend are in this order");
 
 /* clang-format off */
 const struct setting_row setting_rows[] = {
@@ -82,6 +87,10 @@ const struct setting_row setting_rows[] = {
 	{ .variables = { "ZTUNNEL_RESOURCE_CPU_REQUEST" },
 	  .type = SETTING_CPUS, .offset = AT(cpu_request), .max = 65535,
 	  .help = "CPU request of the container, a Kubernetes quantity, rounded up." },
+	{ .key = "loopBackend",
+	  .type = SETTING_CHOICE, .offset = AT(loop_backend), .initial = "auto", .choices = "auto|io_uring|epoll",
+	  .help = "What drives the threads. auto: io_uring where the kernel (Linux 6.1) and the container's "
+		  "seccomp profile have it, else epoll, and the log says why. io_uring: that or no start." },
 
 	{ .group = "Data path", .key = "ipv6Enabled", .variables = { "IPV6_ENABLED" },
 	  .type = SETTING_BOOL, .offset = AT(ipv6), .initial = "true",

@@ -19,7 +19,7 @@ enum setting_type {
 	SETTING_PATH,     /* the same */
 	SETTING_CPUS,     /* a Kubernetes quantity, rounded up to whole cores */
 	SETTING_THREADS,  /* into struct setting_threads */
-	SETTING_CHOICE,   /* into bool: 0 or 1, the place in choices */
+	SETTING_CHOICE,   /* into uint8_t, or bool where there are two: the place in choices */
 	SETTING_GRACE,    /* TERMINATION_GRACE_PERIOD_SECONDS, into uint64_t milliseconds */
 };
 

@@ -72,6 +72,24 @@ const char *setting_quote(const char *text, char *out, size_t size)
 	return out;
 }
 
+/* "auto, io_uring or epoll" */
+static void list_choices(const char *choices, char *out, size_t size)
+{
+	size_t used = 0;
+
+	while (used < size) {
+		size_t len = strcspn(choices, "|");
+		const char *after = choices + len + 1;
+		const char *between = !choices[len] ? "" : strchr(after, '|') ? ", " : " or ";
+
+		used +=
+		    (size_t)snprintf(out + used, size - used, "%.*s%s", (int)len, choices, between);
+		if (!choices[len])
+			return;
+		choices = after;
+	}
+}
+
 const char *setting_expected(const struct setting_row *row, char *out, size_t size)
 {
 	char low[32], high[32];
@@ -106,8 +124,7 @@ const char *setting_expected(const struct setting_row *row, char *out, size_t si
 		snprintf(out, size, "0 to 1024, or above 0%% to 100%%");
 		break;
 	case SETTING_CHOICE:
-		snprintf(out, size, "%.*s or %s", (int)strcspn(row->choices, "|"), row->choices,
-		         strchr(row->choices, '|') + 1);
+		list_choices(row->choices, out, size);
 		break;
 	}
 	return out;
@@ -173,13 +190,13 @@ static int set_text(const struct setting_row *row, const char *text, struct sett
 	return 0;
 }
 
-static int set_choice(const struct setting_row *row, const char *text, bool *field)
+static int set_choice(const struct setting_row *row, const char *text, uint8_t *field)
 {
 	uint64_t index;
 	int err = settings_parse_choice(row->choices, text, &index);
 
 	if (!err)
-		*field = index != 0;
+		*field = (uint8_t)index;
 	return err;
 }
 
@@ -226,6 +243,14 @@ int setting_set(const struct setting_row *row, const char *text, struct settings
 	return err == -ERANGE ? -EINVAL : err;
 }
 
+static const char *format_choice(const char *choices, unsigned place, char *out, size_t size)
+{
+	for (; place > 0; place--)
+		choices = strchr(choices, '|') + 1;
+	snprintf(out, size, "%.*s", (int)strcspn(choices, "|"), choices);
+	return out;
+}
+
 static const char *format_threads(const struct setting_threads *threads, char *out, size_t size)
 {
 	if (threads->kind == THREADS_COUNT)
@@ -252,10 +277,7 @@ const char *setting_format(const struct setting_row *row, const struct settings 
 	case SETTING_THREADS:
 		return format_threads(field, out, size);
 	case SETTING_CHOICE:
-		snprintf(out, size, "%s",
-		         *(const bool *)field ? strchr(row->choices, '|') + 1 : row->choices);
-		out[strcspn(out, "|")] = '\0';
-		return out;
+		return format_choice(row->choices, *(const uint8_t *)field, out, size);
 	case SETTING_DURATION:
 	case SETTING_GRACE:
 		return settings_format_duration(*(const uint64_t *)field, out, size);

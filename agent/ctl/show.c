@@ -59,8 +59,11 @@ bool show_status(const json_t *root, FILE *out)
 	struct table table;
 	size_t i;
 
-	fprintf(out, "status:   %s\nversion:  %s\nbackend:  %s\nworkers:  %lld\n", status,
-	        text_of(root, "version"), text_of(root, "backend"), number_of(root, "workers"));
+	fprintf(out, "status:   %s\nversion:  %s\nbackend:  %s", status, text_of(root, "version"),
+	        text_of(root, "backend"));
+	if (*text_of(root, "noIoUring"))
+		fprintf(out, " (io_uring: %s)", text_of(root, "noIoUring"));
+	fprintf(out, "\nworkers:  %lld\n", number_of(root, "workers"));
 	if (*text_of(root, "ca"))
 		fprintf(out, "CA:       %s\n", text_of(root, "ca"));
 	table_init(&table, headings);

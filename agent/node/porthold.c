@@ -12,64 +12,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <hbone/addr.h>
-
 #include "node/netns.h"
+#include "node/sockline.h"
 
 #define LINES_MAX 200000 /* of a socket table */
 #define LINKS_MAX 200000 /* descriptors looked at before we give up */
-
-/* include/net/tcp_states.h, as /proc prints them. */
-enum { TIME_WAIT = 0x06, LISTENING = 0x0a };
-
-struct found {
-	int rank; /* 0: nothing; a listener says more than a connection, that more than a remnant */
-	unsigned state;
-	uint64_t inode; /* 0: no process has it open any more */
-	struct hb_addr local, peer;
-};
 
 struct holder {
 	int pid;
 	char name[32];
 };
 
-/* The kernel prints each 32-bit word of an address as a number, whatever the machine's order. */
-static bool parse_addr(const char *text, struct hb_addr *ret_addr)
+/* A listener says more than a connection, that more than a remnant. 0: nothing there. */
+static int rank(const struct sockline *line)
 {
-	struct hb_addr addr = { .ip = { { [10] = 0xff, [11] = 0xff } } };
-	const char *colon = strchr(text, ':');
-	size_t digits = colon ? (size_t)(colon - text) : 0;
-	uint8_t *to = digits == 8 ? addr.ip.b + 12 : addr.ip.b;
-	unsigned port;
-
-	if ((digits != 8 && digits != 32) || sscanf(colon + 1, "%4X", &port) != 1)
-		return false;
-	for (size_t at = 0; at < digits; at += 8) {
-		uint32_t word;
-
-		if (sscanf(text + at, "%8" SCNx32, &word) != 1)
-			return false;
-		memcpy(to + at / 2, &word, sizeof(word));
-	}
-	addr.port = (uint16_t)port;
-	*ret_addr = addr;
-	return true;
-}
-
-static bool parse_line(const char *line, struct found *ret_found)
-{
-	char local[64], peer[64];
-	struct found found = { 0 };
-
-	if (sscanf(line, " %*[0-9]: %63s %63s %X %*s %*s %*s %*s %*s %" SCNu64, local, peer,
-	           &found.state, &found.inode) != 4)
-		return false;
-	if (!parse_addr(local, &found.local) || !parse_addr(peer, &found.peer))
-		return false;
-	found.rank = found.state == LISTENING ? 3 : found.inode != 0 ? 2 : 1;
-	*ret_found = found;
-	return true;
+	if (line->local.port == 0)
+		return 0;
+	return line->state == SOCKLINE_LISTEN ? 3 : line->inode != 0 ? 2 : 1;
 }
 
 /* The table is bound to the namespace when it is opened and may be read outside it. */
@@ -84,16 +43,17 @@ static FILE *open_table(int netns_fd, const char *path)
 	return table;
 }
 
-static void search_table(int netns_fd, const char *path, uint16_t port, struct found *best)
+static void search_table(int netns_fd, const char *path, uint16_t port, struct sockline *best)
 {
 	FILE *table = open_table(netns_fd, path);
-	struct found found;
+	struct sockline found;
 	char line[512];
 
 	if (!table)
 		return; /* no IPv6, for one */
 	for (int i = 0; i < LINES_MAX && fgets(line, sizeof(line), table); i++)
-		if (parse_line(line, &found) && found.local.port == port && found.rank > best->rank)
+		if (sockline_parse(line, &found) == 0 && found.local.port == port &&
+		    rank(&found) > rank(best))
 			*best = found;
 	fclose(table);
 }
@@ -194,15 +154,15 @@ static void describe_holder(int netns_fd, uint64_t inode, char *out, size_t size
 int porthold_describe(int netns_fd, uint16_t port, char *out, size_t size)
 {
 	char local[HB_ADDR_STRLEN], peer[HB_ADDR_STRLEN], holder[64];
-	struct found best = { 0 };
+	struct sockline best = { .state = 0 };
 
 	search_table(netns_fd, "/proc/thread-self/net/tcp", port, &best);
 	search_table(netns_fd, "/proc/thread-self/net/tcp6", port, &best);
-	if (best.rank == 0)
+	if (rank(&best) == 0)
 		return -ENOENT;
 	hb_addr_format(&best.local, local, sizeof(local));
 	hb_addr_format(&best.peer, peer, sizeof(peer));
-	if (best.state == TIME_WAIT) {
+	if (best.state == SOCKLINE_TIME_WAIT) {
 		snprintf(out, size, "a TIME_WAIT socket to %s", peer);
 		return 0;
 	}
@@ -211,7 +171,7 @@ int porthold_describe(int netns_fd, uint16_t port, char *out, size_t size)
 		return 0;
 	}
 	describe_holder(netns_fd, best.inode, holder, sizeof(holder));
-	if (best.state == LISTENING)
+	if (best.state == SOCKLINE_LISTEN)
 		snprintf(out, size, "%s, listening on %s", holder, local);
 	else
 		snprintf(out, size, "an ephemeral connection of %s to %s", holder, peer);

@@ -1,52 +1,44 @@
 /*
- * baggage: key=value, joined by commas, empty ones left out, nothing escaped.
+ * baggage: a workload of the mesh in the words of its header.
  */
 #include "proxy/baggage.h"
 
-#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-/* It becomes a header's value: what may not stand there is not said at all. */
-static bool is_sayable(const char *value)
-{
-	for (const unsigned char *p = (const unsigned char *)value; *p; p++)
-		if (*p <= 0x20 || *p >= 0x7f || *p == ',' || *p == '=')
-			return false;
-	return *value != 0;
-}
+#include <hbone/headers.h>
 
-static void add(FILE *out, const char *key, const char *value)
+/* Readers know four types; a workload of another kind, or of none, is known by its pods. */
+static enum hb_workload_type type_of(const char *name)
 {
-	if (is_sayable(value))
-		fprintf(out, "%s%s=%s", ftell(out) > 0 ? "," : "", key, value);
+	static const char *const names[] = {
+		[HB_WORKLOAD_DEPLOYMENT] = "deployment",
+		[HB_WORKLOAD_CRONJOB] = "cronjob",
+		[HB_WORKLOAD_JOB] = "job",
+	};
+
+	for (size_t i = 0; i < HB_ARRAY_LEN(names); i++)
+		if (names[i] && strcasecmp(names[i], name) == 0)
+			return (enum hb_workload_type)i;
+	return HB_WORKLOAD_POD;
 }
 
 char *baggage_format(const struct workload *workload, const char *cluster_id)
 {
-	char *text = NULL, key[64];
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	char text[HB_BAGGAGE_SIZE];
+	struct hb_baggage baggage;
 
-	if (!out)
-		return NULL;
-	if (workload) {
-		const char *type = *workload->workload_type ? workload->workload_type : "pod";
-
-		snprintf(key, sizeof(key), "k8s.%.32s.name", type);
-		for (char *p = key; *p; p++)
-			*p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 'a' - 'A' : *p);
-		add(out, "k8s.cluster.name",
-		    *workload->cluster_id ? workload->cluster_id : cluster_id);
-		add(out, "k8s.namespace.name", workload->ns);
-		add(out, key, workload->workload_name);
-		add(out, "service.name", workload->canonical_name);
-		add(out, "service.version", workload->canonical_revision);
-		add(out, "cloud.region", workload->region);
-		add(out, "cloud.availability_zone", workload->zone);
-	}
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	if (!workload)
+		return strdup("");
+	baggage = (struct hb_baggage){
+		.cluster = hb_span(*workload->cluster_id ? workload->cluster_id : cluster_id),
+		.ns = hb_span(workload->ns),
+		.workload = hb_span(workload->workload_name),
+		.service = hb_span(workload->canonical_name),
+		.version = hb_span(workload->canonical_revision),
+		.region = hb_span(workload->region),
+		.zone = hb_span(workload->zone),
+		.type = type_of(workload->workload_type),
+	};
+	return strdup(hb_baggage_format(&baggage, text));
 }

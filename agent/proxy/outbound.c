@@ -12,7 +12,6 @@
  */
 #include "proxy/outbound.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,13 +22,14 @@
 #include "proxy/ends.h"
 #include "proxy/pod.h"
 #include "proxy/worker.h"
+#include <hbone/headers.h>
 
 #define CREDENTIAL_DEADLINE_MS 10000u
-#define TRACEPARENT_LEN        55
 
 enum state { CREDENTIAL, TUNNEL, DIALLING, DONE };
 
 struct outbound {
+	struct flow_opening opening;
 	struct worker *worker;
 	struct flow *flow;     /* NULL: ended, or carried by its relay now */
 	struct hb_stream *app; /* paused until it is carried; NULL: closed, or given on */
@@ -43,8 +43,8 @@ struct outbound {
 	struct hb_dial dial;
 	struct hb_end why; /* DIALLING, being cancelled: the reason */
 	char authority[HB_ADDR_STRLEN];
-	char forwarded[HB_ADDR_STRLEN + sizeof("for=\"\"")];
-	char traceparent[TRACEPARENT_LEN + 1];
+	char forwarded[HB_FORWARDED_SIZE];
+	char traceparent[HB_TRACEPARENT_LEN + 1];
 	char *baggage;
 };
 
@@ -131,9 +131,9 @@ static const struct hb_stream_events app_events = {
 	.on_closed = on_app_closed,
 };
 
-static void on_abort(struct flow *flow, struct hb_end why)
+static void on_abort(struct flow_opening *opening, struct hb_end why)
 {
-	give_up(flow->setup, why);
+	give_up(hb_container_of(opening, struct outbound, opening), why);
 }
 
 /* Both legs stand. Takes @far. */
@@ -176,17 +176,25 @@ static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx)
 		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL));
 }
 
+/* Random for each connection of an app. */
+static void make_traceparent(struct worker *worker, char out[HB_TRACEPARENT_LEN + 1])
+{
+	uint64_t id[3] = { worker_random(worker), worker_random(worker), worker_random(worker) };
+	struct hb_traceparent parent = { .flags = 0 };
+
+	memcpy(parent.trace_id, id, sizeof(parent.trace_id));
+	memcpy(parent.parent_id, id + 2, sizeof(parent.parent_id));
+	hb_traceparent_format(&parent, out);
+}
+
 static void start_tunnel(struct outbound *out, struct pod *pod)
 {
 	struct worker *worker = out->worker;
-	uint64_t id[3] = { worker_random(worker), worker_random(worker), worker_random(worker) };
-	char src[HB_ADDR_STRLEN];
+	const struct service *service = out->route.service;
 
 	hb_addr_format(&out->route.authority, out->authority, sizeof(out->authority));
-	snprintf(out->forwarded, sizeof(out->forwarded), "for=\"%s\"",
-	         hb_addr_format(&out->flow->src, src, sizeof(src)));
-	snprintf(out->traceparent, sizeof(out->traceparent),
-	         "00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-00", id[0], id[1], id[2]);
+	hb_forwarded_format(&out->flow->src, service ? service->hostname : NULL, out->forwarded);
+	make_traceparent(worker, out->traceparent);
 	out->request = (struct hb_tunnel_request){
 		.authority = out->authority,
 		.baggage = out->baggage,
@@ -307,14 +315,15 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 	out->snapshot = snapshot_ref(pod->worker->snapshot);
 	out->route = *route;
 	out->baggage = strdup(pod->baggage ? pod->baggage : "");
-	flow->setup = out;
+	out->opening.abort = on_abort;
+	flow->opening = &out->opening;
 	pod->worker->setups++;
 	return out;
 }
 
 void outbound_accept(struct pod *pod, int fd)
 {
-	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND, on_abort);
+	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
 	struct route route;
 	char words[256] = "";

@@ -138,7 +138,8 @@ static int make_parts(struct worker *worker)
 		.owner = worker,
 	};
 
-	worker->loop = hb_loop_new(NULL);
+	worker->loop = hb_loop_new(
+	    &(struct hb_loop_options){ .backend = (enum hb_loop_choice)settings->loop_backend });
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
@@ -229,6 +230,11 @@ void worker_join(struct worker *worker)
 const char *worker_backend(const struct worker *worker)
 {
 	return hb_loop_backend(worker->loop);
+}
+
+const char *worker_fallback_reason(const struct worker *worker)
+{
+	return hb_loop_fallback_reason(worker->loop);
 }
 
 /*
@@ -460,7 +466,7 @@ static void add_piece(struct worker_dump *dump, const struct flow *flow, uint64_
 		free(hb_take(&piece->text));
 		return;
 	}
-	piece->order = dump->kind == DUMP_RECENT ? flow->end_ms : flow->id;
+	piece->order = dump->kind == DUMP_RECENT ? flow->outcome->end_ms : flow->id;
 	piece->outbound = flow->direction == FLOW_OUTBOUND;
 	piece->pod_index = flow->pod ? flow->pod->spec->index : 0;
 	dump->count++;

@@ -37,7 +37,9 @@ int worker_start(const struct worker_options *options, struct snapshot *snapshot
                  struct worker **ret_worker);
 /* After worker_stop() was answered. Takes NULL. */
 void worker_join(struct worker *worker);
-const char *worker_backend(const struct worker *worker); /* "io_uring" */
+/* hb_loop_backend() and hb_loop_fallback_reason() of its loop. */
+const char *worker_backend(const struct worker *worker);
+const char *worker_fallback_reason(const struct worker *worker);
 
 /*
  * What the control thread tells. Each takes what it is given, also on failure (-ENOMEM).

@@ -1,13 +1,13 @@
 /*
  * loop: one thread's events: kernel operations, timers, work put off to the end of the turn, and
- * messages from other threads. What drives it (io_uring) is not shown here.
+ * messages from other threads. What drives it, io_uring or epoll, is not shown here.
  *
  * A turn: collect completions, run their callbacks, fire timers, take messages, run deferred tasks
  * until none is left, submit. Callbacks never run inside the function that took them.
  *
  * Operations live inside their owner (struct hb_op and its kin are embedded) and must stay in place
  * until their callback has run, because the kernel refers to them meanwhile; that holds after a
- * cancel too: the callback still runs, once.
+ * cancel too: the callback still runs, once. So does the descriptor: close it after that callback.
  *
  * Thread: everything is the loop's own thread's, but hb_loop_post() and hb_loop_stop().
  */
@@ -20,14 +20,22 @@
 
 struct hb_loop;
 
+enum hb_loop_choice {
+	HB_LOOP_AUTO, /* io_uring where all that we use of it is to be had, else epoll */
+	HB_LOOP_IO_URING,
+	HB_LOOP_EPOLL,
+};
+
 struct hb_loop_options {
 	size_t slots_max; /* bound on buffers out at once; 0: 65536 */
-	unsigned entries; /* submission queue; 0: 1024 */
+	unsigned entries; /* submission queue of io_uring; 0: 1024 */
+	enum hb_loop_choice backend;
 };
 
 /*
- * NULL on failure, errno says why. The thread that makes the first turn owns it from then on;
- * before, another may prepare operations, fewer than options->entries, and timers and tasks.
+ * @options NULL: all 0. NULL on failure, errno says why. The thread that makes the first turn owns
+ * it from then on; before, another may prepare operations, fewer than options->entries, and timers
+ * and tasks.
  */
 struct hb_loop *hb_loop_new(const struct hb_loop_options *options);
 /* No operation may be in flight; messages that still wait are not run. Takes NULL. */
@@ -37,8 +45,11 @@ int hb_loop_run(struct hb_loop *loop);
 /* One turn; waits at most @wait_ms (0: does not wait; UINT64_MAX: no bound of its own). For tests.
  */
 int hb_loop_turn(struct hb_loop *loop, uint64_t wait_ms);
-void hb_loop_stop(struct hb_loop *loop);                 /* from any thread */
-const char *hb_loop_backend(const struct hb_loop *loop); /* "io_uring" */
+void hb_loop_stop(struct hb_loop *loop); /* from any thread */
+
+const char *hb_loop_backend(const struct hb_loop *loop); /* "io_uring" or "epoll" */
+/* Why HB_LOOP_AUTO could not have io_uring, a clause to print; else NULL. Constant text. */
+const char *hb_loop_fallback_reason(const struct hb_loop *loop);
 
 /* Microseconds of the longest turn, the wait left out, since this was last asked. */
 uint64_t hb_loop_longest_turn_us(struct hb_loop *loop);
@@ -68,8 +79,11 @@ void hb_loop_post(struct hb_loop *loop, struct hb_msg *msg);
 /* One kernel operation. res: the kernel's result, >= 0 or -errno; -ECANCELED after a cancel. */
 struct hb_op {
 	void (*done)(struct hb_op *op, int res);
-	bool in_flight; /* read only for owners */
-	uint8_t kind;   /* the loop's */
+	struct hb_list node; /* the loop's, as all that follows; valid while in flight */
+	int value;           /* the descriptor; of an op that has ended, its result */
+	short events;        /* of a poll */
+	bool in_flight;      /* owners may read it */
+	uint8_t kind;
 };
 
 void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
@@ -85,7 +99,8 @@ void hb_loop_cancel(struct hb_loop *loop, struct hb_op *op);
 struct hb_accept {
 	struct hb_op op; /* the loop's */
 	/* @fd: yours; or -errno of one failed accept (it goes on by itself, after a pause if the
-	 * process is out of descriptors); or -ECANCELED, once, last, after hb_loop_cancel(). */
+	 * process is out of descriptors); or -ECANCELED, once, last, after hb_loop_accept_stop().
+	 */
 	void (*on_accept)(struct hb_accept *accept, int fd);
 	struct hb_loop *loop;
 	int fd;
@@ -110,9 +125,10 @@ struct hb_recv {
 	struct hb_loop *loop;
 	int fd;
 	uint32_t read_max;
-	uint8_t state;       /* the loop's */
-	bool is_dry;         /* the loop's: the last read found less than it asked for */
-	int held_res;        /* the loop's: an end that is to be told */
+	uint8_t state; /* the loop's */
+	bool is_dry;   /* the loop's: the last read took all there was, nothing is heard since */
+	bool ends;     /* the loop's: a short read may not have taken all, see loop_epoll.c */
+	int held_res;  /* the loop's: an end that is to be told */
 	struct hb_list node; /* the loop's: its list, by state */
 	struct hb_bufq held; /* the loop's: arrived while being paused */
 };

@@ -2,6 +2,7 @@
  * h2_rig: see the header.
  */
 #include "contract/h2_rig.h"
+#include "support/any_loop.h"
 
 #include <check.h>
 
@@ -38,7 +39,7 @@ void settle(void)
 
 void up_with(const struct hb_h2_options *options, size_t slots_max)
 {
-	rig.loop = hb_loop_new(&(struct hb_loop_options){ .slots_max = slots_max });
+	rig.loop = test_loop_new(&(struct hb_loop_options){ .slots_max = slots_max });
 	ck_assert_ptr_nonnull(rig.loop);
 	rig.tunnels_count = rig.closes = 0;
 	pair_new(rig.loop, rig.wires);

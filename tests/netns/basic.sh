@@ -10,6 +10,7 @@ agents_become_ready() {
 	lab_capture "$LAB_DATA/link.pcap"
 	lab_agents_start
 	expect_match "status of agent a" client "$(lab_ctl a status)"
+	[ -z "${LAB_BACKEND:-}" ] || expect_match "backend of agent a" "backend: *$LAB_BACKEND" "$(lab_ctl a status)"
 }
 
 # A GET and where curl says it went; then nginx's line about the same request.

@@ -58,8 +58,10 @@ time_wait() {
 	heals 75
 }
 
-elsewhere() { # a socket on the pod's own address is in nobody's way: our listeners are on loopback
-	hold elsewhere "s.bind(('$SERVER', 15008)); s.connect(('$(lab_ip pod-b2)', 8080)); $RESET"
+# A socket on the pod's own address is in nobody's way: our listeners are on loopback. SO_REUSEADDR,
+# as tunnels of the cases before leave their own TIME_WAIT sockets on that address and port.
+elsewhere() {
+	hold elsewhere "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('$SERVER', 15008)); s.connect(('$(lab_ip pod-b2)', 8080)); $RESET"
 	lab_agent_launch b
 	heals 10
 	lab_kill elsewhere

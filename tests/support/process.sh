@@ -18,8 +18,9 @@ lab_start_time() {
 }
 
 # Waits until COMMAND succeeds; 1 after SECONDS. lab_wait SECONDS COMMAND...
+# LAB_PATIENCE multiplies the seconds, for machines that are emulated.
 lab_wait() {
-	local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))
+	local deadline=$((${EPOCHREALTIME/./} + $1 * ${LAB_PATIENCE:-1} * 1000000))
 	shift
 	until "$@"; do
 		[ "${EPOCHREALTIME/./}" -lt "$deadline" ] || return 1

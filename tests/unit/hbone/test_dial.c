@@ -11,6 +11,8 @@
 
 #include <hbone/dial.h>
 
+#include "support/any_loop.h"
+
 #define MANY 200
 
 struct caller {
@@ -102,7 +104,7 @@ static void call(struct caller *c, uint32_t deadline_ms)
 static void setup(void)
 {
 	fds_before = open_fds();
-	loop = hb_loop_new(NULL);
+	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
 }
 

@@ -7,6 +7,7 @@
 #include <hbone/loop.h>
 #include <hbone/stream.h>
 
+#include "support/any_loop.h"
 #include "support/pair.h"
 
 struct seen {
@@ -65,7 +66,7 @@ static void setup(void)
 {
 	struct hb_stream *ends[2];
 
-	loop = hb_loop_new(NULL);
+	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
 	pair_new(loop, ends);
 	a = (struct seen){ .s = ends[0] };

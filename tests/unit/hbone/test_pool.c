@@ -8,6 +8,7 @@
 
 #include <hbone/pool.h>
 
+#include "support/any_loop.h"
 #include "support/probe.h"
 #include "support/testca.h"
 
@@ -210,7 +211,7 @@ static void up(void)
 	memset(gets, 0, sizeof(gets));
 	manner = ANSWERS;
 	grant = 0;
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 	hb_loop_accept(loop, &acceptor, fd, on_accept);
 	options = (struct hb_pool_options){ .make_socket = make_socket };

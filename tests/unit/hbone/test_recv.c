@@ -9,6 +9,8 @@
 
 #include <hbone/loop.h>
 
+#include "support/any_loop.h"
+
 #define MANY 64
 
 struct reader {
@@ -75,7 +77,7 @@ static void pause_it(struct reader *r)
 
 static void setup_slots(size_t slots_max)
 {
-	loop = hb_loop_new(&(struct hb_loop_options){ .slots_max = slots_max });
+	loop = test_loop_new(&(struct hb_loop_options){ .slots_max = slots_max });
 	ck_assert_ptr_nonnull(loop);
 	memset(readers, 0, sizeof(readers));
 	for (unsigned i = 0; i < MANY; i++) {

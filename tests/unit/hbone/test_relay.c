@@ -9,6 +9,7 @@
 #include <hbone/relay.h>
 #include <hbone/tcp.h>
 
+#include "support/any_loop.h"
 #include "support/probe.h"
 
 static struct hb_loop *loop;
@@ -41,7 +42,7 @@ static void up(uint32_t idle_ms)
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)((i * 2654435761u) >> 11);
 	done = 0;
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(

@@ -11,6 +11,8 @@
 
 #include <hbone/tcp.h>
 
+#include "support/any_loop.h"
+
 #define TURNS_MAX 200000
 
 /* One end under test. Bytes are a function of their position, so any loss or swap shows. */
@@ -52,7 +54,7 @@ static int open_fds(void)
 static void setup_slots(size_t slots_max)
 {
 	fds_before = open_fds();
-	loop = hb_loop_new(&(struct hb_loop_options){ .slots_max = slots_max });
+	loop = test_loop_new(&(struct hb_loop_options){ .slots_max = slots_max });
 	ck_assert_ptr_nonnull(loop);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/any_loop.h"
 #include "support/tls_rig.h"
 
 #define CLIENT "spiffe://td/ns/a/sa/client"
@@ -37,7 +38,7 @@ static void setup(void)
 	cas[ROOT] = testca_new("root");
 	cas[MIDDLE] = testca_intermediate(cas[ROOT], "middle");
 	cas[STRANGER] = testca_new("stranger");
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 }
 

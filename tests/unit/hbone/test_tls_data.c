@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/any_loop.h"
 #include "support/tls_rig.h"
 
 #define CLIENT "spiffe://td/ns/a/sa/client"
@@ -25,7 +26,7 @@ static void setup(void)
 	    rig_ctx(ca, &(struct testca_leaf){ .san = "URI:" CLIENT }, testca_pem(ca));
 	ctxs[HB_TLS_SERVER] =
 	    rig_ctx(ca, &(struct testca_leaf){ .san = "URI:" SERVER }, testca_pem(ca));
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 }
 
@@ -310,7 +311,7 @@ START_TEST(a_starved_reader)
 	struct hb_loop *ample = loop;
 	struct hb_buf *hoard = NULL, *buf;
 
-	loop = hb_loop_new(&(struct hb_loop_options){ .slots_max = 256 });
+	loop = test_loop_new(&(struct hb_loop_options){ .slots_max = 256 });
 	ck_assert_ptr_nonnull(loop);
 	open_both(0);
 	hb_stream_pause(server->stream);

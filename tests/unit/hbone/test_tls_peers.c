@@ -10,6 +10,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
+#include "support/any_loop.h"
 #include "support/tls_rig.h"
 
 #define US "spiffe://td/ns/a/sa/us"
@@ -24,7 +25,7 @@ static int heard;
 static void setup(void)
 {
 	ca = testca_new("root");
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 	peer_ctx = SSL_CTX_new(TLS_method());
 	ck_assert_ptr_nonnull(peer_ctx);

@@ -18,7 +18,7 @@ static const struct {
 	{ "default with a value", NULL, { 0 }, "clusterId", "Kubernetes" },
 	{ "default state", NULL, { 0 }, "stateDir", "/run/culvert" },
 	{ "default pins", NULL, { 0 }, "bpfDir", "/sys/fs/bpf/culvert" },
-	{ "default cgroup", NULL, { 0 }, "cgroupDir", "/sys/fs/cgroup" },
+	{ "no cgroup: the first root found", NULL, { 0 }, "cgroupDir", "" },
 	{ "default socket", NULL, { 0 }, "adminSocket", "/run/culvert/admin.sock" },
 	{ "socket follows the state", "stateDir: /var/lib/c\n", { 0 }, "adminSocket", "/var/lib/c/admin.sock" },
 	{ "socket by itself", "stateDir: /var/lib/c\nadminSocket: /a.sock\n", { 0 }, "adminSocket", "/a.sock" },
@@ -60,6 +60,9 @@ static const struct {
 	{ "threads", "workerThreads: 50%\n", { 0 }, "workerThreads", "50%" },
 	{ "threads in quotes", "workerThreads: '12.5%'\n", { 0 }, "workerThreads", "12.500%" },
 	{ "no threads set", NULL, { 0 }, "workerThreads", "" },
+	{ "default loop", NULL, { 0 }, "loopBackend", "auto" },
+	{ "loop, second choice", "loopBackend: io_uring\n", { 0 }, "loopBackend", "io_uring" },
+	{ "loop, third choice", "loopBackend: epoll\n", { 0 }, "loopBackend", "epoll" },
 	{ "no pods", "pods:\n", { 0 }, "nodeName", "" },
 };
 

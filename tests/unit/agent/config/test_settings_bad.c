@@ -64,6 +64,8 @@ static const struct {
 	  "ZTUNNEL_RESOURCE_CPU_REQUEST: \"99999\" is out of range, expected 0 to 65535 cores, such as 2, 1.5 or 250m" },
 	{ "log format", NULL, { "LOG_FORMAT=xml" },
 	  "LOG_FORMAT: \"xml\" is not a known word, expected plain or json" },
+	{ "choice of three", "loopBackend: kqueue\n", { 0 },
+	  "settings.yaml:1: loopBackend: \"kqueue\" is not a known word, expected auto, io_uring or epoll" },
 	{ "empty path", NULL, { "LOCAL_XDS_PATH=" }, "LOCAL_XDS_PATH: is empty, expected 1 to 4095 bytes" },
 	{ "empty cluster", "clusterId: ''\n", { 0 }, "settings.yaml:1: clusterId: is empty, expected 1 to 253 bytes" },
 	{ "control characters", NULL, { "IPV6_ENABLED=a\nb\x1b" },

@@ -69,6 +69,9 @@ static const struct {
 	  "POD       STATE    REASON\n"
 	  "a/b       up       -\n"
 	  "c/longer  waiting  port 15008 is held by nginx (pid 12)\n", "" },
+	{ "status, io_uring refused", { "status" }, "GET /healthz HTTP/1.1", 200,
+	  "{\"status\":\"ok\",\"backend\":\"epoll\",\"workers\":2,\"noIoUring\":\"not permitted\",\"pods\":[]}", 0,
+	  "status:   ok\nversion:  \nbackend:  epoll (io_uring: not permitted)\nworkers:  2\nno pods\n", "" },
 	{ "status, no pods", { "status" }, "GET /healthz HTTP/1.1", 200, "{\"status\":\"ok\",\"pods\":[]}", 0,
 	  "status:   ok\nversion:  \nbackend:  \nworkers:  0\nno pods\n", "" },
 	{ "status as JSON", { "-o", "json", "status" }, "GET /healthz HTTP/1.1", 200, STATUS, 0, STATUS "\n", "" },

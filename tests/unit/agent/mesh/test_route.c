@@ -127,16 +127,16 @@ START_TEST(identities_are_bounded)
 	static const char yaml[] = "workloads:\n" W("src", "10.0.0.1", NONE) W(
 	    "dst", "10.0.0.2",
 	    "protocol: HBONE, services: {app/s: {80: 80}}") "services:\n- {name: s, namespace: "
-	                                                    "app, hostname: s, vips: [/10.96.0.1], "
+							    "app, hostname: s, vips: [/10.96.0.1], "
 							    "ports: {80: 80}, subjectAltNames: "
-	                                                    "[spiffe://a/ns/b/sa/1, "
-	                                                    "spiffe://a/ns/b/sa/2, "
+							    "[spiffe://a/ns/b/sa/1, "
+							    "spiffe://a/ns/b/sa/2, "
 							    "spiffe://a/ns/b/sa/3, "
-	                                                    "spiffe://a/ns/b/sa/4, "
-	                                                    "spiffe://a/ns/b/sa/5, "
+							    "spiffe://a/ns/b/sa/4, "
+							    "spiffe://a/ns/b/sa/5, "
 							    "spiffe://a/ns/b/sa/6, "
-	                                                    "spiffe://a/ns/b/sa/7, "
-	                                                    "spiffe://a/ns/b/sa/8]}\n";
+							    "spiffe://a/ns/b/sa/7, "
+							    "spiffe://a/ns/b/sa/8]}\n";
 	struct snapshot *s = mesh_from(yaml);
 	struct route_query query = {
 		.src = snapshot_workload_by_uid(s, "src"),

@@ -1,5 +1,5 @@
 /*
- * loop_slots: the ring of slots that the kernel fills, one group per loop.
+ * loop_uring_slots: the ring of slots that the kernel fills, one group per loop.
  *
  * A slot that comes back filled goes to its receiver, and the pool's most recently used one takes
  * its place under the same id, so the kernel writes where the cache is warm.
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "buf_internal.h"
-#include "loop_internal.h"
+#include "loop_uring.h"
 
 /* liburing 2.3 has no io_uring_setup_buf_ring(); the memory is ours. */
 int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max)

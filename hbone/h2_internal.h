@@ -71,6 +71,7 @@ struct hb_h2 {
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
 	bool abort_asked; /* a second hb_h2_close(), which overtakes the first */
 	bool draining, goaway_in, final_goaway;
+	bool settings_in; /* the peer's came */
 	bool more; /* a flush stopped before nghttp2 had said all */
 };
 

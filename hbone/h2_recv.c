@@ -143,6 +143,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 			st->rst_came = true;
 		return 0;
 	case NGHTTP2_SETTINGS:
+		h2->settings_in = true;
 		h2->changed = true;
 		return 0;
 	default:

@@ -528,6 +528,11 @@ uint32_t hb_h2_room(const struct hb_h2 *h2)
 	return h2->streams_count < max ? max - h2->streams_count : 0;
 }
 
+bool hb_h2_has_settings(const struct hb_h2 *h2)
+{
+	return h2->settings_in;
+}
+
 bool hb_h2_is_draining(const struct hb_h2 *h2)
 {
 	return h2->draining || h2->goaway_in || h2->close_asked;

@@ -97,6 +97,8 @@ struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 uint32_t hb_h2_streams(const struct hb_h2 *h2);
 /* Streams that could be opened now; 0 once GOAWAY was sent or received. */
 uint32_t hb_h2_room(const struct hb_h2 *h2);
+/* The peer's SETTINGS have come: the room is what it grants, and no guess. */
+bool hb_h2_has_settings(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
 const char *hb_h2_kind_name(enum hb_h2_kind kind);

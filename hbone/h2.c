@@ -106,9 +106,9 @@ static uint32_t goaway_code(struct hb_end why)
 }
 
 /* There is still something to say below, and it is worth saying. */
-static bool is_orderly(const struct hb_h2 *h2)
+static bool is_orderly(const struct hb_h2 *h2, struct hb_end why)
 {
-	switch (h2->end.code) {
+	switch (why.code) {
 	case 0:
 	case HB_E_DRAIN:
 	case HB_E_IDLE:
@@ -137,13 +137,13 @@ static void do_close(struct hb_h2 *h2)
 	/* The streams are gone, so what is left to say is small: full or not. */
 	h2->lower_full = false;
 	h2_pump(h2);
-	hb_stream_close(h2->lower, is_orderly(h2) ? HB_END_CLEAN : why);
+	hb_stream_close(h2->lower, is_orderly(h2, why) && !h2->abort_lower ? HB_END_CLEAN : why);
 }
 
 static void do_abort(struct hb_h2 *h2)
 {
 	end_streams(h2, h2->end, true);
-	if (!h2->lower_closed && !is_orderly(h2))
+	if (!h2->lower_closed && h2->abort_lower)
 		hb_stream_close(h2->lower, h2->end);
 }
 
@@ -568,10 +568,11 @@ void h2_fail(struct hb_h2 *h2, struct hb_end why)
 void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
 {
 	h2_fail(h2, why);
-	if (why.code == 0 || h2->abort_asked)
+	if (why.code == 0)
 		return;
 	if (h2->end.code == 0)
 		h2->end = why;
 	h2->abort_asked = true;
+	h2->abort_lower = h2->abort_lower || !is_orderly(h2, why);
 	h2_wake_flush(h2);
 }

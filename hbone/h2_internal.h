@@ -75,7 +75,7 @@ struct hb_h2 {
 	uint32_t gone_count;
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
-	bool abort_asked; /* a second hb_h2_close(), which overtakes the first */
+	bool abort_asked, abort_lower; /* by hb_h2_close(): ends what a clean close spares */
 	bool draining, goaway_in, final_goaway;
 	bool settings_in, asked; /* the peer's came; it has begun a request */
 	bool settings_out;       /* ours are in the first record */

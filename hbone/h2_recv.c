@@ -125,12 +125,18 @@ static void peer_finished(struct h2_stream *st)
 		hb_list_add(&st->h2->ready, &st->ready);
 }
 
+/* A code that only its sender knows (RFC 9113 7) is said as the last of ours. */
+static struct hb_end end_of_code(uint32_t error_code)
+{
+	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(hb_min_u32(error_code, 999)));
+}
+
 static void goaway_came(struct hb_h2 *h2, const nghttp2_frame *frame)
 {
 	h2->goaway_in = true;
 	h2->changed = true;
 	if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->close_asked)
-		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(frame->goaway.error_code));
+		h2->end = end_of_code(frame->goaway.error_code);
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -259,7 +265,7 @@ static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t err
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);
 	if (opening && !st->asked) /* nghttp2 would not send it */
 		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
-	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(error_code < 1000 ? error_code : 999));
+	return end_of_code(error_code);
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *user)

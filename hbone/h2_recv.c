@@ -53,19 +53,18 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
-	if (!st || st->state == H2_STREAM_ENDED)
-		return 0;
+	if (!st || st->state != H2_STREAM_OPENING)
+		return 0; /* trailers: nobody asks for them */
 	if (h2->options.role == HB_H2_CLIENT && name_len == 7 && memcmp(name, ":status", 7) == 0) {
-		h2_headers_clear(&st->headers); /* an earlier 1xx */
-		st->status = h2_status_of(value, value_len);
+		h2_headers_clear(st); /* an earlier 1xx */
+		st->status = (int16_t)h2_status_of(value, value_len);
 	}
 	/* RFC 9113 6.5.2: 32 bytes are counted for each field. */
-	if (st->headers.text_len + 32u * st->headers.count + name_len + value_len + 32 >
-	    h2->options.header_list_max) {
+	if (h2_headers_size(st) + name_len + value_len + 32 > h2->options.header_list_max) {
 		st->too_large = true;
 		return 0;
 	}
-	if (h2_headers_add(&st->headers, name, name_len, value, value_len) < 0)
+	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	return 0;
 }
@@ -188,6 +187,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
 	st->asked = true;
+	if (frame->hd.type == NGHTTP2_DATA)
+		h2_data_sent(st);
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	st->tx_finished = true;

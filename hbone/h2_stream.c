@@ -102,11 +102,6 @@ void h2_headers_clear(struct h2_stream *st)
 	free(headers);
 }
 
-uint32_t h2_headers_size(const struct h2_stream *st)
-{
-	return st->headers ? st->headers->text_len + 32 * st->headers->count : 0;
-}
-
 static bool is_listening(const struct h2_stream *st)
 {
 	return st->state == H2_STREAM_OPEN && !st->paused;

@@ -5,8 +5,13 @@
  *             ^                                  | refused unprocessed, tries left
  *             +----------------------------------+          else, or a dial failed --> done (why)
  *
- *   conn:  DIALLING --connected--> SHAKING --peer verified--> READY --idle, drain, lost--> gone
- *             +-------failed----------+--> gone; all who wait for this key are told the same
+ *   conn:  DIALLING --connected--> SHAKING --peer verified--> GREETING --SETTINGS--> READY
+ *             +-------failed----------+---------failed------------+         idle, drain, lost
+ *                                     v                                           v
+ *             gone; all who wait for this key are told the same                  gone
+ *
+ * A peer that is GREETING has not said yet how many tunnels it grants. It gets one, which need not
+ * wait; with more, those beyond its grant would be refused, each time anew on each connection.
  */
 #include "pool_peers.h"
 
@@ -16,7 +21,7 @@
 #include <hbone/dial.h>
 
 enum wait_state { WAIT_NONE, WAIT_WAITING, WAIT_OPENING };
-enum conn_state { CONN_DIALLING, CONN_SHAKING, CONN_READY };
+enum conn_state { CONN_DIALLING, CONN_SHAKING, CONN_GREETING, CONN_READY };
 
 struct conn {
 	struct pool_peer *peer;
@@ -198,6 +203,10 @@ static void h2_on_change(struct hb_h2 *h2)
 	struct conn *conn = hb_h2_owner(h2);
 	struct hb_pool *pool = conn->peer->pool;
 
+	if (conn->state == CONN_GREETING && hb_h2_has_settings(h2)) {
+		conn->state = CONN_READY;
+		conn->peer->dialling = false;
+	}
 	if (hb_h2_streams(h2) > 0)
 		hb_loop_timer_stop(pool->loop, &conn->idle);
 	else if (!hb_timer_is_running(&conn->idle))
@@ -212,7 +221,11 @@ static void h2_on_closed(struct hb_h2 *h2, struct hb_end why)
 
 	hb_h2_free(h2);
 	conn->h2 = NULL;
-	conn_free(conn);
+	if (conn->state == CONN_GREETING)
+		conn_failed(conn,
+		            why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
+	else
+		conn_free(conn);
 }
 
 static const struct hb_h2_events h2_events = {
@@ -233,8 +246,7 @@ static void tls_on_open(struct hb_stream *s)
 		conn_failed(conn, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	conn->state = CONN_READY;
-	peer->dialling = false;
+	conn->state = CONN_GREETING;
 	hb_loop_timer_start(pool->loop, &conn->idle, pool->options.idle_ms);
 	if (conn->why.code < 0) /* it was given up meanwhile */
 		hb_h2_close(conn->h2, conn->why);
@@ -320,7 +332,9 @@ static struct conn *conn_with_room(struct pool_peer *peer)
 	hb_list_for_each (node, &peer->conns) {
 		struct conn *conn = hb_container_of(node, struct conn, node);
 
-		if (conn->state == CONN_READY && hb_h2_room(conn->h2) > 0)
+		if (conn->state < CONN_GREETING || hb_h2_room(conn->h2) == 0)
+			continue;
+		if (conn->state == CONN_READY || hb_h2_streams(conn->h2) == 0)
 			return conn;
 	}
 	return NULL;
@@ -424,6 +438,7 @@ static void conn_close(struct conn *conn, struct hb_end why)
 		conn->why = why;
 		hb_stream_close(conn->tls, why);
 		break;
+	case CONN_GREETING:
 	case CONN_READY:
 		hb_h2_close(conn->h2, why);
 		break;
@@ -442,7 +457,7 @@ static void each_conn(struct hb_pool *pool, void (*act)(struct conn *conn, struc
 
 static void drain_conn(struct conn *conn, struct hb_end why)
 {
-	if (conn->state == CONN_READY)
+	if (conn->state >= CONN_GREETING)
 		hb_h2_drain(conn->h2);
 	else
 		conn_close(conn, why);

@@ -90,13 +90,16 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 /* Server: the answer; the stream is open from here on unless @end (no body follows). */
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
                    bool end);
-/* A header of the request (until it is answered) or of the response; NULL: there is none. */
+/* A header of the request, until it is answered, or of the response, until on_open has returned;
+ * NULL: there is none. */
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2);
 /* Streams that could be opened now; 0 once GOAWAY was sent or received. */
 uint32_t hb_h2_room(const struct hb_h2 *h2);
+/* The peer's SETTINGS have come: the room is what it grants, and no guess. */
+bool hb_h2_has_settings(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
 const char *hb_h2_kind_name(enum hb_h2_kind kind);

@@ -12,6 +12,10 @@
 #include <assert.h>
 #include <string.h>
 
+/* Frames that wait to be sent, data left out; and so many more for each stream that may live. */
+#define QUEUE_MAX        1000u
+#define QUEUE_STREAM_MAX 8u
+
 void h2_stream_uncount(struct h2_stream *st)
 {
 	st->h2->streams_count--;
@@ -31,7 +35,9 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	hb_list_remove(&st->mark);
 	hb_list_remove(&st->ready);
 	hb_list_add(&st->h2->ended, &st->node);
-	if (!st->gone)
+	if (st->gone)
+		st->h2->gone_count--;
+	else
 		h2_stream_uncount(st);
 	h2_wake_flush(st->h2);
 }
@@ -75,30 +81,70 @@ static void tell_marked(struct hb_h2 *h2)
 		h2_stream_mark(hb_container_of(node, struct h2_stream, mark));
 }
 
-/* Ends all that lives on the connection with @why; streams that only wait to be read go on. */
-static void end_streams(struct hb_h2 *h2, struct hb_end why)
+/* Ends all that lives on the connection with @why; streams that only wait to be read may go on. */
+static void end_streams(struct hb_h2 *h2, struct hb_end why, bool also_gone)
 {
 	hb_list_for_each_safe (node, &h2->streams) {
 		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
 
-		if (!st->gone)
+		if (!st->gone || also_gone)
 			h2_stream_end(st, why);
+	}
+}
+
+/* RFC 9113 7: what the peer is told, unless nghttp2 has told it already. */
+static uint32_t goaway_code(struct hb_end why)
+{
+	switch (why.code) {
+	case HB_E_FLOOD:
+		return NGHTTP2_ENHANCE_YOUR_CALM;
+	case HB_E_H2:
+		return NGHTTP2_PROTOCOL_ERROR;
+	default:
+		return NGHTTP2_NO_ERROR;
+	}
+}
+
+/* There is still something to say below, and it is worth saying. */
+static bool is_orderly(const struct hb_h2 *h2, struct hb_end why)
+{
+	switch (why.code) {
+	case 0:
+	case HB_E_DRAIN:
+	case HB_E_IDLE:
+	case HB_E_H2:
+	case HB_E_FLOOD:
+		return true;
+	case HB_E_STALLED:
+		return !h2->full_ms;
+	default:
+		return false;
 	}
 }
 
 static void do_close(struct hb_h2 *h2)
 {
 	struct hb_end why = h2->end;
-	bool orderly =
-	    why.code == 0 || why.code == HB_E_DRAIN || why.code == HB_E_IDLE || why.code == HB_E_H2;
 
 	h2->closing = true;
-	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED));
+	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED),
+	            h2->abort_asked);
 	if (h2->lower_closed)
 		return;
-	(void)nghttp2_session_terminate_session(h2_session(h2), NGHTTP2_NO_ERROR);
+	/* One that has drained has said its last GOAWAY. */
+	if (!h2->final_goaway || goaway_code(why) != NGHTTP2_NO_ERROR)
+		(void)nghttp2_session_terminate_session(h2_session(h2), goaway_code(why));
+	/* The streams are gone, so what is left to say is small: full or not. */
+	h2->lower_full = false;
 	h2_pump(h2);
-	hb_stream_close(h2->lower, orderly ? HB_END_CLEAN : why);
+	hb_stream_close(h2->lower, is_orderly(h2, why) && !h2->abort_lower ? HB_END_CLEAN : why);
+}
+
+static void do_abort(struct hb_h2 *h2)
+{
+	end_streams(h2, h2->end, true);
+	if (!h2->lower_closed && h2->abort_lower)
+		hb_stream_close(h2->lower, h2->end);
 }
 
 static void maybe_done(struct hb_h2 *h2)
@@ -108,16 +154,17 @@ static void maybe_done(struct hb_h2 *h2)
 	            !nghttp2_session_want_write(h2_session(h2));
 
 	if (over)
-		hb_h2_close(h2, h2->end);
-	else if (h2->draining && idle &&
-	         (h2->options.role == HB_H2_CLIENT || h2->final_goaway || h2->goaway_in))
-		hb_h2_close(h2, HB_END_CLEAN);
+		h2_fail(h2, h2->end);
+	else if (idle && (h2->goaway_in || h2->final_goaway ||
+	                  (h2->draining && h2->options.role == HB_H2_CLIENT)))
+		h2_fail(h2, HB_END_CLEAN);
 	if (h2->lower_closed && !h2->closed_told && hb_list_is_empty(&h2->streams) &&
 	    hb_list_is_empty(&h2->ended)) {
 		h2->closed_told = true;
 		hb_loop_undefer(&h2->flush);
-		hb_loop_timer_stop(h2->loop, &h2->ping);
+		hb_loop_timer_stop(h2->loop, &h2->life);
 		hb_loop_timer_stop(h2->loop, &h2->retry);
+		hb_loop_timer_stop(h2->loop, &h2->linger);
 		h2->events->on_closed(h2, h2->end);
 	}
 }
@@ -126,11 +173,13 @@ static void on_flush(struct hb_task *task)
 {
 	struct hb_h2 *h2 = hb_container_of(task, struct hb_h2, flush);
 
+	tell_ready(h2); /* first: what came in time is heard before an end that came with it */
 	if (!h2->closing)
 		h2_pump(h2);
 	if (h2->close_asked && !h2->closing)
 		do_close(h2);
-	tell_ready(h2);
+	else if (h2->abort_asked)
+		do_abort(h2);
 	tell_marked(h2);
 	tell_ended(h2);
 	if (h2->changed) {
@@ -148,6 +197,33 @@ static struct hb_h2 *h2_of_lower(const struct hb_stream *lower)
 	return lower->owner;
 }
 
+static void flooded(struct hb_h2 *h2)
+{
+	h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
+}
+
+static void receive(struct hb_h2 *h2, struct hb_buf *buf)
+{
+	ssize_t n;
+
+	if (h2_guard_frames(&h2->guard, buf->data, buf->len, h2->last_in_ms)) {
+		flooded(h2);
+		return;
+	}
+	h2->in = buf;
+	n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
+	h2->in = NULL;
+	/* nghttp2's own limit: of the answers to PING and SETTINGS that the peer does not read. */
+	if (n == NGHTTP2_ERR_FLOODED)
+		h2_guard_blame(&h2->guard, HB_H2_PINGS);
+	if (h2_guard_is_flood(&h2->guard))
+		flooded(h2);
+	else if (n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+	else if (n < 0)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
+}
+
 static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 {
 	struct hb_h2 *h2 = h2_of_lower(lower);
@@ -156,39 +232,50 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 	h2->ping_sent_ms = 0;
 	while (chain) {
 		struct hb_buf *buf = chain;
-		ssize_t n = 0;
 
 		chain = buf->next;
 		buf->next = NULL;
-		if (!h2->closing && !h2->close_asked) {
-			h2->in = buf;
-			n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
-			h2->in = NULL;
-		}
+		if (!h2->closing && !h2->close_asked)
+			receive(h2, buf);
 		hb_buf_free(buf);
-		if (n < 0)
-			hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
 	}
+	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
+	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
+	    QUEUE_MAX + QUEUE_STREAM_MAX * (size_t)h2->options.streams_max)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT));
 	h2_wake_flush(h2);
+}
+
+/* What a GOAWAY with an error said already is why the connection ends, however it then does. */
+static struct hb_end why_ended(const struct hb_h2 *h2, struct hb_end why)
+{
+	return h2->end.code < 0 ? h2->end : why;
 }
 
 static void lower_on_finish(struct hb_stream *lower)
 {
 	struct hb_h2 *h2 = h2_of_lower(lower);
 
-	hb_h2_close(h2, h2->streams_count ? hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED)
-	                                  : HB_END_CLEAN);
+	h2_fail(h2,
+	        why_ended(h2, h2->streams_count ? hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED)
+	                                        : HB_END_CLEAN));
 }
 
 static void lower_on_full(struct hb_stream *lower)
 {
-	h2_of_lower(lower)->lower_full = true;
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_full = true;
+	h2->full_ms = hb_loop_now_ms(h2->loop);
 }
 
 static void lower_on_drained(struct hb_stream *lower)
 {
-	h2_of_lower(lower)->lower_full = false;
-	h2_wake_flush(h2_of_lower(lower));
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_full = false;
+	h2->full_ms = 0;
+	h2_wake_flush(h2);
 }
 
 static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
@@ -196,11 +283,10 @@ static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
 	struct hb_h2 *h2 = h2_of_lower(lower);
 
 	h2->lower_closed = true;
-	if (!h2->close_asked)
-		h2->end = why;
-	h2->close_asked = true;
-	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
-	h2_wake_flush(h2);
+	if (why.code == 0 && h2->streams_count)
+		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED);
+	h2_fail(h2, why_ended(h2, why));
+	h2_wake_flush(h2); /* also when it was closing already */
 }
 
 static const struct hb_stream_events lower_events = {
@@ -210,34 +296,6 @@ static const struct hb_stream_events lower_events = {
 	.on_drained = lower_on_drained,
 	.on_closed = lower_on_closed,
 };
-
-/* ---- signs of life (reference/datapath 1.11): any byte that comes in counts ---- */
-
-static void on_ping_time(struct hb_timer *timer)
-{
-	struct hb_h2 *h2 = hb_container_of(timer, struct hb_h2, ping);
-	uint64_t now = hb_loop_now_ms(h2->loop), next = h2->options.ping_interval_ms;
-
-	if (h2->closing)
-		return;
-	if (h2->ping_sent_ms) {
-		uint64_t dead = h2->ping_sent_ms + h2->options.ping_timeout_ms;
-
-		if (now >= dead) {
-			hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_PING_TIME));
-			return;
-		}
-		next = dead - now;
-	} else if (now - h2->last_in_ms >= h2->options.ping_interval_ms) {
-		h2->ping_sent_ms = now;
-		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, NULL);
-		h2_wake_flush(h2);
-		next = h2->options.ping_timeout_ms;
-	} else {
-		next -= now - h2->last_in_ms;
-	}
-	hb_loop_timer_start(h2->loop, &h2->ping, next);
-}
 
 static void on_retry_time(struct hb_timer *timer)
 {
@@ -256,6 +314,8 @@ static void defaults(struct hb_h2_options *o)
 	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
 	o->ping_timeout_ms = o->ping_timeout_ms ? o->ping_timeout_ms : 20000;
+	o->begin_ms = o->begin_ms ? o->begin_ms : 5000;
+	o->linger_ms = o->linger_ms ? o->linger_ms : 5000;
 }
 
 static int session_start(struct hb_h2 *h2)
@@ -266,9 +326,9 @@ static int session_start(struct hb_h2 *h2)
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
 		  hb_min_u32(HB_H2_WINDOW_FIRST, o->stream_window) },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_max },
-		/* A client grants no pushes, a server says how many requests. */
+		/* A client grants no pushes; of a server's limit the wire is told: h2_send.c. */
 		{ client ? NGHTTP2_SETTINGS_ENABLE_PUSH : NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-		  client ? 0 : o->streams_max },
+		  client ? 0 : INT32_MAX },
 	};
 	nghttp2_session_callbacks *cb = h2_callbacks_new();
 	nghttp2_option *option = NULL;
@@ -278,6 +338,11 @@ static int session_start(struct hb_h2 *h2)
 	if (cb && nghttp2_option_new(&option) == 0) {
 		nghttp2_option_set_no_auto_window_update(option, 1);
 		nghttp2_option_set_no_closed_streams(option, 1);
+		/* Its own limit (33 a second) ends honest peers: h2_guard.c knows what is served.
+		 */
+		nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
+		/* Its limit of 8 counts a CONTINUATION again for each piece its header comes in. */
+		nghttp2_option_set_max_continuations(option, 1 << 20);
 		err = client ? nghttp2_session_client_new2(&session, cb, h2, option)
 		             : nghttp2_session_server_new2(&session, cb, h2, option);
 	}
@@ -310,9 +375,11 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_list_init(&h2->ended);
 		hb_list_init(&h2->ready);
 		hb_list_init(&h2->marked);
+		hb_list_init(&h2->lingering);
 		hb_task_init(&h2->flush, on_flush);
-		hb_timer_init(&h2->ping, on_ping_time);
+		hb_timer_init(&h2->life, h2_life_on_time);
 		hb_timer_init(&h2->retry, on_retry_time);
+		hb_timer_init(&h2->linger, h2_on_linger_time);
 	}
 	if (!h2 || session_start(h2) < 0) {
 		/* The stream has no other owner now; it frees itself when it is closed. */
@@ -325,8 +392,9 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 	}
 	lower->events = &lower_events;
 	lower->owner = h2;
-	h2->last_in_ms = hb_loop_now_ms(loop);
-	hb_loop_timer_start(loop, &h2->ping, h2->options.ping_interval_ms);
+	h2->born_ms = h2->last_in_ms = hb_loop_now_ms(loop);
+	h2_guard_init(&h2->guard, options->role, h2->born_ms);
+	h2_life_look(h2);
 	hb_stream_resume(lower);
 	h2_wake_flush(h2);
 	return h2;
@@ -370,7 +438,6 @@ static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *n
 struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
 {
 	nghttp2_nv nv[HEADERS_MAX];
-	nghttp2_data_provider body = { .read_callback = h2_on_read };
 	struct h2_stream *st;
 
 	if (hb_h2_room(h2) == 0)
@@ -378,14 +445,15 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	st = h2_stream_new(h2, 0);
 	if (!st)
 		return NULL;
-	body.source.ptr = st;
-	st->id = nghttp2_submit_request(h2_session(h2), NULL, nv,
-	                                to_nv(headers, count, nv, HEADERS_MAX), &body, st);
+	/* As a request with a body, which is submitted when there is some: h2_send.c. */
+	st->id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
+	                                to_nv(headers, count, nv, HEADERS_MAX), st);
 	if (st->id < 0) {
 		h2->streams_count--;
 		h2_stream_delete(st);
 		return NULL;
 	}
+	h2_guard_request(&h2->guard);
 	h2_wake_flush(h2);
 	return &st->stream;
 }
@@ -394,20 +462,22 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
                    bool end)
 {
 	struct h2_stream *st = h2_stream_of(stream);
-	nghttp2_data_provider body = { .source.ptr = st, .read_callback = h2_on_read };
 	nghttp2_nv nv[HEADERS_MAX];
 	int err;
 
 	if (st->state != H2_STREAM_OPENING)
 		return; /* the peer has gone meanwhile; on_closed says so */
 	assert(count > 0);
-	err = nghttp2_submit_response(h2_session(st->h2), st->id, nv,
-	                              to_nv(headers, count, nv, HEADERS_MAX), end ? NULL : &body);
+	err = nghttp2_submit_headers(h2_session(st->h2),
+	                             end ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, st->id,
+	                             NULL, nv, to_nv(headers, count, nv, HEADERS_MAX), NULL);
 	if (err) {
-		h2_reset(st, NGHTTP2_INTERNAL_ERROR);
+		h2_abort(st, NGHTTP2_INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	h2_headers_clear(&st->headers);
+	h2_headers_clear(st);
+	if (!st->too_large)
+		h2_guard_request(&st->h2->guard);
 	if (end) {
 		int status = h2_status_of((const uint8_t *)headers[0].value, headers[0].value_len);
 
@@ -415,18 +485,21 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_STATUS(status));
 		st->reset_after_tx = true;
 		st->reset_code = st->too_large ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR;
+		hb_bufq_clear(&st->rx);
+		h2_stream_linger(st);
 	} else {
 		st->state = H2_STREAM_OPEN;
+		h2_stream_look(st); /* it may have been resumed before */
 	}
 	h2_wake_flush(st->h2);
 }
 
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
 {
-	const struct h2_headers *headers = &h2_stream_of(stream)->headers;
+	const struct h2_headers *headers = h2_stream_of(stream)->headers;
 	size_t len = strlen(name);
 
-	for (uint32_t i = 0; i < headers->count; i++)
+	for (uint32_t i = 0; headers && i < headers->count; i++)
 		if (headers->list[i].name_len == len &&
 		    memcmp(headers->list[i].name, name, len) == 0)
 			return &headers->list[i];
@@ -447,8 +520,7 @@ uint32_t hb_h2_room(const struct hb_h2 *h2)
 {
 	uint32_t max;
 
-	if (h2->draining || h2->close_asked ||
-	    !nghttp2_session_check_request_allowed(h2_session(h2)))
+	if (hb_h2_is_draining(h2) || !nghttp2_session_check_request_allowed(h2_session(h2)))
 		return 0;
 	max = hb_min_u32(h2->options.streams_max,
 	                 nghttp2_session_get_remote_settings(
@@ -456,9 +528,19 @@ uint32_t hb_h2_room(const struct hb_h2 *h2)
 	return h2->streams_count < max ? max - h2->streams_count : 0;
 }
 
+bool hb_h2_has_settings(const struct hb_h2 *h2)
+{
+	return h2->settings_in;
+}
+
 bool hb_h2_is_draining(const struct hb_h2 *h2)
 {
-	return h2->draining || h2->close_asked;
+	return h2->draining || h2->goaway_in || h2->close_asked;
+}
+
+const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2)
+{
+	return &h2->guard.counters;
 }
 
 void hb_h2_drain(struct hb_h2 *h2)
@@ -470,18 +552,32 @@ void hb_h2_drain(struct hb_h2 *h2)
 		/* RFC 9113 6.8: first the largest id, and the real one a round trip later, so that
 		 * requests on their way are still served. */
 		(void)nghttp2_submit_shutdown_notice(h2_session(h2));
-		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, NULL);
+		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, h2_notice_ping);
+		h2->drain_ms = hb_loop_now_ms(h2->loop);
+		hb_loop_timer_start(h2->loop, &h2->life, 0); /* there is a deadline more */
 	}
 	h2->changed = true;
 	h2_wake_flush(h2);
 }
 
-void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
+void h2_fail(struct hb_h2 *h2, struct hb_end why)
 {
 	if (h2->close_asked)
 		return;
 	h2->close_asked = true;
 	if (why.code < 0 || h2->end.code == 0)
 		h2->end = why;
+	h2_wake_flush(h2);
+}
+
+void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
+{
+	h2_fail(h2, why);
+	if (why.code == 0)
+		return;
+	if (h2->end.code == 0)
+		h2->end = why;
+	h2->abort_asked = true;
+	h2->abort_lower = h2->abort_lower || !is_orderly(h2, why);
 	h2_wake_flush(h2);
 }

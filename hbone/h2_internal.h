@@ -6,17 +6,19 @@
 #include <hbone/h2.h>
 #include <hbone/list.h>
 
+#include "h2_guard.h"
+
 #define HB_H2_STREAM_HIGH (256u * 1024) /* backlog marks of one stream's outgoing bytes */
 #define HB_H2_STREAM_LOW  (64u * 1024)
 
 enum h2_stream_state {
 	H2_STREAM_OPENING, /* client: asked; server: to be answered */
 	H2_STREAM_OPEN,
-	H2_STREAM_CLOSING, /* the owner has closed it; what still comes is dropped */
+	H2_STREAM_CLOSING, /* closed cleanly, or refused; what still comes is dropped */
 	H2_STREAM_ENDED,   /* on_closed is due or told */
 };
 
-struct h2_headers { /* one block: the list, then its text, in one allocation that grows */
+struct h2_headers { /* kept until the request is answered, or its answer told */
 	struct hb_header *list;
 	char *text;
 	uint32_t count, text_len, text_size, list_size;
@@ -27,22 +29,34 @@ struct h2_stream {
 	struct hb_h2 *h2;     /* NULL once on_closed was told */
 	struct hb_list node;  /* in h2->streams; in h2->ended when it has ended */
 	struct hb_list ready; /* in h2->ready: has something to deliver */
-	struct hb_list mark;  /* in h2->marked: its backlog is or was high */
+	struct hb_list mark;  /* OPEN: in h2->marked, its backlog is or was high; CLOSING: in
+	                         h2->lingering */
 	struct hb_bufq tx, rx;
-	struct h2_headers headers;
+	struct h2_headers *headers; /* NULL: none */
 	struct hb_end end;
-	uint64_t grown_at; /* bytes_in when the window last grew */
-	uint32_t window;   /* what we grant now */
+	uint32_t linger_at_ms; /* CLOSING: when its patience ends; the clock modulo 2^32 */
+	uint32_t window;       /* what we grant now */
+	uint32_t since_grown;  /* bytes told since it became so */
 	int32_t id;
+	int16_t status; /* client: of the response, 0 before */
 	uint8_t state;
-	bool paused, rx_finish, finish_told;
-	bool tx_finish, tx_finished; /* asked for; END_STREAM was sent */
-	bool tx_waits;               /* nghttp2 waits for hb_h2_stream_wake() */
-	bool full_told, open_told, opened, rst_sent, too_large;
-	bool gone; /* nghttp2 has closed it, but its last bytes or its finish are not told yet */
-	uint32_t reset_code; /* of the RST_STREAM to be sent once the backlog is out */
-	bool reset_after_tx;
-	int status; /* client: of the response, 0 before */
+	uint8_t reset_code; /* of our RST_STREAM, sent or to be sent once the backlog is out */
+	bool paused : 1;
+	bool rx_finish : 1;
+	bool finish_told : 1;
+	bool tx_finish : 1;   /* asked for */
+	bool tx_finished : 1; /* END_STREAM was sent */
+	bool tx_offered : 1;  /* nghttp2 holds an item, and will ask for what there is to send */
+	bool tx_taken : 1;    /* it has asked for the last of it: the item goes with this frame */
+	bool full_told : 1;
+	bool open_told : 1;
+	bool opened : 1;
+	bool rst_sent : 1;
+	bool too_large : 1;
+	bool gone : 1;  /* nghttp2 has closed it, but its last bytes or finish are not told yet */
+	bool asked : 1; /* client: HEADERS were sent */
+	bool rst_came : 1; /* the peer has reset it */
+	bool reset_after_tx : 1;
 };
 
 struct hb_h2 {
@@ -53,17 +67,28 @@ struct hb_h2 {
 	void *owner;
 	struct hb_h2_options options;
 	struct hb_list streams, ended, ready, marked;
+	struct hb_list lingering; /* all wait equally long: the first is the first due */
 	struct hb_task flush;
-	struct hb_timer ping, retry; /* retry: no buffer was to be had */
+	struct hb_timer life, retry; /* retry: no buffer was to be had */
+	struct hb_timer linger;      /* for the first of lingering */
 	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
 	struct hb_bufq out;          /* records for the lower stream */
 	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
-	uint64_t last_in_ms, ping_sent_ms; /* ping_sent_ms 0: none is out */
-	uint32_t streams_count;
+	struct h2_guard guard;
+	uint64_t listed; /* bytes of the header list that is coming */
+	/* When, on the loop's clock. 0: not, or not any more */
+	uint64_t born_ms, last_in_ms, ping_sent_ms;
+	uint64_t full_ms;       /* the lower stream is full since */
+	uint64_t drain_ms;      /* server: the first of two GOAWAY went out */
+	uint32_t streams_count; /* those that are not gone or ended */
+	uint32_t gone_count;
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
+	bool abort_asked, abort_lower; /* by hb_h2_close(): ends what a clean close spares */
 	bool draining, goaway_in, final_goaway;
-	bool more; /* a flush stopped before nghttp2 had said all */
+	bool settings_in, asked; /* the peer's came; it has begun a request */
+	bool settings_out;       /* ours are in the first record */
+	bool more;               /* a flush stopped before nghttp2 had said all */
 };
 
 static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
@@ -74,16 +99,23 @@ static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 /* h2_stream.c */
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id);
 void h2_stream_delete(struct h2_stream *st);
-int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_len,
-                   const uint8_t *value, size_t value_len);
-void h2_headers_clear(struct h2_headers *headers);
+int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
+                   size_t value_len);
+void h2_headers_clear(struct h2_stream *st);
+/* Sees to it that what waits to be heard is told, if its owner listens. */
+void h2_stream_look(struct h2_stream *st);
 /* Tells data, finish and open that wait. */
 void h2_stream_deliver(struct h2_stream *st);
 /* Tells full or drained as the backlog asks. */
 void h2_stream_mark(struct h2_stream *st);
+/* CLOSING: it has made progress, and its patience begins anew. */
+void h2_stream_linger(struct h2_stream *st);
+void h2_on_linger_time(struct hb_timer *timer);
 
 /* h2.c, for h2_stream.c: each is a few lines over nghttp2 */
 void h2_wake(struct h2_stream *st);                          /* there is something to send */
 void h2_reset(struct h2_stream *st, uint32_t code);          /* submits RST_STREAM, once */
 void h2_credit(struct h2_stream *st, size_t bytes);          /* the owner has taken them */
 void h2_stream_end(struct h2_stream *st, struct hb_end why); /* on_closed will be told */
+/* Resets it, and ends it for its owner now, whether or not the peer takes the news. */
+void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why);

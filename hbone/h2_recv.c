@@ -7,18 +7,26 @@
 
 #include <string.h>
 
-static struct h2_stream *stream_by_id(struct hb_h2 *h2, int32_t id)
-{
-	return nghttp2_session_get_stream_user_data(h2_session(h2), id);
-}
+/* So many bufs, and one more for each so many bytes, may wait for an owner as they came. */
+#define SCATTERED_BUFS  16
+#define SCATTERED_BYTES 2048
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st;
 
+	h2->listed = 0;
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h2->options.role != HB_H2_SERVER)
 		return 0;
+	h2->asked = true;
+	/* One that is gone still holds what nobody has read; nghttp2 was given no limit. */
+	if (h2->close_asked || h2->streams_count + h2->gone_count >= h2->options.streams_max) {
+		h2_guard_take(&h2->guard, HB_H2_REFUSED);
+		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+		                                NGHTTP2_REFUSED_STREAM);
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	}
 	st = h2_stream_new(h2, frame->hd.stream_id);
 	if (!st)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* resets the stream */
@@ -41,26 +49,40 @@ int h2_status_of(const uint8_t *value, size_t len)
 	return status;
 }
 
+/*
+ * RFC 9113 6.5.2: 32 bytes are counted for each field. What goes on above the limit is paid for by
+ * its size: a few bytes of HPACK can ask for megabytes.
+ */
+static bool is_too_large(struct hb_h2 *h2, struct h2_stream *st, size_t field)
+{
+	uint64_t above = (uint64_t)h2->options.header_list_max + 1, before = h2->listed / above;
+
+	h2->listed += field + 32;
+	if (h2->listed / above > before) {
+		st->too_large = true;
+		h2_guard_take(&h2->guard, HB_H2_OVERSIZED);
+	}
+	return st->too_large;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	if (!st || st->state == H2_STREAM_ENDED)
 		return 0;
+	if (h2->options.role == HB_H2_SERVER && frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0; /* trailers: nobody asks for them */
 	if (h2->options.role == HB_H2_CLIENT && name_len == 7 && memcmp(name, ":status", 7) == 0) {
-		h2_headers_clear(&st->headers); /* an earlier 1xx */
-		st->status = h2_status_of(value, value_len);
+		h2_headers_clear(st); /* an earlier 1xx */
+		st->status = (int16_t)h2_status_of(value, value_len);
 	}
-	/* RFC 9113 6.5.2: 32 bytes are counted for each field. */
-	if (st->headers.text_len + 32u * st->headers.count + name_len + value_len + 32 >
-	    h2->options.header_list_max) {
-		st->too_large = true;
+	if (is_too_large(h2, st, name_len + value_len) || st->state != H2_STREAM_OPENING)
 		return 0;
-	}
-	if (h2_headers_add(&st->headers, name, name_len, value, value_len) < 0)
+	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	return 0;
 }
@@ -69,7 +91,7 @@ static void request_came(struct hb_h2 *h2, struct h2_stream *st)
 {
 	static const struct hb_header too_large = { ":status", "431", 7, 3 };
 
-	if (st->too_large || h2->closing) {
+	if (st->too_large) {
 		hb_h2_respond(&st->stream, &too_large, 1, true);
 		return;
 	}
@@ -78,6 +100,8 @@ static void request_came(struct hb_h2 *h2, struct h2_stream *st)
 
 static void response_came(struct h2_stream *st)
 {
+	struct hb_end why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
+
 	if (st->opened || st->status / 100 == 1 || st->state != H2_STREAM_OPENING)
 		return;
 	if (st->status == 200 && !st->too_large) {
@@ -87,10 +111,11 @@ static void response_came(struct h2_stream *st)
 		hb_list_add(&st->h2->ready, &st->ready);
 		return;
 	}
-	st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER,
-	                 st->status >= 0 && st->status < 1000 ? HB_E_STATUS(st->status) : HB_E_H2);
-	st->state = H2_STREAM_CLOSING;
-	h2_reset(st, NGHTTP2_CANCEL);
+	if (st->too_large)
+		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT);
+	else if (st->status >= 0)
+		why = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_STATUS(st->status));
+	h2_abort(st, NGHTTP2_CANCEL, why);
 }
 
 static void peer_finished(struct h2_stream *st)
@@ -100,21 +125,29 @@ static void peer_finished(struct h2_stream *st)
 		hb_list_add(&st->h2->ready, &st->ready);
 }
 
+/* A code that only its sender knows (RFC 9113 7) is said as the last of ours. */
+static struct hb_end end_of_code(uint32_t error_code)
+{
+	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(hb_min_u32(error_code, 999)));
+}
+
 static void goaway_came(struct hb_h2 *h2, const nghttp2_frame *frame)
 {
 	h2->goaway_in = true;
-	h2->draining = true;
 	h2->changed = true;
-	if (frame->goaway.error_code != NGHTTP2_NO_ERROR)
-		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(frame->goaway.error_code));
+	if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->close_asked)
+		h2->end = end_of_code(frame->goaway.error_code);
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, frame->hd.stream_id);
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	switch (frame->hd.type) {
+	case NGHTTP2_DATA:
+		h2_guard_data(&h2->guard, frame->hd.length, frame->hd.flags);
+		break;
 	case NGHTTP2_HEADERS:
 		if (!st || st->state == H2_STREAM_ENDED)
 			return 0;
@@ -127,16 +160,16 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		goaway_came(h2, frame);
 		return 0;
 	case NGHTTP2_PING:
-		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && h2->draining && !h2->final_goaway &&
-		    h2->options.role == HB_H2_SERVER) {
-			h2->final_goaway = true;
-			(void)nghttp2_submit_goaway(
-			    session, NGHTTP2_FLAG_NONE,
-			    nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR,
-			    NULL, 0);
-		}
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) &&
+		    memcmp(frame->ping.opaque_data, h2_notice_ping, sizeof(h2_notice_ping)) == 0)
+			h2_send_final_goaway(h2);
+		return 0;
+	case NGHTTP2_RST_STREAM:
+		if (st)
+			st->rst_came = true;
 		return 0;
 	case NGHTTP2_SETTINGS:
+		h2->settings_in = true;
 		h2->changed = true;
 		return 0;
 	default:
@@ -152,7 +185,7 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
                     size_t len, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, id);
+	struct h2_stream *st = h2_stream_by_id(h2, id);
 	struct hb_buf *view;
 
 	(void)nghttp2_session_consume_connection(session, len);
@@ -161,27 +194,52 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 	view = hb_buf_view(h2->in, (uint32_t)(data - h2->in->data), (uint32_t)len);
 	if (!view)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	h2_guard_payload(&h2->guard, len);
 	hb_bufq_push(&st->rx, view);
-	if (st->paused && st->rx.bytes > HB_H2_STREAM_LOW)
+	/* A window of tiny frames must not pin a slot for each. */
+	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
 		hb_bufq_compact(&st->rx);
 	if (hb_list_is_empty(&st->ready))
 		hb_list_add(&h2->ready, &st->ready);
 	return 0;
 }
 
+/* What we send tells of the peer as well. */
+static void weigh_sent(struct hb_h2 *h2, const nghttp2_frame *frame)
+{
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
+
+	if (frame->hd.type == NGHTTP2_DATA)
+		h2_guard_payload(&h2->guard, frame->hd.length);
+	if (frame->hd.type != NGHTTP2_RST_STREAM || (st && st->rst_sent))
+		return;
+	switch (frame->rst_stream.error_code) {
+	case NGHTTP2_PROTOCOL_ERROR: /* nghttp2 found a breach: as good as a reset of the peer's */
+	case NGHTTP2_FLOW_CONTROL_ERROR:
+	case NGHTTP2_STREAM_CLOSED:
+		h2_guard_take(&h2->guard, HB_H2_RESETS);
+		break;
+	default:
+		break;
+	}
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st;
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
+	weigh_sent(h2, frame);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
 	    h2->end.code == 0)
 		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
-	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+	if (!st || st->state == H2_STREAM_ENDED ||
 	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
-	st = stream_by_id(h2, frame->hd.stream_id);
-	if (!st || st->state == H2_STREAM_ENDED)
+	st->asked = true;
+	if (frame->hd.type == NGHTTP2_DATA)
+		h2_data_sent(st);
+	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	st->tx_finished = true;
 	/* A refused request is told to stop sending; a closed stream whose backlog is out as well.
@@ -194,32 +252,44 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t error_code)
 {
 	bool both = st->rx_finish && st->tx_finished;
+	bool opening = st->state == H2_STREAM_OPENING && h2->options.role == HB_H2_CLIENT;
 
 	if (error_code == NGHTTP2_NO_ERROR && both)
 		return HB_END_CLEAN;
-	if (st->state == H2_STREAM_OPENING && error_code == NGHTTP2_REFUSED_STREAM)
-		return hb_end(HB_LAYER_H2, HB_SIDE_PEER,
-		              h2->goaway_in ? HB_E_GOAWAY : HB_E_REFUSED);
-	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(error_code < 1000 ? error_code : 999));
+	/* Our own reset, after all was said, is how a clean close ends where the peer goes on. */
+	if (st->state == H2_STREAM_CLOSING && st->tx_finished && st->rst_sent && !st->rst_came &&
+	    error_code == st->reset_code)
+		return st->end;
+	/* RFC 9113 6.8 and 8.7: not processed, so another connection may be tried. */
+	if (opening && h2->goaway_in && (error_code == NGHTTP2_REFUSED_STREAM || !st->asked))
+		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_GOAWAY);
+	if (opening && error_code == NGHTTP2_REFUSED_STREAM)
+		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);
+	if (opening && !st->asked) /* nghttp2 would not send it */
+		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
+	return end_of_code(error_code);
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *user)
 {
 	struct hb_h2 *h2 = user;
-	struct h2_stream *st = stream_by_id(h2, id);
+	struct h2_stream *st = h2_stream_by_id(h2, id);
+	struct hb_end why;
 
 	if (!st)
 		return 0;
-	nghttp2_session_set_stream_user_data(session, id, NULL);
+	(void)nghttp2_session_set_stream_user_data(session, id, NULL);
+	why = end_of(h2, st, error_code);
 	st->rst_sent = true; /* there is nothing left to reset */
 	if (st->state != H2_STREAM_OPEN || error_code != NGHTTP2_NO_ERROR || !st->rx_finish) {
-		h2_stream_end(st, end_of(h2, st, error_code));
+		h2_stream_end(st, why);
 		return 0;
 	}
 	/* The peer's last bytes may still wait for an owner that is paused. They are told first; a
 	 * stream that both have finished then waits for its owner's close. */
-	st->end = end_of(h2, st, error_code);
+	st->end = why;
 	st->gone = true;
+	h2->gone_count++;
 	hb_bufq_clear(&st->tx);
 	h2_stream_uncount(st);
 	if (st->finish_told && !st->tx_finished)

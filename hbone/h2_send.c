@@ -3,6 +3,7 @@
  */
 #include "h2_nghttp2.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <string.h>
 
@@ -13,13 +14,39 @@
 /* How long to wait for a buffer when the pool's bound is reached. */
 #define RETRY_MS 10u
 
+/*
+ * nghttp2 asks for payload while it holds an item for the stream, 150 bytes that a silent stream
+ * does without: the item is made when there is something to send and goes with the last of it.
+ */
+static void offer(struct h2_stream *st)
+{
+	nghttp2_data_provider body = { .read_callback = h2_on_read };
+	bool some = st->tx.head || (st->tx_finish && !st->tx_finished);
+	int err;
+
+	if (st->tx_offered || !some)
+		return;
+	err = nghttp2_submit_data(h2_session(st->h2), NGHTTP2_FLAG_END_STREAM, st->id, &body);
+	st->tx_offered = err == 0;
+	if (err == NGHTTP2_ERR_NOMEM)
+		h2_abort(st, NGHTTP2_INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+}
+
 void h2_wake(struct h2_stream *st)
 {
-	if (st->tx_waits) {
-		st->tx_waits = false;
-		(void)nghttp2_session_resume_data(h2_session(st->h2), st->id); /* gone: no matter */
-	}
-	h2_wake_flush(st->h2);
+	struct hb_h2 *h2 = st->h2;
+
+	offer(st);
+	h2_wake_flush(h2);
+}
+
+void h2_data_sent(struct h2_stream *st)
+{
+	if (!st->tx_taken)
+		return;
+	st->tx_taken = st->tx_offered = false;
+	if (st->state != H2_STREAM_ENDED)
+		offer(st);
 }
 
 void h2_reset(struct h2_stream *st, uint32_t code)
@@ -27,8 +54,20 @@ void h2_reset(struct h2_stream *st, uint32_t code)
 	if (st->rst_sent)
 		return;
 	st->rst_sent = true;
+	st->reset_code = (uint8_t)code;
 	(void)nghttp2_submit_rst_stream(h2_session(st->h2), NGHTTP2_FLAG_NONE, st->id, code);
 	h2_wake_flush(st->h2);
+}
+
+/*
+ * nghttp2 goes on with the stream until its RST_STREAM is out, which takes as long as the lower
+ * stream is full. It asks by id from then on, and finds nobody.
+ */
+void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why)
+{
+	h2_reset(st, code);
+	(void)nghttp2_session_set_stream_user_data(h2_session(st->h2), st->id, NULL);
+	h2_stream_end(st, why);
 }
 
 /*
@@ -38,11 +77,12 @@ void h2_reset(struct h2_stream *st, uint32_t code)
 void h2_credit(struct h2_stream *st, size_t bytes)
 {
 	nghttp2_session *session = h2_session(st->h2);
-	uint64_t since = st->stream.bytes_in - st->grown_at;
 
+	st->since_grown += (uint32_t)bytes;
 	(void)nghttp2_session_consume_stream(session, st->id, bytes);
-	if (since >= st->window && st->window < st->h2->options.stream_window && !st->rx_finish) {
-		st->grown_at = st->stream.bytes_in;
+	if (st->since_grown >= st->window && st->window < st->h2->options.stream_window &&
+	    !st->rx_finish) {
+		st->since_grown = 0;
 		st->window = hb_min_u32(st->window * 2, st->h2->options.stream_window);
 		(void)nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, st->id,
 		                                            (int32_t)st->window);
@@ -89,21 +129,18 @@ static bool fits_in_place(const struct hb_buf *buf)
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
                    uint32_t *data_flags, nghttp2_data_source *source, void *user)
 {
-	struct h2_stream *st = source->ptr;
-	const struct hb_buf *head = st->tx.head;
+	struct h2_stream *st = h2_stream_by_id(user, id);
+	const struct hb_buf *head;
 	size_t n = 0;
 
+	if (!st || st->state == H2_STREAM_ENDED)
+		return NGHTTP2_ERR_DEFERRED;
+	head = st->tx.head;
 	*data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-	if (!head) {
-		if (!st->tx_finish) {
-			st->tx_waits = true;
-			return NGHTTP2_ERR_DEFERRED;
-		}
-		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
-		return 0;
-	}
 	length = hb_min_size(length, HB_BUF_READ_MAX);
-	if (fits_in_place(head) && head->len <= length) {
+	if (!head) {
+		n = 0; /* our end alone */
+	} else if (fits_in_place(head) && head->len <= length) {
 		n = head->len;
 	} else if (head->len >= length) {
 		n = length;
@@ -113,8 +150,12 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
 		     head && n + head->len <= length && !fits_in_place(head); head = head->next)
 			n += head->len;
 	}
-	if (n == st->tx.bytes && st->tx_finish)
+	if (n == st->tx.bytes) {
+		st->tx_taken = true;
 		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (!st->tx_finish)
+			*data_flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+	}
 	return (ssize_t)n;
 }
 
@@ -128,10 +169,17 @@ static int enough(struct hb_h2 *h2)
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
                     size_t length, nghttp2_data_source *source, void *user)
 {
-	struct h2_stream *st = source->ptr;
 	struct hb_h2 *h2 = user;
-	struct hb_buf *head = st->tx.head;
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
+	struct hb_buf *head;
 
+	/* The frame may have waited for a buffer, and its stream may have been reset meanwhile. */
+	if (!st || st->state == H2_STREAM_ENDED)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	assert(st->tx.bytes >= length);
+	if (st->state == H2_STREAM_CLOSING)
+		h2_stream_linger(st);
+	head = st->tx.head;
 	if (length > 0 && head->len == length && fits_in_place(head)) {
 		seal_open(h2);
 		head = hb_bufq_shift(&st->tx);
@@ -160,6 +208,22 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 	return enough(h2);
 }
 
+/*
+ * The first frame out of a server is its SETTINGS, of which MAX_CONCURRENT_STREAMS is the last
+ * entry. nghttp2 was given one that is never reached: once the peer has acknowledged the limit it
+ * takes a stream too many for a breach of the whole connection, where RFC 9113 5.1.2 has that
+ * stream alone refused. The limit is written here and kept in h2_recv.c.
+ */
+static void grant_streams(struct hb_h2 *h2)
+{
+	uint32_t max = htonl(h2->options.streams_max);
+
+	if (h2->settings_out || h2->options.role != HB_H2_SERVER)
+		return;
+	h2->settings_out = true;
+	memcpy(h2->open->data + h2->open->len - sizeof(max), &max, sizeof(max));
+}
+
 void h2_pump(struct hb_h2 *h2)
 {
 	const uint8_t *data;
@@ -174,6 +238,7 @@ void h2_pump(struct hb_h2 *h2)
 			n = NGHTTP2_ERR_NOMEM;
 			break;
 		}
+		grant_streams(h2);
 	}
 	seal_open(h2);
 	if (h2->out.head && h2->lower_closed)
@@ -183,6 +248,6 @@ void h2_pump(struct hb_h2 *h2)
 	if (h2->more)
 		h2_wake_flush(h2);
 	if (n < 0)
-		hb_h2_close(h2, hb_end(HB_LAYER_H2, HB_SIDE_US,
-		                       n == NGHTTP2_ERR_NOMEM ? -ENOMEM : HB_E_H2));
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US,
+		                   n == NGHTTP2_ERR_NOMEM ? -ENOMEM : HB_E_H2));
 }

@@ -1,15 +1,18 @@
 /*
  * h2_stream: one HTTP/2 stream as a stream of bytes: its queues, marks, pause and end.
  *
- *   OPENING --200 / respond--> OPEN --close--> CLOSING --+
- *      |                         |                       | nghttp2 closes the stream,
- *      +-------------------------+-----------------------+ or the connection ends
+ *   OPENING --200 / respond--> OPEN --close(clean)--> CLOSING --+
+ *      |                         |                              | nghttp2 closes the stream, abort,
+ *      +-------------------------+------------------------------+ lost patience, connection's end
  *                                v
  *                              ENDED --on_closed--> the owner frees it
  */
 #include "h2_internal.h"
 
 #include <string.h>
+
+/* RFC 9113 7 */
+enum { NO_ERROR = 0, CANCEL = 8, CONNECT_ERROR = 10 };
 
 static const struct hb_stream_ops ops;
 
@@ -38,16 +41,21 @@ void h2_stream_delete(struct h2_stream *st)
 	hb_list_remove(&st->mark);
 	hb_bufq_clear(&st->tx);
 	hb_bufq_clear(&st->rx);
-	h2_headers_clear(&st->headers);
+	h2_headers_clear(st);
 	free(st);
 }
 
-int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_len,
-                   const uint8_t *value, size_t value_len)
+int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
+                   size_t value_len)
 {
 	uint32_t need = (uint32_t)(name_len + value_len);
+	struct h2_headers *headers = st->headers;
 	struct hb_header *header;
 
+	if (!headers)
+		headers = st->headers = calloc(1, sizeof(*headers));
+	if (!headers)
+		return -ENOMEM;
 	if (headers->count == headers->list_size) {
 		uint32_t size = headers->list_size ? headers->list_size * 2 : 8;
 		struct hb_header *list = realloc(headers->list, size * sizeof(*list));
@@ -83,11 +91,15 @@ int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_
 	return 0;
 }
 
-void h2_headers_clear(struct h2_headers *headers)
+void h2_headers_clear(struct h2_stream *st)
 {
+	struct h2_headers *headers = hb_take(&st->headers);
+
+	if (!headers)
+		return;
 	free(headers->list);
 	free(headers->text);
-	memset(headers, 0, sizeof(*headers));
+	free(headers);
 }
 
 static bool is_listening(const struct h2_stream *st)
@@ -95,16 +107,29 @@ static bool is_listening(const struct h2_stream *st)
 	return st->state == H2_STREAM_OPEN && !st->paused;
 }
 
+void h2_stream_look(struct h2_stream *st)
+{
+	bool waits = st->rx.bytes || (st->rx_finish && !st->finish_told);
+
+	if (!is_listening(st) || !waits || !hb_list_is_empty(&st->ready))
+		return;
+	hb_list_add(&st->h2->ready, &st->ready);
+	hb_loop_defer(st->h2->loop, &st->h2->flush);
+}
+
 void h2_stream_deliver(struct h2_stream *st)
 {
 	struct hb_buf *chain;
 	size_t bytes;
 
-	if (st->opened && !st->open_told) {
+	if (st->state == H2_STREAM_OPEN && st->opened && !st->open_told) {
 		st->open_told = true;
-		if (st->stream.events && st->stream.events->on_open)
+		/* It may have been resumed before, and what to hear may have come with the answer.
+		 */
+		h2_stream_look(st);
+		if (st->stream.events->on_open)
 			st->stream.events->on_open(&st->stream);
-		/* The owner resumes it, which puts it on the ready list again, or has closed it. */
+		h2_headers_clear(st);
 		return;
 	}
 	if (!is_listening(st))
@@ -179,19 +204,12 @@ static void stream_resume(struct hb_stream *s)
 	struct h2_stream *st = h2_stream_of(s);
 
 	st->paused = false;
-	if (st->state != H2_STREAM_OPEN || !hb_list_is_empty(&st->ready))
-		return;
-	if (st->rx.bytes || (st->rx_finish && !st->finish_told)) {
-		hb_list_add(&st->h2->ready, &st->ready);
-		hb_loop_defer(st->h2->loop, &st->h2->flush);
-	}
+	h2_stream_look(st);
 }
 
 /* RFC 9113 7: what the peer can learn from us about why. */
 static uint32_t reset_code_of(struct hb_end why)
 {
-	enum { CONNECT_ERROR = 10, CANCEL = 8 };
-
 	switch (why.code) {
 	case -ECONNRESET:
 	case -EPIPE:
@@ -205,44 +223,81 @@ static uint32_t reset_code_of(struct hb_end why)
 	}
 }
 
+/*
+ * The backlog goes first. A peer that has not finished then: RFC 9113 8.1 gives the server NO_ERROR
+ * to tell it to stop. A client has only CANCEL, which would overtake what the peer has not read
+ * yet; so it waits for the peer's end, as long as its patience lasts.
+ */
+static void close_cleanly(struct h2_stream *st)
+{
+	st->state = H2_STREAM_CLOSING;
+	st->end = HB_END_CLEAN;
+	st->tx_finish = true;
+	hb_bufq_clear(&st->rx); /* nothing is told but the end from here on */
+	st->reset_after_tx = st->h2->options.role == HB_H2_SERVER && !st->rx_finish;
+	st->reset_code = NO_ERROR;
+	h2_stream_linger(st);
+	if (st->tx_finished && st->reset_after_tx)
+		h2_reset(st, NO_ERROR);
+	else
+		h2_wake(st);
+}
+
 static void stream_close(struct hb_stream *s, struct hb_end why)
 {
-	enum { NO_ERROR = 0, CANCEL = 8 };
 	struct h2_stream *st = h2_stream_of(s);
-	bool server;
+	bool told_open = st->state == H2_STREAM_OPEN && (!st->opened || st->open_told);
 
 	if (st->state == H2_STREAM_ENDED)
 		return;
-	if (st->state == H2_STREAM_CLOSING && why.code == 0)
-		return;
-	if (st->gone) {
+	if (st->gone)
 		h2_stream_end(st, why.code < 0 ? why : st->end);
-		return;
+	else if (why.code < 0)
+		h2_abort(st, reset_code_of(why), why);
+	else if (told_open)
+		close_cleanly(st);
+	else if (st->state != H2_STREAM_CLOSING)
+		h2_abort(st, CANCEL, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_CANCELLED));
+}
+
+void h2_stream_linger(struct h2_stream *st)
+{
+	struct hb_h2 *h2 = st->h2;
+
+	st->linger_at_ms = (uint32_t)hb_loop_now_ms(h2->loop) + h2->options.linger_ms;
+	hb_list_remove(&st->mark);
+	hb_list_add(&h2->lingering, &st->mark);
+	if (!hb_timer_is_running(&h2->linger))
+		hb_loop_timer_start(h2->loop, &h2->linger, h2->options.linger_ms);
+}
+
+/* All was taken: what the peer still had to say is not our loss. */
+static void lose_patience(struct h2_stream *st)
+{
+	uint32_t code = st->h2->options.role == HB_H2_SERVER ? NO_ERROR : CANCEL;
+
+	if (st->tx_finished)
+		h2_abort(st, code, st->end);
+	else
+		h2_abort(st, CANCEL, hb_end(HB_LAYER_H2, HB_SIDE_PEER, -ETIMEDOUT));
+}
+
+void h2_on_linger_time(struct hb_timer *timer)
+{
+	struct hb_h2 *h2 = hb_container_of(timer, struct hb_h2, linger);
+	uint32_t now_ms = (uint32_t)hb_loop_now_ms(h2->loop);
+
+	while (!hb_list_is_empty(&h2->lingering)) {
+		struct h2_stream *st = hb_container_of(h2->lingering.next, struct h2_stream, mark);
+
+		int32_t left_ms = (int32_t)(st->linger_at_ms - now_ms);
+
+		if (left_ms > 0) {
+			hb_loop_timer_start(h2->loop, timer, (uint32_t)left_ms);
+			return;
+		}
+		lose_patience(st); /* takes it off the list */
 	}
-	server = st->h2->options.role == HB_H2_SERVER;
-	if (st->state != H2_STREAM_CLOSING || st->end.code == 0)
-		st->end = why;
-	if (st->state == H2_STREAM_OPENING && why.code == 0)
-		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_CANCELLED);
-	/* Nothing is told but the end from here on. */
-	hb_bufq_clear(&st->rx);
-	if (why.code == 0 && st->state == H2_STREAM_OPEN) {
-		/* The backlog goes first; a peer that has not finished is then told to stop:
-		 * RFC 9113 8.1 gives the server NO_ERROR for that, a client cancels. */
-		st->state = H2_STREAM_CLOSING;
-		st->tx_finish = true;
-		st->reset_after_tx = !st->rx_finish;
-		st->reset_code = server ? NO_ERROR : CANCEL;
-		if (st->tx_finished && st->reset_after_tx)
-			h2_reset(st, st->reset_code);
-		else
-			h2_wake(st);
-		return;
-	}
-	st->state = H2_STREAM_CLOSING;
-	hb_bufq_clear(&st->tx);
-	st->reset_after_tx = false;
-	h2_reset(st, reset_code_of(why));
 }
 
 static void stream_free(struct hb_stream *s)

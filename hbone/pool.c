@@ -5,37 +5,26 @@
  *             ^                                  | refused unprocessed, tries left
  *             +----------------------------------+          else, or a dial failed --> done (why)
  *
- *   conn:  DIALLING --connected--> SHAKING --peer verified--> READY --idle, drain, lost--> gone
- *             +-------failed----------+--> gone; all who wait for this key are told the same
+ *   conn:  DIALLING --connected--> SHAKING --peer verified--> GREETING --SETTINGS--> READY
+ *             +-------failed----------+---------failed------------+         idle, drain, lost
+ *                                     v                                           v
+ *             gone; all who wait for this key are told the same                  gone
+ *
+ * A peer that is GREETING has not said yet how many tunnels it grants. It gets one, which need not
+ * wait; with more, those beyond its grant would be refused, each time anew on each connection.
  */
-#include <hbone/pool.h>
+#include "pool_peers.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include <hbone/dial.h>
 
-#define BUCKETS 512u
-
 enum wait_state { WAIT_NONE, WAIT_WAITING, WAIT_OPENING };
-enum conn_state { CONN_DIALLING, CONN_SHAKING, CONN_READY };
-
-struct peer { /* one key */
-	struct hb_pool *pool;
-	struct peer *next; /* in its bucket */
-	struct hb_list conns, waits;
-	struct hb_task serve;
-	struct hb_tls_ctx *ctx; /* the newest that a caller gave */
-	bool dialling;
-	uint64_t hash, scope;
-	struct hb_addr dst;
-	size_t peers_count;
-	const char *identity;
-	const char *peers[]; /* and behind it the text of all strings */
-};
+enum conn_state { CONN_DIALLING, CONN_SHAKING, CONN_GREETING, CONN_READY };
 
 struct conn {
-	struct peer *peer;
+	struct pool_peer *peer;
 	struct hb_list node;    /* in peer->conns */
 	struct hb_list opening; /* waits that have a request out */
 	struct hb_dial dial;
@@ -51,9 +40,9 @@ struct hb_pool {
 	struct hb_loop *loop;
 	struct hb_pool_options options;
 	struct hb_tcp_options tcp;
-	struct peer *buckets[BUCKETS];
+	struct pool_peers peers;
 	size_t conns;
-	struct hb_task empty;
+	struct hb_task empty; /* draining, and no peer is left */
 	bool draining;
 	void (*on_empty)(void *owner);
 	void *on_empty_owner;
@@ -61,102 +50,27 @@ struct hb_pool {
 
 static void serve(struct hb_task *task);
 
-/* ---- keys ---- */
-
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
+static struct pool_peer *peer_of(struct hb_pool *pool, const struct hb_pool_key *key)
 {
-	const uint8_t *bytes = data;
+	struct pool_peer *peer = pool_peers_get(&pool->peers, key);
 
-	for (size_t i = 0; i < len; i++) /* FNV-1a */
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
-	return hash;
-}
-
-static uint64_t hash_key(const struct hb_pool_key *key)
-{
-	uint64_t hash = 0xcbf29ce484222325u;
-
-	hash = hash_bytes(hash, &key->scope, sizeof(key->scope));
-	hash = hash_bytes(hash, &key->dst.ip, sizeof(key->dst.ip));
-	hash = hash_bytes(hash, &key->dst.port, sizeof(key->dst.port));
-	hash = hash_bytes(hash, key->identity, strlen(key->identity));
-	for (size_t i = 0; i < key->peers_count; i++)
-		hash = hash_bytes(hash, key->peers[i], strlen(key->peers[i]) + 1);
-	return hash;
-}
-
-static bool key_matches(const struct peer *peer, uint64_t hash, const struct hb_pool_key *key)
-{
-	if (peer->hash != hash || peer->scope != key->scope ||
-	    peer->peers_count != key->peers_count || !hb_addr_equal(&peer->dst, &key->dst) ||
-	    strcmp(peer->identity, key->identity) != 0)
-		return false;
-	for (size_t i = 0; i < key->peers_count; i++)
-		if (strcmp(peer->peers[i], key->peers[i]) != 0)
-			return false;
-	return true;
-}
-
-static const char *copy_text(char **at, const char *text)
-{
-	size_t size = strlen(text) + 1;
-	char *copy = memcpy(*at, text, size);
-
-	*at += size;
-	return copy;
-}
-
-static struct peer *peer_new(struct hb_pool *pool, uint64_t hash, const struct hb_pool_key *key)
-{
-	size_t size = sizeof(struct peer) + key->peers_count * sizeof(char *);
-	size_t text = strlen(key->identity) + 1;
-	struct peer *peer;
-	char *at;
-
-	for (size_t i = 0; i < key->peers_count; i++)
-		text += strlen(key->peers[i]) + 1;
-	peer = calloc(1, size + text);
-	if (!peer)
-		return NULL;
-	at = (char *)peer + size;
-	peer->pool = pool;
-	peer->hash = hash;
-	peer->scope = key->scope;
-	peer->dst = key->dst;
-	peer->peers_count = key->peers_count;
-	peer->identity = copy_text(&at, key->identity);
-	for (size_t i = 0; i < key->peers_count; i++)
-		peer->peers[i] = copy_text(&at, key->peers[i]);
-	hb_list_init(&peer->conns);
-	hb_list_init(&peer->waits);
-	hb_task_init(&peer->serve, serve);
-	peer->next = pool->buckets[hash % BUCKETS];
-	pool->buckets[hash % BUCKETS] = peer;
+	if (peer && !peer->pool) { /* it is new */
+		peer->pool = pool;
+		hb_task_init(&peer->serve, serve);
+	}
 	return peer;
 }
 
-static struct peer *peer_of(struct hb_pool *pool, const struct hb_pool_key *key)
+static void peer_free_if_unused(struct pool_peer *peer)
 {
-	uint64_t hash = hash_key(key);
-
-	for (struct peer *peer = pool->buckets[hash % BUCKETS]; peer; peer = peer->next)
-		if (key_matches(peer, hash, key))
-			return peer;
-	return peer_new(pool, hash, key);
-}
-
-static void peer_free_if_unused(struct peer *peer)
-{
-	struct peer **at = &peer->pool->buckets[peer->hash % BUCKETS];
+	struct hb_pool *pool = peer->pool;
 
 	if (!hb_list_is_empty(&peer->conns) || !hb_list_is_empty(&peer->waits))
 		return;
-	while (*at != peer)
-		at = &(*at)->next;
-	*at = peer->next;
-	hb_loop_undefer(&peer->serve);
-	hb_tls_ctx_unref(peer->ctx);
-	free(peer);
+	pool_peers_remove(&pool->peers, peer);
+	/* Not when the last connection goes: those who still wait are told first. */
+	if (pool->peers.count == 0 && pool->draining)
+		hb_loop_defer(pool->loop, &pool->empty);
 }
 
 /* ---- waits ---- */
@@ -171,7 +85,7 @@ static void wait_done(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 	wait->on_tunnel(wait, tunnel, identity, why); /* last: the owner may free the wait */
 }
 
-static void fail_waits(struct peer *peer, struct hb_end why)
+static void fail_waits(struct pool_peer *peer, struct hb_end why)
 {
 	/* Only those who wait now: a callback may ask for another tunnel. */
 	struct hb_list now, *node;
@@ -253,7 +167,7 @@ static void on_no_memory_time(struct hb_timer *timer)
 
 static void conn_free(struct conn *conn)
 {
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 	struct hb_pool *pool = peer->pool;
 
 	assert(hb_list_is_empty(&conn->opening));
@@ -261,8 +175,6 @@ static void conn_free(struct conn *conn)
 	hb_list_remove(&conn->node);
 	free(conn);
 	pool->conns--;
-	if (pool->draining && pool->conns == 0)
-		hb_loop_defer(pool->loop, &pool->empty);
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
 	peer_free_if_unused(peer);
@@ -271,7 +183,7 @@ static void conn_free(struct conn *conn)
 /* A dial or handshake failed: all who waited for it are told the same. */
 static void conn_failed(struct conn *conn, struct hb_end why)
 {
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 
 	peer->dialling = false;
 	fail_waits(peer, conn->why.code < 0 ? conn->why : why);
@@ -291,6 +203,10 @@ static void h2_on_change(struct hb_h2 *h2)
 	struct conn *conn = hb_h2_owner(h2);
 	struct hb_pool *pool = conn->peer->pool;
 
+	if (conn->state == CONN_GREETING && hb_h2_has_settings(h2)) {
+		conn->state = CONN_READY;
+		conn->peer->dialling = false;
+	}
 	if (hb_h2_streams(h2) > 0)
 		hb_loop_timer_stop(pool->loop, &conn->idle);
 	else if (!hb_timer_is_running(&conn->idle))
@@ -305,7 +221,11 @@ static void h2_on_closed(struct hb_h2 *h2, struct hb_end why)
 
 	hb_h2_free(h2);
 	conn->h2 = NULL;
-	conn_free(conn);
+	if (conn->state == CONN_GREETING)
+		conn_failed(conn,
+		            why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
+	else
+		conn_free(conn);
 }
 
 static const struct hb_h2_events h2_events = {
@@ -316,7 +236,7 @@ static const struct hb_h2_events h2_events = {
 static void tls_on_open(struct hb_stream *s)
 {
 	struct conn *conn = s->owner;
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 	struct hb_pool *pool = peer->pool;
 	struct hb_h2_options options = pool->options.h2;
 
@@ -326,8 +246,7 @@ static void tls_on_open(struct hb_stream *s)
 		conn_failed(conn, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	conn->state = CONN_READY;
-	peer->dialling = false;
+	conn->state = CONN_GREETING;
 	hb_loop_timer_start(pool->loop, &conn->idle, pool->options.idle_ms);
 	if (conn->why.code < 0) /* it was given up meanwhile */
 		hb_h2_close(conn->h2, conn->why);
@@ -352,7 +271,7 @@ static const struct hb_stream_events tls_events = {
 static void on_dialled(struct hb_dial *dial, int fd)
 {
 	struct conn *conn = hb_container_of(dial, struct conn, dial);
-	struct peer *peer = conn->peer;
+	struct pool_peer *peer = conn->peer;
 	struct hb_pool *pool = peer->pool;
 	struct hb_tls_options options = {
 		.role = HB_TLS_CLIENT,
@@ -379,7 +298,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	conn->tls->events = &tls_events;
 }
 
-static struct hb_end dial_start(struct peer *peer)
+static struct hb_end dial_start(struct pool_peer *peer)
 {
 	struct hb_pool *pool = peer->pool;
 	int family = hb_ip_is_v4(&peer->dst.ip) ? AF_INET : AF_INET6;
@@ -408,12 +327,14 @@ static struct hb_end dial_start(struct peer *peer)
 
 /* ---- bringing the two together ---- */
 
-static struct conn *conn_with_room(struct peer *peer)
+static struct conn *conn_with_room(struct pool_peer *peer)
 {
 	hb_list_for_each (node, &peer->conns) {
 		struct conn *conn = hb_container_of(node, struct conn, node);
 
-		if (conn->state == CONN_READY && hb_h2_room(conn->h2) > 0)
+		if (conn->state < CONN_GREETING || hb_h2_room(conn->h2) == 0)
+			continue;
+		if (conn->state == CONN_READY || hb_h2_streams(conn->h2) == 0)
 			return conn;
 	}
 	return NULL;
@@ -440,7 +361,7 @@ static void open_tunnel(struct conn *conn, struct hb_pool_wait *wait)
 
 static void serve(struct hb_task *task)
 {
-	struct peer *peer = hb_container_of(task, struct peer, serve);
+	struct pool_peer *peer = hb_container_of(task, struct pool_peer, serve);
 	struct hb_end why = HB_END_CLEAN;
 	struct conn *conn;
 
@@ -458,7 +379,7 @@ static void serve(struct hb_task *task)
 void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct hb_pool_key *key,
                  struct hb_tls_ctx *ctx, const struct hb_tunnel_request *request)
 {
-	struct peer *peer = peer_of(pool, key);
+	struct pool_peer *peer = peer_of(pool, key);
 
 	wait->pool = pool;
 	wait->request = *request;
@@ -502,7 +423,7 @@ static void on_empty_task(struct hb_task *task)
 {
 	struct hb_pool *pool = hb_container_of(task, struct hb_pool, empty);
 
-	if (pool->conns == 0 && pool->on_empty)
+	if (pool->peers.count == 0 && pool->on_empty)
 		hb_take (&pool->on_empty)(pool->on_empty_owner); /* last: it may free the pool */
 }
 
@@ -517,6 +438,7 @@ static void conn_close(struct conn *conn, struct hb_end why)
 		conn->why = why;
 		hb_stream_close(conn->tls, why);
 		break;
+	case CONN_GREETING:
 	case CONN_READY:
 		hb_h2_close(conn->h2, why);
 		break;
@@ -526,8 +448,8 @@ static void conn_close(struct conn *conn, struct hb_end why)
 static void each_conn(struct hb_pool *pool, void (*act)(struct conn *conn, struct hb_end why),
                       uint64_t scope, struct hb_end why)
 {
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct peer *peer = pool->buckets[i]; peer; peer = peer->next)
+	for (size_t i = 0; i < POOL_BUCKETS; i++)
+		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
 			if (scope == 0 || peer->scope == scope)
 				hb_list_for_each (node, &peer->conns)
 					act(hb_container_of(node, struct conn, node), why);
@@ -535,7 +457,7 @@ static void each_conn(struct hb_pool *pool, void (*act)(struct conn *conn, struc
 
 static void drain_conn(struct conn *conn, struct hb_end why)
 {
-	if (conn->state == CONN_READY)
+	if (conn->state >= CONN_GREETING)
 		hb_h2_drain(conn->h2);
 	else
 		conn_close(conn, why);
@@ -547,7 +469,7 @@ void hb_pool_drain(struct hb_pool *pool, void (*on_empty)(void *owner), void *ow
 	pool->on_empty = on_empty;
 	pool->on_empty_owner = owner;
 	each_conn(pool, drain_conn, 0, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN));
-	if (pool->conns == 0)
+	if (pool->peers.count == 0)
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
@@ -587,7 +509,7 @@ void hb_pool_free(struct hb_pool *pool)
 {
 	if (!pool)
 		return;
-	assert(pool->conns == 0);
+	assert(pool->peers.count == 0);
 	hb_loop_undefer(&pool->empty);
 	free(pool);
 }

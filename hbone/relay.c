@@ -7,6 +7,14 @@
 
 #include <assert.h>
 
+struct hb_relay_idle {
+	struct hb_relay *relay;
+	struct hb_loop *loop;
+	struct hb_timer timer;
+	uint64_t seen; /* bytes of both sides at the last look */
+	uint32_t after_ms;
+};
+
 static struct hb_relay_side *side_of(struct hb_relay *relay, const struct hb_stream *s)
 {
 	return relay->a.stream == s ? &relay->a : &relay->b;
@@ -23,11 +31,20 @@ static void close_side(struct hb_relay_side *side, struct hb_end why)
 		hb_stream_close(side->stream, why);
 }
 
+static void stop_watching(struct hb_relay *relay)
+{
+	struct hb_relay_idle *idle = hb_take(&relay->idle);
+
+	if (idle)
+		hb_loop_timer_stop(idle->loop, &idle->timer);
+	free(idle);
+}
+
 static void begin_end(struct hb_relay *relay, struct hb_end why)
 {
 	relay->ending = true;
 	relay->why = why;
-	hb_loop_timer_stop(relay->loop, &relay->idle);
+	stop_watching(relay);
 }
 
 static void on_data(struct hb_stream *s, struct hb_buf *chain)
@@ -116,34 +133,48 @@ static const struct hb_stream_events events = {
 	.on_closed = on_closed,
 };
 
+static uint64_t bytes_seen(const struct hb_relay *relay)
+{
+	return (uint64_t)relay->a.bytes + relay->b.bytes;
+}
+
 static void on_idle_time(struct hb_timer *timer)
 {
-	struct hb_relay *relay = hb_container_of(timer, struct hb_relay, idle);
-	uint64_t seen = relay->a.bytes + relay->b.bytes;
+	struct hb_relay_idle *idle = hb_container_of(timer, struct hb_relay_idle, timer);
+	struct hb_relay *relay = idle->relay;
 
-	if (seen == relay->seen) {
+	if (idle->seen == bytes_seen(relay)) {
 		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, HB_E_IDLE));
 		return;
 	}
-	relay->seen = seen;
-	hb_loop_timer_start(relay->loop, &relay->idle, relay->idle_ms);
+	idle->seen = bytes_seen(relay);
+	hb_loop_timer_start(idle->loop, timer, idle->after_ms);
+}
+
+/* 0 or -ENOMEM. */
+static int watch(struct hb_relay *relay, struct hb_loop *loop, uint32_t after_ms)
+{
+	struct hb_relay_idle *idle = malloc(sizeof(*idle));
+
+	if (!idle)
+		return -ENOMEM;
+	*idle = (struct hb_relay_idle){ .relay = relay, .loop = loop, .after_ms = after_ms };
+	hb_timer_init(&idle->timer, on_idle_time);
+	hb_loop_timer_start(loop, &idle->timer, after_ms);
+	relay->idle = idle;
+	return 0;
 }
 
 void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
                     struct hb_stream *b, uint32_t idle_ms, hb_relay_done on_done)
 {
-	*relay = (struct hb_relay){
-		.a.stream = a,
-		.b.stream = b,
-		.loop = loop,
-		.idle_ms = idle_ms,
-		.on_done = on_done,
-	};
-	hb_timer_init(&relay->idle, on_idle_time);
+	*relay = (struct hb_relay){ .a.stream = a, .b.stream = b, .on_done = on_done };
 	a->owner = b->owner = relay;
 	a->events = b->events = &events;
-	if (idle_ms)
-		hb_loop_timer_start(loop, &relay->idle, idle_ms);
+	if (idle_ms && watch(relay, loop, idle_ms) < 0) {
+		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, -ENOMEM));
+		return;
+	}
 	hb_stream_resume(a);
 	hb_stream_resume(b);
 }

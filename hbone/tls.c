@@ -158,8 +158,12 @@ static void tls_write(struct hb_stream *stream, struct hb_buf *chain)
 	bool ok = true;
 
 	assert(tls->state != TLS_OPENING);
+	if (tls->state != TLS_OPEN || tls->finished) {
+		hb_buf_free_all(chain);
+		return;
+	}
 	stream->bytes_out += hb_buf_chain_bytes(chain);
-	while (chain && ok && tls->state == TLS_OPEN && !tls->finished) {
+	while (chain && ok) {
 		struct hb_buf *buf = chain;
 
 		chain = buf->next;

@@ -93,11 +93,7 @@ int hb_tls_first_spiffe(const X509 *cert, char **ret_uri)
 	return 0;
 }
 
-/*
- * The peer is who its first SPIFFE URI says; but any of them lets it in (reference/datapath 1.4,
- * "Multi-SAN note"). A server without an identity of its own has no trust domain to ask for.
- */
-static int check_identity(struct hb_tls_peer *peer, const X509 *cert)
+int hb_tls_peer_check(struct hb_tls_peer *peer, const X509 *cert)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 	bool any = false;
@@ -135,7 +131,7 @@ int hb_tls_peer_verify(X509_STORE_CTX *store, void *arg)
 		return 0;
 	}
 
-	peer->code = check_identity(peer, X509_STORE_CTX_get0_cert(store));
+	peer->code = hb_tls_peer_check(peer, X509_STORE_CTX_get0_cert(store));
 	if (peer->code != 0) {
 		/* Becomes the alert bad_certificate. */
 		X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);

@@ -28,6 +28,12 @@ void hb_tls_peer_done(struct hb_tls_peer *peer);
  * told by an alert.
  */
 int hb_tls_peer_verify(X509_STORE_CTX *store, void *arg);
+/*
+ * The SPIFFE rules alone, of a certificate whose chain is good. The peer is who its first SPIFFE
+ * URI says; but any of them lets it in (reference/datapath 1.4, "Multi-SAN note"). A server without
+ * an identity of its own has no trust domain to ask for. 0 with peer->identity, or why not.
+ */
+int hb_tls_peer_check(struct hb_tls_peer *peer, const X509 *cert);
 /* After an OpenSSL call has failed for good: why. Empties OpenSSL's error queue. */
 struct hb_end hb_tls_peer_why(const struct hb_tls_peer *peer);
 

@@ -58,10 +58,15 @@ int hb_tunnel_authority_parse(const char *text, size_t len, struct hb_tunnel_aut
 {
 	struct hb_tunnel_authority authority = { .is_ip = true };
 
-	if (hb_addr_parse(text, len, &authority.addr) == 0)
+	if (hb_addr_parse(text, len, &authority.addr) == 0) {
+		/* Peers never write IPv4 mapped; as a second name for a pod it is refused
+		 * (reference/datapath 10, Inbound). */
+		if (text[0] == '[' && hb_ip_is_v4(&authority.addr.ip))
+			return -EINVAL;
 		authority.port = authority.addr.port;
-	else if (host_parse(text, len, &authority) < 0)
+	} else if (host_parse(text, len, &authority) < 0) {
 		return -EINVAL;
+	}
 	*ret = authority;
 	return 0;
 }

@@ -60,7 +60,6 @@ build() {
 }
 
 prepare() {
-	lab_lock || exit 1
 	[ ! -d "$LAB_DIR" ] || say "taking down a lab that is still there"
 	lab_down || failed "what an earlier run left cannot be removed"
 	trap leave EXIT
@@ -217,6 +216,7 @@ main() {
 
 	title "Packages and build"
 	packages_ensure "${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}" || exit 1
+	lab_lock || exit 1
 	started=${EPOCHREALTIME/./}
 	build
 	say "  culvertd is in build/release/agent, culvertctl beside it"

@@ -34,14 +34,18 @@ static int parse_addr(const char *text, struct hb_addr *ret_addr)
 
 int sockline_parse(const char *line, struct sockline *ret_line)
 {
-	char local[64], peer[64];
+	char local[64], peer[64], state[4], inode[21];
 	struct sockline parsed = { .state = 0 };
 
-	if (sscanf(line, " %*[0-9]: %63s %63s %2X %*s %*s %*s %*s %*s %" SCNu64, local, peer,
-	           &parsed.state, &parsed.inode) != 4)
+	/* As text: numbers of scanf() may have signs. */
+	if (sscanf(line, " %*[0-9]: %63s %63s %3[0-9A-Fa-f] %*s %*s %*s %*s %*s %20[0-9]", local,
+	           peer, state, inode) != 4 ||
+	    strlen(state) != 2)
 		return -EINVAL;
 	if (parse_addr(local, &parsed.local) < 0 || parse_addr(peer, &parsed.peer) < 0)
 		return -EINVAL;
+	parsed.state = (unsigned)strtoul(state, NULL, 16);
+	parsed.inode = strtoull(inode, NULL, 10);
 	*ret_line = parsed;
 	return 0;
 }

@@ -54,22 +54,31 @@ static void add_ends(struct accesslog_line *line, const struct flow *flow)
 
 static void add_end(struct accesslog_line *line, const struct flow *flow, const char *flags)
 {
+	struct hb_end why = flow->outcome->why;
+
 	if (!flow->early) {
 		snprintf(line->duration, sizeof(line->duration), "%llums",
-		         (unsigned long long)flow_duration_ms(flow, flow->end_ms));
+		         (unsigned long long)flow_duration_ms(flow, 0));
 		add_number(line, "bytes_sent", flow_bytes_sent(flow));
 		add_number(line, "bytes_recv", flow_bytes_recv(flow));
 		add(line, "duration", LOG_TEXT, line->duration);
 	}
-	add(line, "error", LOG_TEXT, flow->error);
-	if (flow->why.code == 0)
+	add(line, "error", LOG_TEXT, flow->outcome->error);
+	if (why.code == 0)
 		return;
-	snprintf(line->end, sizeof(line->end), "%s %s %s", hb_layer_name(flow->why.layer),
-	         hb_side_name(flow->why.side), hb_strerror(flow->why.code));
+	snprintf(line->end, sizeof(line->end), "%s %s %s", hb_layer_name(why.layer),
+	         hb_side_name(why.side), hb_strerror(why.code));
 	if (strcmp(flags, "-") != 0)
 		add(line, "response_flags", LOG_TEXT, flags);
 	add(line, "policy", LOG_TEXT, flow_text(flow, FLOW_POLICY));
 	add(line, "end", LOG_TEXT, line->end);
+}
+
+static enum log_level level_of(const struct flow *flow)
+{
+	if (flow->early)
+		return LOG_WARN;
+	return *flow->outcome->error ? LOG_ERROR : LOG_INFO;
 }
 
 void accesslog_build(const struct flow *flow, const char *flags, struct accesslog_line *ret_line)
@@ -83,7 +92,7 @@ void accesslog_build(const struct flow *flow, const char *flags, struct accesslo
 		ret_line->message = "connection opened";
 		return;
 	}
-	ret_line->level = flow->early ? LOG_WARN : flow->error ? LOG_ERROR : LOG_INFO;
+	ret_line->level = level_of(flow);
 	ret_line->message = flow->early ? "connection failed" : "connection complete";
 	add_end(ret_line, flow, flags);
 }
@@ -102,7 +111,7 @@ void accesslog_ended(const struct flow *flow, const char *flags)
 {
 	struct accesslog_line line;
 
-	if (!log_enabled(SCOPE, flow->early ? LOG_WARN : flow->error ? LOG_ERROR : LOG_INFO))
+	if (!log_enabled(SCOPE, level_of(flow)))
 		return;
 	accesslog_build(flow, flags, &line);
 	log_fields(line.level, SCOPE, line.message, line.fields, line.count);

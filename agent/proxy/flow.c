@@ -19,23 +19,33 @@ void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, ui
 
 static void flow_free(struct flow *flow)
 {
-	if (!flow)
-		return;
-	free(flow->texts);
-	free(flow->error);
+	facts_put(&flow->flows->facts, flow->facts);
+	free((void *)(uintptr_t)flow->outcome);
 	free(flow);
+}
+
+static size_t kept_bytes(const struct flow *flow)
+{
+	return sizeof(*flow) + sizeof(*flow->outcome) + strlen(flow->outcome->error) +
+	       facts_bytes(flow->facts);
+}
+
+static void forget_oldest(struct flows *flows)
+{
+	struct flow **place = &flows->ring[(flows->ended - flows->kept) % FLOWS_RECENT];
+
+	flows->kept--;
+	flows->kept_bytes -= kept_bytes(*place);
+	flow_free(hb_take(place));
 }
 
 void flows_done(struct flows *flows)
 {
-	for (size_t i = 0; i < FLOWS_RECENT; i++) {
-		flow_free(flows->ring[i]);
-		flows->ring[i] = NULL;
-	}
+	while (flows->kept > 0)
+		forget_oldest(flows);
 }
 
-struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction,
-                      void (*abort)(struct flow *flow, struct hb_end why))
+struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction)
 {
 	struct flow *flow = calloc(1, sizeof(*flow));
 
@@ -43,7 +53,6 @@ struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction 
 		return NULL;
 	flow->flows = flows;
 	flow->pod = pod;
-	flow->abort = abort;
 	flow->id = flows->next_id;
 	flow->start_ms = hb_loop_now_ms(flows->loop);
 	flow->direction = (uint8_t)direction;
@@ -56,97 +65,97 @@ struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction 
 
 const char *flow_text(const struct flow *flow, enum flow_text which)
 {
-	return flow->texts ? flow->texts + flow->at[which] : "";
+	return facts_text(flow->facts, which);
 }
 
 int flow_set_texts(struct flow *flow, const char *const *texts)
 {
-	const char *from[FLOW_TEXTS];
-	size_t len[FLOW_TEXTS], total = 1;
-	char *block;
+	struct facts_table *table = &flow->flows->facts;
+	const struct facts *facts = facts_get(table, texts, flow->facts);
 
-	for (int i = 0; i < FLOW_TEXTS; i++) {
-		from[i] = texts[i] ? texts[i] : flow_text(flow, (enum flow_text)i);
-		len[i] = strnlen(from[i], FLOW_TEXT_MAX);
-		total += len[i] ? len[i] + 1 : 0;
-	}
-	block = malloc(total);
-	if (!block)
+	if (!facts)
 		return -ENOMEM;
-
-	/* All absent texts share the empty one in front. */
-	block[0] = 0;
-	total = 1;
-	for (int i = 0; i < FLOW_TEXTS; i++) {
-		if (len[i] == 0) {
-			flow->at[i] = 0;
-			continue;
-		}
-		memcpy(block + total, from[i], len[i]);
-		block[total + len[i]] = 0;
-		flow->at[i] = (uint16_t)total;
-		total += len[i] + 1;
-	}
-	free(flow->texts);
-	flow->texts = block;
+	facts_put(table, flow->facts);
+	flow->facts = facts;
 	return 0;
 }
 
 uint64_t flow_bytes_sent(const struct flow *flow)
 {
-	if (flow->state != FLOW_OPEN)
-		return flow->bytes_sent;
 	return flow->direction == FLOW_OUTBOUND ? flow->relay.a.bytes : flow->relay.b.bytes;
 }
 
 uint64_t flow_bytes_recv(const struct flow *flow)
 {
-	if (flow->state != FLOW_OPEN)
-		return flow->bytes_recv;
 	return flow->direction == FLOW_OUTBOUND ? flow->relay.b.bytes : flow->relay.a.bytes;
 }
 
 uint64_t flow_duration_ms(const struct flow *flow, uint64_t now_ms)
 {
-	return (flow->state == FLOW_CLOSED ? flow->end_ms : now_ms) - flow->start_ms;
+	return (flow->outcome ? flow->outcome->end_ms : now_ms) - flow->start_ms;
 }
 
 const struct flow *flows_recent(const struct flows *flows, size_t index)
 {
-	if (index >= FLOWS_RECENT || index >= flows->ended)
+	if (index >= flows->kept)
 		return NULL;
 	return flows->ring[(flows->ended - 1 - index) % FLOWS_RECENT];
 }
 
-/* Out of the list, into the log and the ring; the pod's owner hears of it last. */
+/* A copy in one block with its words. */
+static const struct flow_outcome *outcome_copy(const struct flow_outcome *outcome)
+{
+	size_t size = strlen(outcome->error) + 1;
+	struct flow_outcome *copy = malloc(sizeof(*copy) + size);
+
+	if (!copy)
+		return NULL;
+	*copy = *outcome;
+	copy->error = memcpy(copy + 1, outcome->error, size);
+	return copy;
+}
+
+/* Into the ring; without memory it is forgotten. */
+static void remember(struct flow *flow)
+{
+	struct flows *flows = flow->flows;
+
+	flow->outcome = outcome_copy(flow->outcome);
+	if (!flow->outcome) {
+		flow_free(flow);
+		return;
+	}
+	if (flows->kept == FLOWS_RECENT)
+		forget_oldest(flows);
+	flows->ring[flows->ended++ % FLOWS_RECENT] = flow;
+	flows->kept++;
+	flows->kept_bytes += kept_bytes(flow);
+	while (flows->kept_bytes > FLOWS_RECENT_BYTES && flows->kept > 1)
+		forget_oldest(flows);
+}
+
+/* Out of the list, into the log and the ring. */
 static void retire(struct flow *flow, struct hb_end why, const char *error)
 {
 	struct flows *flows = flow->flows;
+	struct flow_outcome outcome = { hb_loop_now_ms(flows->loop), why, error };
 	char words[512];
 	bool opening = flow->state == FLOW_OPENING;
-	struct flow **place = &flows->ring[flows->ended % FLOWS_RECENT];
 
 	if (!error) {
 		flow_explain(why, opening, words, sizeof(words));
-		error = words;
+		outcome.error = words;
 	}
-	if (*error)
-		flow->error = strdup(error);
-	flow->bytes_sent = flow_bytes_sent(flow);
-	flow->bytes_recv = flow_bytes_recv(flow);
-	flow->end_ms = hb_loop_now_ms(flows->loop);
-	flow->why = why;
+	flow->outcome = &outcome;
 	flow->state = FLOW_CLOSED;
 	accesslog_ended(flow, flow_response_flags(why, opening));
 
 	hb_list_remove(&flow->node);
 	flows->count--;
-	flow_free(*place);
-	*place = flow;
-	flows->ended++;
 	if (flows->on_end)
 		flows->on_end(flows->owner, flow);
 	flow->pod = NULL;
+	remember(flow);
 }
 
 static void on_relay_done(struct hb_relay *relay, struct hb_end why)
@@ -168,7 +177,7 @@ void flow_abort(struct flow *flow, struct hb_end why)
 	if (flow->state == FLOW_OPEN)
 		hb_relay_abort(&flow->relay, why);
 	else if (flow->state == FLOW_OPENING)
-		flow->abort(flow, why);
+		flow->opening->abort(flow->opening, why);
 }
 
 void flow_end(struct flow *flow, struct hb_end why, const char *error)

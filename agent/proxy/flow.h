@@ -3,8 +3,8 @@
  *
  * Every accepted connection, and every CONNECT of a peer, is one flow from its first moment to its
  * one line in the access log. Live flows are in a list; the last FLOWS_RECENT ended ones stay in a
- * ring, for people who ask why. A flow keeps copies of the few texts it needs, packed in one block,
- * so that a connection that lives for weeks does not keep an old snapshot alive.
+ * ring, for people who ask why. The few texts it needs are copies, shared among flows (facts.h), so
+ * that a connection that lives for weeks does not keep an old snapshot alive.
  *
  * Knows nothing of routes, policies or sockets. Thread: the worker's own.
  *
@@ -16,60 +16,59 @@
 #include <hbone/addr.h>
 #include <hbone/relay.h>
 
+#include "proxy/facts.h"
+
 struct pod;
-struct flow;
 
 enum flow_direction { FLOW_OUTBOUND, FLOW_INBOUND, FLOW_PASSTHROUGH };
 enum flow_state { FLOW_OPENING, FLOW_OPEN, FLOW_CLOSED };
 
-enum flow_text {
-	FLOW_POD, /* "ns/name" of the enrolled pod */
-	FLOW_SRC_WORKLOAD,
-	FLOW_SRC_NS,
-	FLOW_SRC_IDENTITY,
-	FLOW_SRC_CLUSTER,
-	FLOW_DST_SERVICE, /* its hostname */
-	FLOW_DST_WORKLOAD,
-	FLOW_DST_NS,
-	FLOW_DST_IDENTITY,
-	FLOW_DST_CLUSTER,
-	FLOW_AUTHORITY, /* of the CONNECT; "" without a tunnel */
-	FLOW_POLICY,    /* key of the policy that decided, or "" */
-	FLOW_TEXTS,
+struct flow;
+
+/* While a flow is opening: what its owner has under way. Embedded there. */
+struct flow_opening {
+	/* Ends it; flow_end() follows, now or later. */
+	void (*abort)(struct flow_opening *opening, struct hb_end why);
+};
+
+/* How it ended. */
+struct flow_outcome {
+	uint64_t end_ms;
+	struct hb_end why;
+	const char *error; /* the log's words; "": none */
 };
 
 struct flow {
 	struct hb_list node;
 	struct flows *flows;
-	struct pod *pod; /* valid until it has ended */
-	/* While it is opening: ends what its owner has under way; flow_end() follows. */
-	void (*abort)(struct flow *flow, struct hb_end why);
-	void *setup; /* abort's owner's, which alone reads it */
-	uint64_t id; /* unique in the process */
-	uint64_t start_ms, end_ms;
-	uint64_t bytes_sent, bytes_recv; /* as the access log means them; final once CLOSED */
-	struct hb_addr src, dst;         /* as the access log means them */
-	struct hb_addr orig_dst;         /* what was dialled, before routing */
-	struct hb_end why;               /* CLOSED */
+	struct pod *pod;                    /* valid until it has ended */
+	struct flow_opening *opening;       /* OPENING; its owner sets it */
+	const struct facts *facts;          /* NULL: none are known */
+	const struct flow_outcome *outcome; /* CLOSED */
+	uint64_t id;                        /* unique in the process */
+	uint64_t start_ms;
+	struct hb_relay relay;
+	struct hb_addr src, dst; /* as the access log means them */
+	struct hb_addr orig_dst; /* what was dialled, before routing */
 	uint8_t direction, state;
 	bool early; /* it failed before anything about its ends was known */
-	uint16_t at[FLOW_TEXTS];
-	char *texts;
-	char *error; /* NULL: none */
-	struct hb_relay relay;
 };
 
-#define FLOWS_RECENT  256u
-#define FLOW_TEXT_MAX 1024u /* bytes kept of one text; longer ones are cut */
+/* Ended flows that are kept: so many, and so many bytes of them. */
+#define FLOWS_RECENT       256u
+#define FLOWS_RECENT_BYTES (256u * 1024)
 
 struct flows {
 	struct hb_list live; /* oldest first */
 	size_t count;        /* live ones */
+	struct facts_table facts;
 	struct flow *ring[FLOWS_RECENT];
 	size_t ended; /* ever; the next goes to ring[ended % FLOWS_RECENT] */
+	size_t kept;  /* the newest of them, in the ring */
+	size_t kept_bytes;
 	struct hb_loop *loop;
 	uint64_t next_id, id_step;
-	/* The flow's pod may let go of it now; it is logged and in the ring already. */
+	/* The flow's pod may let go of it now; it is logged already. */
 	void (*on_end)(void *owner, struct flow *flow);
 	void *owner;
 };
@@ -79,9 +78,8 @@ void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, ui
 /* Forgets the ended ones; none may live. */
 void flows_done(struct flows *flows);
 
-/* A live flow in state OPENING, or NULL without memory. @abort: see above. */
-struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction,
-                      void (*abort)(struct flow *flow, struct hb_end why));
+/* A live flow in state OPENING, or NULL without memory. */
+struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction);
 /* Sets the texts that are not NULL in @texts (FLOW_TEXTS of them). 0 or -ENOMEM, nothing changed.
  */
 int flow_set_texts(struct flow *flow, const char *const *texts);

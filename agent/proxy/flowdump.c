@@ -41,7 +41,7 @@ void flowdump_connection(FILE *out, const struct flow *flow, uint64_t now_ms)
 {
 	static const char *const directions[] = { "outbound", "inbound", "passthrough" };
 	static const char *const states[] = { "opening", "open", "closed" };
-	bool closed = flow->state == FLOW_CLOSED;
+	const struct flow_outcome *outcome = flow->outcome;
 
 	fprintf(out, "{\"id\":%" PRIu64, flow->id);
 	member(out, "pod", flow_text(flow, FLOW_POD));
@@ -59,11 +59,11 @@ void flowdump_connection(FILE *out, const struct flow *flow, uint64_t now_ms)
 	member(out, "state", states[flow->state]);
 	fprintf(out, ",\"bytesSent\":%" PRIu64 ",\"bytesRecv\":%" PRIu64 ",\"durationMs\":%" PRIu64,
 	        flow_bytes_sent(flow), flow_bytes_recv(flow), flow_duration_ms(flow, now_ms));
-	member(out, "end", closed ? hb_strerror(flow->why.code) : "");
-	member(out, "layer", closed ? hb_layer_name(flow->why.layer) : "");
-	member(out, "side", closed ? hb_side_name(flow->why.side) : "");
+	member(out, "end", outcome ? hb_strerror(outcome->why.code) : "");
+	member(out, "layer", outcome ? hb_layer_name(outcome->why.layer) : "");
+	member(out, "side", outcome ? hb_side_name(outcome->why.side) : "");
 	member(out, "policy", flow_text(flow, FLOW_POLICY));
-	member(out, "error", flow->error ? flow->error : "");
+	member(out, "error", outcome ? outcome->error : "");
 	fputc('}', out);
 }
 

@@ -29,6 +29,7 @@
 enum state { CREDENTIAL, TUNNEL, DIALLING, DONE };
 
 struct outbound {
+	struct flow_opening opening;
 	struct worker *worker;
 	struct flow *flow;     /* NULL: ended, or carried by its relay now */
 	struct hb_stream *app; /* paused until it is carried; NULL: closed, or given on */
@@ -130,9 +131,9 @@ static const struct hb_stream_events app_events = {
 	.on_closed = on_app_closed,
 };
 
-static void on_abort(struct flow *flow, struct hb_end why)
+static void on_abort(struct flow_opening *opening, struct hb_end why)
 {
-	give_up(flow->setup, why);
+	give_up(hb_container_of(opening, struct outbound, opening), why);
 }
 
 /* Both legs stand. Takes @far. */
@@ -314,14 +315,15 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 	out->snapshot = snapshot_ref(pod->worker->snapshot);
 	out->route = *route;
 	out->baggage = strdup(pod->baggage ? pod->baggage : "");
-	flow->setup = out;
+	out->opening.abort = on_abort;
+	flow->opening = &out->opening;
 	pod->worker->setups++;
 	return out;
 }
 
 void outbound_accept(struct pod *pod, int fd)
 {
-	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND, on_abort);
+	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
 	struct route route;
 	char words[256] = "";

@@ -17,6 +17,7 @@
 #include "proxy/worker.h"
 
 struct passthrough {
+	struct flow_opening opening;
 	struct hb_dial dial;
 	struct worker *worker;
 	struct flow *flow;        /* NULL: ended, or carried by its relay now */
@@ -40,9 +41,9 @@ static void give_up(struct passthrough *in, struct hb_end why)
 	hb_dial_cancel(&in->dial);
 }
 
-static void on_abort(struct flow *flow, struct hb_end why)
+static void on_abort(struct flow_opening *opening, struct hb_end why)
 {
-	give_up(flow->setup, why);
+	give_up(hb_container_of(opening, struct passthrough, opening), why);
 }
 
 static void on_client_closed(struct hb_stream *client, struct hb_end why)
@@ -160,7 +161,8 @@ static int start(struct pod *pod, struct flow *flow, int fd)
 	in->client->events = &client_events;
 	in->worker = pod->worker;
 	in->flow = flow;
-	flow->setup = in;
+	in->opening.abort = on_abort;
+	flow->opening = &in->opening;
 	pod->worker->setups++;
 	err = appdial_start(&in->dial, pod->worker->loop, &target, on_dialled);
 	if (err < 0)
@@ -172,7 +174,7 @@ static int start(struct pod *pod, struct flow *flow, int fd)
 
 void passthrough_accept(struct pod *pod, int fd)
 {
-	struct flow *flow = pod_flow_new(pod, FLOW_PASSTHROUGH, on_abort);
+	struct flow *flow = pod_flow_new(pod, FLOW_PASSTHROUGH);
 	char words[256] = "";
 	int err;
 

@@ -175,8 +175,7 @@ void pod_free(struct pod *pod)
 	free(pod);
 }
 
-struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction,
-                          void (*abort)(struct flow *flow, struct hb_end why))
+struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 {
 	const char *texts[FLOW_TEXTS] = { [FLOW_POD] = pod->spec->key };
 	struct flow *flow;
@@ -189,7 +188,7 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction,
 		return NULL;
 	}
 	pod->full = false;
-	flow = flow_new(&pod->worker->flows, pod, direction, abort);
+	flow = flow_new(&pod->worker->flows, pod, direction);
 	if (!flow)
 		return NULL;
 	pod->flows++;

@@ -77,8 +77,7 @@ bool pod_is_idle(const struct pod *pod);            /* nothing lives and nothing
 void pod_free(struct pod *pod);                     /* idle only */
 
 /* A flow of this pod; NULL: no memory, or the pod has too many. */
-struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction,
-                          void (*abort)(struct flow *flow, struct hb_end why));
+struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction);
 /* A socket of the pod that is not captured, or -errno. */
 int pod_socket(const struct pod *pod, int family);
 /* One of our ports: nobody is to be connected to it through us. */

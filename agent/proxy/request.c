@@ -20,6 +20,7 @@
 #include "proxy/worker.h"
 
 struct request {
+	struct flow_opening opening;
 	struct hb_dial dial;
 	struct worker *worker;
 	struct pod *pod;          /* valid while flow is */
@@ -50,9 +51,9 @@ static void give_up(struct request *request, struct hb_end why)
 	hb_dial_cancel(&request->dial);
 }
 
-static void on_abort(struct flow *flow, struct hb_end why)
+static void on_abort(struct flow_opening *opening, struct hb_end why)
 {
-	give_up(flow->setup, why);
+	give_up(hb_container_of(opening, struct request, opening), why);
 }
 
 /* The peer has left, or our refusal is done with. */
@@ -246,7 +247,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	struct inbound *in = hb_h2_owner(h2);
 	struct request *request = calloc(1, sizeof(*request));
 	struct refusal refusal = { 0 };
-	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND, on_abort);
+	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
 	int err;
 
 	if (!request || !flow) {
@@ -256,7 +257,8 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 		discard_stream(tunnel, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
 		return;
 	}
-	flow->setup = request;
+	request->opening.abort = on_abort;
+	flow->opening = &request->opening;
 	flow->src = in->src;
 	flow->dst = in->local;
 	request->worker = in->pod->worker;

@@ -466,7 +466,7 @@ static void add_piece(struct worker_dump *dump, const struct flow *flow, uint64_
 		free(hb_take(&piece->text));
 		return;
 	}
-	piece->order = dump->kind == DUMP_RECENT ? flow->end_ms : flow->id;
+	piece->order = dump->kind == DUMP_RECENT ? flow->outcome->end_ms : flow->id;
 	piece->outbound = flow->direction == FLOW_OUTBOUND;
 	piece->pod_index = flow->pod ? flow->pod->spec->index : 0;
 	dump->count++;

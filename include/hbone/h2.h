@@ -32,11 +32,37 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
 	uint32_t ping_interval_ms;  /* [10000] */
 	uint32_t ping_timeout_ms;   /* [20000] */
+	uint32_t linger_ms;         /* what a stream's clean close waits without progress [5000] */
+	uint32_t begin_ms;          /* for a client's first SETTINGS, for a header block [5000] */
+	uint32_t first_stream_ms;   /* server: drained when nothing was asked by then [never] */
+};
+
+/* What a peer may only send so much of, unless it works; the limits are in h2_guard.c. */
+enum hb_h2_kind {
+	HB_H2_RESETS, /* RST_STREAM, and breaches that made us send one */
+	HB_H2_SETTINGS,
+	HB_H2_PINGS,
+	HB_H2_PRIORITIES,
+	HB_H2_WINDOW_UPDATES,
+	HB_H2_EMPTY_DATA,
+	HB_H2_STRAY_DATA, /* for streams that are gone */
+	HB_H2_HEADERS,    /* and CONTINUATION */
+	HB_H2_OVERSIZED,  /* header_list_max bytes of a list that is larger; answered 431 */
+	HB_H2_REFUSED,    /* requests above streams_max; each is answered REFUSED_STREAM */
+	HB_H2_UNKNOWN,
+	HB_H2_KINDS,
+};
+
+struct hb_h2_counters {
+	uint64_t frames;            /* that came */
+	uint64_t seen[HB_H2_KINDS]; /* of them */
+	int flood;                  /* the kind that ended the connection, or -1 */
 };
 
 struct hb_h2_events {
 	/* Server: a request's headers have come. The stream is the callee's: set its events, and
-	 * answer with hb_h2_respond() now or later. NULL in a client. */
+	 * answer with hb_h2_respond() now or later. It may also be closed in here, and so may the
+	 * connection. NULL in a client. */
 	void (*on_request)(struct hb_h2 *h2, struct hb_stream *stream);
 	/* Room, drain state or the number of streams changed. May be NULL. */
 	void (*on_change)(struct hb_h2 *h2);
@@ -44,7 +70,11 @@ struct hb_h2_events {
 	void (*on_closed)(struct hb_h2 *h2, struct hb_end why);
 };
 
-/* Takes @lower (its on_open must have come), also on failure (NULL). */
+/*
+ * A peer that floods is told GOAWAY(ENHANCE_YOUR_CALM), and the connection ends with {h2, peer,
+ * HB_E_FLOOD}; one that stops halfway, or never reads, ends with {h2, peer, HB_E_STALLED}.
+ * Takes @lower (its on_open must have come), also on failure (NULL).
+ */
 struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
                         const struct hb_h2_options *options, const struct hb_h2_events *events,
                         void *owner);
@@ -60,14 +90,27 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 /* Server: the answer; the stream is open from here on unless @end (no body follows). */
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
                    bool end);
-/* A header of the request or response, or NULL; valid while the stream lives. */
+/* A header of the request, until it is answered, or of the response, until on_open has returned;
+ * NULL: there is none. */
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2);
 /* Streams that could be opened now; 0 once GOAWAY was sent or received. */
 uint32_t hb_h2_room(const struct hb_h2 *h2);
+/* The peer's SETTINGS have come: the room is what it grants, and no guess. */
+bool hb_h2_has_settings(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
-/* No new streams; those that live go on; closes when the last is gone. */
+const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
+const char *hb_h2_kind_name(enum hb_h2_kind kind);
+/*
+ * No new streams; those that live go on; closes when the last is gone. A server says so twice
+ * (RFC 9113 6.8); a peer that does not answer in between is waited for a second.
+ */
 void hb_h2_drain(struct hb_h2 *h2);
+/*
+ * Ends all streams now: with @why, or, when that is clean, with HB_E_CANCELLED. A clean close
+ * spares those that have come to their end and only wait to be read. The first reason stands,
+ * unless the second is an abort.
+ */
 void hb_h2_close(struct hb_h2 *h2, struct hb_end why);

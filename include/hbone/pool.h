@@ -3,10 +3,11 @@
  * (reference/datapath 1.13).
  *
  * The pool does not know how to reach a peer: the owner's dial function makes a connected socket.
- * One dial per key runs at a time; all who wait for it get its result or its failure. A connection
- * that was full is used again when it has room. A tunnel refused with HB_E_GOAWAY or HB_E_REFUSED
- * before its answer is tried again, at most HB_POOL_TRIES times in all, on another connection.
- * Thread: the loop's own; a pool per worker.
+ * One dial per key runs at a time, until the peer's SETTINGS say how many tunnels it grants; all
+ * who wait for it get its result or its failure. A connection that was full is used again when it
+ * has room. A tunnel refused with HB_E_GOAWAY or HB_E_REFUSED before its answer is tried again, at
+ * most HB_POOL_TRIES times in all, on another connection. Thread: the loop's own; a pool per
+ * worker.
  */
 #pragma once
 

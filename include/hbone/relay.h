@@ -21,18 +21,17 @@ typedef void (*hb_relay_done)(struct hb_relay *relay, struct hb_end why);
 
 struct hb_relay_side {
 	struct hb_stream *stream;
-	uint64_t bytes; /* that came from this side */
-	bool finished;  /* its last byte has come */
-	bool closed;
-	bool full;
+	uint64_t bytes : 61;   /* that came from this side */
+	uint64_t finished : 1; /* its last byte has come */
+	uint64_t closed : 1;
+	uint64_t full : 1;
 };
+
+struct hb_relay_idle; /* what watches for silence */
 
 struct hb_relay { /* embedded by the caller, who keeps it until on_done */
 	struct hb_relay_side a, b;
-	struct hb_loop *loop;
-	struct hb_timer idle;
-	uint64_t seen; /* a.bytes + b.bytes at the last look */
-	uint32_t idle_ms;
+	struct hb_relay_idle *idle; /* NULL: nothing does */
 	hb_relay_done on_done;
 	struct hb_end why;
 	bool ending;

@@ -28,7 +28,9 @@ struct end {
 	struct hb_timer linger;
 	struct hb_bufq inbox; /* on its way to us */
 	struct hb_end why;
-	uint64_t cut_at; /* UINT64_MAX: never */
+	uint64_t cut_at, stall_at; /* UINT64_MAX: never */
+	void (*tap)(void *owner, const uint8_t *bytes, size_t len);
+	void *tap_owner;
 	size_t high, low;
 	uint32_t split, linger_ms;
 	enum state state;
@@ -75,7 +77,7 @@ static bool is_delivered(const struct end *e)
 	return e->peer->inbox.bytes == 0;
 }
 
-/* The next piece for the owner, cut to the split and to the cut. */
+/* The next piece for the owner, cut to the split, to the stall and to the cut. */
 static struct hb_buf *next_piece(struct end *e)
 {
 	uint64_t max = e->split ? e->split : UINT32_MAX;
@@ -83,6 +85,8 @@ static struct hb_buf *next_piece(struct end *e)
 
 	if (e->cut_at - e->stream.bytes_in < max)
 		max = e->cut_at - e->stream.bytes_in;
+	if (e->stall_at - e->stream.bytes_in < max)
+		max = e->stall_at - e->stream.bytes_in;
 	if (buf->len <= max)
 		return hb_bufq_shift(&e->inbox);
 	view = hb_buf_view(buf, 0, (uint32_t)max);
@@ -96,6 +100,10 @@ static bool receive(struct end *e)
 {
 	struct hb_buf *piece;
 
+	if (e->stream.bytes_in >= e->stall_at) {
+		e->stalled = true;
+		e->stall_at = UINT64_MAX;
+	}
 	if (e->state == CLOSING && !e->stalled) {
 		/* Dropped, like the finish. */
 		if (e->inbox.bytes > 0)
@@ -109,6 +117,8 @@ static bool receive(struct end *e)
 	if (e->inbox.bytes > 0) {
 		piece = next_piece(e);
 		e->stream.bytes_in += piece->len;
+		if (e->tap)
+			e->tap(e->tap_owner, piece->data, piece->len);
 		poke(e->peer); /* its backlog has shrunk */
 		if (e->peer->state == CLOSING)
 			hb_loop_timer_start(e->loop, &e->peer->linger, e->peer->linger_ms);
@@ -272,7 +282,7 @@ void pair_new(struct hb_loop *loop, struct hb_stream *ret_ends[2])
 		e->stream.ops = &ops;
 		e->loop = loop;
 		e->peer = &ends[1 - i];
-		e->cut_at = UINT64_MAX;
+		e->cut_at = e->stall_at = UINT64_MAX;
 		e->high = HB_TCP_HIGH;
 		e->low = HB_TCP_LOW;
 		e->linger_ms = HB_TCP_LINGER_MS;
@@ -292,6 +302,19 @@ void pair_stall(struct hb_stream *to, bool stalled)
 {
 	of_stream(to)->stalled = stalled;
 	poke(of_stream(to));
+}
+
+void pair_stall_at(struct hb_stream *to, uint64_t at)
+{
+	of_stream(to)->stall_at = at;
+	poke(of_stream(to));
+}
+
+void pair_tap(struct hb_stream *to, void (*on_bytes)(void *owner, const uint8_t *bytes, size_t len),
+              void *owner)
+{
+	of_stream(to)->tap = on_bytes;
+	of_stream(to)->tap_owner = owner;
 }
 
 void pair_cut(struct hb_stream *to, uint64_t at)

@@ -16,7 +16,7 @@
 #define SERVER_ID "spiffe://cluster.local/ns/demo/sa/server"
 #define GETS_MAX  64
 
-enum manner { ANSWERS, IS_SILENT, REFUSES };
+enum manner { ANSWERS, IS_SILENT, REFUSES, LEAVES };
 
 struct session { /* a connection as the server has it */
 	struct hb_list node;
@@ -81,9 +81,14 @@ static const struct hb_h2_events session_events = {
 
 static void on_tls_open(struct hb_stream *tls)
 {
-	struct session *session = calloc(1, sizeof(*session));
 	struct hb_h2_options h2 = { .role = HB_H2_SERVER, .streams_max = grant };
+	struct session *session;
 
+	if (manner == LEAVES) {
+		hb_stream_close(tls, HB_END_CLEAN);
+		return;
+	}
+	session = calloc(1, sizeof(*session));
 	hb_list_add(&sessions, &session->node);
 	sessions_count++;
 	session->h2 = hb_h2_new(loop, tls, &h2, &session_events, session);
@@ -314,24 +319,57 @@ START_TEST(all_fail_with_the_same_reason)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	uint32_t grant;
+	unsigned asked, connections;
+} grants[] = {
+	{ 1, 5, 5 },
+	{ 2, 40, 20 },
+	{ 10, 25, 3 },
+};
+/* clang-format on */
+
 START_TEST(a_small_grant_serves_all)
 {
+	unsigned asked = grants[_i].asked, again = grants[_i].grant;
+
 	up();
-	grant = 10;
+	grant = grants[_i].grant;
 	make_pool();
-	for (unsigned i = 0; i < 25; i++)
+	for (unsigned i = 0; i < asked; i++)
 		ask(i);
-	ck_assert(turn_until(loop, &gets_done, 25, 500));
-	for (unsigned i = 0; i < 25; i++)
+	ck_assert(turn_until(loop, &gets_done, asked, 2000));
+	for (unsigned i = 0; i < asked; i++)
 		ck_assert_msg(gets[i].probe.stream, "%u: %s", i, hb_strerror(gets[i].why.code));
-	ck_assert_uint_eq(hb_pool_connections(pool), 3);
+	ck_assert_uint_eq(hb_pool_connections(pool), grants[_i].connections);
 	/* A connection that was full is used again. */
-	for (unsigned i = 0; i < 10; i++)
+	for (unsigned i = 0; i < again; i++)
 		end_get(i);
-	for (unsigned i = 30; i < 40; i++)
+	for (unsigned i = 0; i < again; i++)
+		ask(asked + i);
+	ck_assert(turn_until(loop, &gets_done, asked + again, 500));
+	ck_assert_uint_eq(hb_pool_connections(pool), grants[_i].connections);
+	down();
+}
+END_TEST
+
+START_TEST(a_peer_that_leaves_before_its_settings)
+{
+	up();
+	manner = LEAVES;
+	make_pool();
+	for (unsigned i = 0; i < 5; i++)
 		ask(i);
-	ck_assert(turn_until(loop, &gets_done, 35, 500));
-	ck_assert_uint_eq(hb_pool_connections(pool), 3);
+	ck_assert(turn_until(loop, &gets_done, 5, 300));
+	for (unsigned i = 0; i < 5; i++)
+		ck_assert_msg(gets[i].why.code < 0, "%u got a tunnel", i);
+	ck_assert_uint_eq(accepted, 1);
+	/* The next one dials again. */
+	manner = ANSWERS;
+	ask(5);
+	ck_assert(turn_until(loop, &gets_done, 6, 300));
+	ck_assert_ptr_nonnull(gets[5].probe.stream);
 	down();
 }
 END_TEST
@@ -466,7 +504,8 @@ int main(void)
 	tcase_add_test(tc, many_wait_for_one_dial);
 	tcase_add_test(tc, keys_share_nothing);
 	tcase_add_loop_test(tc, all_fail_with_the_same_reason, 0, 2);
-	tcase_add_test(tc, a_small_grant_serves_all);
+	tcase_add_loop_test(tc, a_small_grant_serves_all, 0, HB_ARRAY_LEN(grants));
+	tcase_add_test(tc, a_peer_that_leaves_before_its_settings);
 	tcase_add_test(tc, refused_by_policy_is_final);
 	tcase_add_test(tc, silence_has_a_deadline);
 	tcase_add_test(tc, idle_connections_are_released);

@@ -29,6 +29,9 @@ static const struct {
 	{ "a short port", "   0: 7F00007F:3AA 00000000:0000 0A" REST "1\n", NULL },
 	{ "a long port", "   0: 7F00007F:3AA00 00000000:0000 0A" REST "1\n", NULL },
 	{ "a port with a sign", "   0: 7F00007F:-3AA 00000000:0000 0A" REST "1\n", NULL },
+	{ "a state with a sign", "   0: 7F00007F:3AA0 00000000:0000 -A" REST "1\n", NULL },
+	{ "a long state", "   0: 7F00007F:3AA0 00000000:0000 00A" REST "1\n", NULL },
+	{ "an inode with a sign", "   0: 7F00007F:3AA0 00000000:0000 0A" REST "-1\n", NULL },
 	{ "a short address", "   0: 7F0000F:3AA0 00000000:0000 0A" REST "1\n", NULL },
 	{ "between the families", "   0: 7F00007F7F00007F:3AA0 00000000:0000 0A" REST "1\n", NULL },
 };

@@ -8,6 +8,8 @@
 #include "proxy/accesslog.h"
 
 static struct flow flow;
+static struct flows flows; /* for its table of texts */
+static struct flow_outcome outcome;
 static struct accesslog_line line;
 
 static void addr(const char *text, struct hb_addr *out)
@@ -40,9 +42,12 @@ static void make(enum flow_direction direction, enum flow_state state, bool know
 	addr("10.0.0.1:1000", &flow.src);
 	addr("10.0.0.2:15008", &flow.dst);
 	flow.start_ms = 100;
-	flow.end_ms = 112;
-	flow.bytes_sent = 5;
-	flow.bytes_recv = 7;
+	flow.flows = &flows;
+	flow.relay.a.bytes = direction == FLOW_OUTBOUND ? 5 : 7;
+	flow.relay.b.bytes = direction == FLOW_OUTBOUND ? 7 : 5;
+	outcome = (struct flow_outcome){ .end_ms = 112, .error = "" };
+	if (state == FLOW_CLOSED)
+		flow.outcome = &outcome;
 	if (known)
 		ck_assert_int_eq(flow_set_texts(&flow, texts), 0);
 }
@@ -67,7 +72,7 @@ static const char *joined(void)
 			                     field->kind == LOG_TEXT ? "%s%s=\"%s\"" : "%s%s=%s",
 			                     blank, field->key, field->text);
 	}
-	free(flow.texts);
+	facts_put(&flows.facts, flow.facts);
 	return out;
 }
 
@@ -105,8 +110,8 @@ START_TEST(denied)
 	char error[] = "connection closed due to policy rejection: explicitly denied by: demo/deny";
 
 	make(FLOW_PASSTHROUGH, FLOW_CLOSED, true);
-	flow.error = error;
-	flow.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY);
+	outcome.error = error;
+	outcome.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY);
 	accesslog_build(&flow, "DENY", &line);
 	ck_assert_str_eq(line.message, "connection complete");
 	ck_assert_int_eq(line.level, LOG_ERROR);
@@ -124,8 +129,8 @@ START_TEST(failed_early)
 
 	make(FLOW_OUTBOUND, FLOW_CLOSED, true);
 	flow.early = true;
-	flow.error = error;
-	flow.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_RECURSIVE);
+	outcome.error = error;
+	outcome.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_RECURSIVE);
 	accesslog_build(&flow, "-", &line);
 	ck_assert_str_eq(line.message, "connection failed");
 	ck_assert_int_eq(line.level, LOG_WARN);

@@ -15,6 +15,8 @@
 static struct hb_loop *loop;
 static struct flows flows;
 static unsigned ended;
+static struct flow_opening opening;
+static struct flow *opened;
 static struct hb_end aborted;
 
 static void on_end(void *owner, struct flow *flow)
@@ -41,15 +43,20 @@ static void down(void)
 }
 
 /* What an owner does: it ends the flow of which it was told that it is to end. */
-static void on_abort(struct flow *flow, struct hb_end why)
+static void on_abort(struct flow_opening *o, struct hb_end why)
 {
+	ck_assert_ptr_eq(o, &opening);
 	aborted = why;
-	flow_end(flow, why, NULL);
+	flow_end(opened, why, NULL);
 }
 
 static struct flow *new_flow(enum flow_direction direction)
 {
-	return flow_new(&flows, NULL, direction, on_abort);
+	opened = flow_new(&flows, NULL, direction);
+	ck_assert_ptr_nonnull(opened);
+	opening.abort = on_abort;
+	opened->opening = &opening;
+	return opened;
 }
 
 START_TEST(texts_are_kept_and_replaced)
@@ -92,6 +99,58 @@ START_TEST(ids_and_ring)
 }
 END_TEST
 
+/* Texts as long as a peer may make them: what is kept of them is bounded by bytes. */
+START_TEST(ring_is_bounded_by_bytes)
+{
+	char huge[FLOW_TEXT_MAX + 1];
+	const char *texts[FLOW_TEXTS] = {
+		[FLOW_AUTHORITY] = huge, [FLOW_SRC_IDENTITY] = huge, [FLOW_DST_SERVICE] = huge
+	};
+	size_t kept = 0;
+
+	memset(huge, 'x', sizeof(huge) - 1);
+	huge[sizeof(huge) - 1] = 0;
+	for (unsigned i = 0; i < FLOWS_RECENT; i++) {
+		struct flow *flow = new_flow(FLOW_INBOUND);
+
+		huge[0] = (char)(1 + i % 100);
+		huge[1] = (char)(1 + i / 100);
+		ck_assert_int_eq(flow_set_texts(flow, texts), 0);
+		flow_end(flow, HB_END_CLEAN, NULL);
+	}
+	while (flows_recent(&flows, kept))
+		kept++;
+	ck_assert_uint_eq(flows_recent(&flows, 0)->id, 3 + 4 * (FLOWS_RECENT - 1));
+	ck_assert_uint_lt(kept, FLOWS_RECENT_BYTES / (3 * FLOW_TEXT_MAX));
+	ck_assert_uint_gt(kept, FLOWS_RECENT_BYTES / (3 * FLOW_TEXT_MAX) * 3 / 4);
+	ck_assert_uint_eq(flows.facts.blocks, kept);
+}
+END_TEST
+
+START_TEST(same_texts_are_held_once)
+{
+	const char *both[FLOW_TEXTS] = { [FLOW_POD] = "a/b", [FLOW_POLICY] = "p" };
+	const char *moved[FLOW_TEXTS] = { [FLOW_POD] = "a/b", [FLOW_DST_NS] = "p" };
+	struct flow *first = new_flow(FLOW_INBOUND), *second = new_flow(FLOW_INBOUND);
+	struct flow *third = new_flow(FLOW_INBOUND);
+
+	ck_assert_int_eq(flow_set_texts(first, both), 0);
+	ck_assert_int_eq(flow_set_texts(second, both), 0);
+	ck_assert_int_eq(flow_set_texts(third, moved), 0);
+	ck_assert_ptr_eq(first->facts, second->facts);
+	ck_assert_ptr_ne(first->facts, third->facts);
+	ck_assert_str_eq(flow_text(third, FLOW_DST_NS), "p");
+	ck_assert_str_eq(flow_text(third, FLOW_POLICY), "");
+	ck_assert_uint_eq(flows.facts.blocks, 2);
+	flow_end(first, HB_END_CLEAN, NULL);
+	ck_assert_str_eq(flow_text(second, FLOW_POLICY), "p");
+	flow_end(second, HB_END_CLEAN, NULL);
+	flow_end(third, HB_END_CLEAN, NULL);
+	flows_done(&flows);
+	ck_assert_uint_eq(flows.facts.blocks, 0);
+}
+END_TEST
+
 START_TEST(ring_that_is_not_full)
 {
 	ck_assert_ptr_null(flows_recent(&flows, 0));
@@ -108,7 +167,7 @@ START_TEST(an_opening_flow_is_aborted_by_its_owner)
 	flow_abort(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
 	ck_assert_int_eq(aborted.code, HB_E_DRAIN);
 	ck_assert_uint_eq(ended, 1);
-	ck_assert_str_eq(flows_recent(&flows, 0)->error,
+	ck_assert_str_eq(flows_recent(&flows, 0)->outcome->error,
 	                 "connection closed due to connection drain");
 }
 END_TEST
@@ -138,7 +197,7 @@ START_TEST(bytes_by_direction)
 	ck_assert(turn_until(loop, &ended, 1, 100));
 	ck_assert(turn_until(loop, &client.closes, 1, 100));
 	ck_assert(turn_until(loop, &server.closes, 1, 100));
-	ck_assert_int_eq(flow->why.code, HB_E_DRAIN);
+	ck_assert_int_eq(flow->outcome->why.code, HB_E_DRAIN);
 	ck_assert_uint_eq(flow_bytes_sent(flow), _i == FLOW_OUTBOUND ? 5 : 7);
 	probe_done(&client);
 	probe_done(&server);
@@ -206,6 +265,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, up, down);
 	tcase_add_test(tc, texts_are_kept_and_replaced);
 	tcase_add_test(tc, ids_and_ring);
+	tcase_add_test(tc, ring_is_bounded_by_bytes);
+	tcase_add_test(tc, same_texts_are_held_once);
 	tcase_add_test(tc, ring_that_is_not_full);
 	tcase_add_test(tc, an_opening_flow_is_aborted_by_its_owner);
 	tcase_add_loop_test(tc, bytes_by_direction, FLOW_OUTBOUND, FLOW_PASSTHROUGH + 1);

@@ -10,7 +10,7 @@
 
 /* Free slots that stay: what one turn of a few busy streams uses; about 1 MiB, near the L2. */
 #define FREE_SLOTS_KEPT 64
-/* Free windows that stay: 32 KiB. */
+/* Free windows that stay: 40 KiB. */
 #define FREE_BUFS_KEPT 1024
 
 /* A free slot is poisoned, so that the address sanitizer sees who still looks at it. */
@@ -247,13 +247,15 @@ void hb_bufq_push(struct hb_bufq *q, struct hb_buf *chain)
 {
 	if (!chain)
 		return;
-	if (!q->tail)
-		q->tail = &q->head;
-	*q->tail = chain;
+	if (q->head)
+		q->head->last->next = chain;
+	else
+		q->head = chain;
 	for (; chain; chain = chain->next) {
+		assert(chain->len <= UINT32_MAX - q->bytes);
 		q->bytes += chain->len;
 		q->bufs++;
-		q->tail = &chain->next;
+		q->head->last = chain;
 	}
 }
 
@@ -264,8 +266,8 @@ struct hb_buf *hb_bufq_shift(struct hb_bufq *q)
 	if (!buf)
 		return NULL;
 	q->head = buf->next;
-	if (!q->head)
-		q->tail = NULL;
+	if (q->head)
+		q->head->last = buf->last;
 	q->bytes -= buf->len;
 	q->bufs--;
 	buf->next = NULL;
@@ -289,7 +291,7 @@ void hb_bufq_consume(struct hb_bufq *q, size_t bytes)
 		if (buf->len > bytes) {
 			buf->data += bytes;
 			buf->len -= (uint32_t)bytes;
-			q->bytes -= bytes;
+			q->bytes -= (uint32_t)bytes;
 			return;
 		}
 		bytes -= buf->len;

@@ -32,6 +32,8 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_NO_CREDENTIAL] = "no certificate for the identity",
 	[HB_E_FIRST - HB_E_BAD_REQUEST] = "request cannot be served",
 	[HB_E_FIRST - HB_E_UNKNOWN_WORKLOAD] = "local workload is not known",
+	[HB_E_FIRST - HB_E_FLOOD] = "peer floods the connection",
+	[HB_E_FIRST - HB_E_STALLED] = "peer stopped halfway",
 };
 
 /* RFC 9113 7. */

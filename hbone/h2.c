@@ -92,11 +92,34 @@ static void end_streams(struct hb_h2 *h2, struct hb_end why, bool also_gone)
 	}
 }
 
-/* There is still something to say below, and it is worth saying. */
-static bool is_orderly(struct hb_end why)
+/* RFC 9113 7: what the peer is told, unless nghttp2 has told it already. */
+static uint32_t goaway_code(struct hb_end why)
 {
-	return why.code == 0 || why.code == HB_E_DRAIN || why.code == HB_E_IDLE ||
-	       why.code == HB_E_H2;
+	switch (why.code) {
+	case HB_E_FLOOD:
+		return NGHTTP2_ENHANCE_YOUR_CALM;
+	case HB_E_H2:
+		return NGHTTP2_PROTOCOL_ERROR;
+	default:
+		return NGHTTP2_NO_ERROR;
+	}
+}
+
+/* There is still something to say below, and it is worth saying. */
+static bool is_orderly(const struct hb_h2 *h2, struct hb_end why)
+{
+	switch (why.code) {
+	case 0:
+	case HB_E_DRAIN:
+	case HB_E_IDLE:
+	case HB_E_H2:
+	case HB_E_FLOOD:
+		return true;
+	case HB_E_STALLED:
+		return !h2->full_ms;
+	default:
+		return false;
+	}
 }
 
 static void do_close(struct hb_h2 *h2)
@@ -104,22 +127,23 @@ static void do_close(struct hb_h2 *h2)
 	struct hb_end why = h2->end;
 
 	h2->closing = true;
-	hb_loop_timer_stop(h2->loop, &h2->notice);
 	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED),
 	            h2->abort_asked);
 	if (h2->lower_closed)
 		return;
-	(void)nghttp2_session_terminate_session(h2_session(h2), NGHTTP2_NO_ERROR);
+	/* One that has drained has said its last GOAWAY. */
+	if (!h2->final_goaway || goaway_code(why) != NGHTTP2_NO_ERROR)
+		(void)nghttp2_session_terminate_session(h2_session(h2), goaway_code(why));
 	/* The streams are gone, so what is left to say is small: full or not. */
 	h2->lower_full = false;
 	h2_pump(h2);
-	hb_stream_close(h2->lower, is_orderly(why) ? HB_END_CLEAN : why);
+	hb_stream_close(h2->lower, is_orderly(h2, why) && !h2->abort_lower ? HB_END_CLEAN : why);
 }
 
 static void do_abort(struct hb_h2 *h2)
 {
 	end_streams(h2, h2->end, true);
-	if (!h2->lower_closed && !is_orderly(h2->end))
+	if (!h2->lower_closed && h2->abort_lower)
 		hb_stream_close(h2->lower, h2->end);
 }
 
@@ -138,10 +162,9 @@ static void maybe_done(struct hb_h2 *h2)
 	    hb_list_is_empty(&h2->ended)) {
 		h2->closed_told = true;
 		hb_loop_undefer(&h2->flush);
-		hb_loop_timer_stop(h2->loop, &h2->ping);
+		hb_loop_timer_stop(h2->loop, &h2->life);
 		hb_loop_timer_stop(h2->loop, &h2->retry);
 		hb_loop_timer_stop(h2->loop, &h2->linger);
-		hb_loop_timer_stop(h2->loop, &h2->notice);
 		h2->events->on_closed(h2, h2->end);
 	}
 }
@@ -174,6 +197,33 @@ static struct hb_h2 *h2_of_lower(const struct hb_stream *lower)
 	return lower->owner;
 }
 
+static void flooded(struct hb_h2 *h2)
+{
+	h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
+}
+
+static void receive(struct hb_h2 *h2, struct hb_buf *buf)
+{
+	ssize_t n;
+
+	if (h2_guard_frames(&h2->guard, buf->data, buf->len, h2->last_in_ms)) {
+		flooded(h2);
+		return;
+	}
+	h2->in = buf;
+	n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
+	h2->in = NULL;
+	/* nghttp2's own limit: of the answers to PING and SETTINGS that the peer does not read. */
+	if (n == NGHTTP2_ERR_FLOODED)
+		h2_guard_blame(&h2->guard, HB_H2_PINGS);
+	if (h2_guard_is_flood(&h2->guard))
+		flooded(h2);
+	else if (n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+	else if (n < 0)
+		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
+}
+
 static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 {
 	struct hb_h2 *h2 = h2_of_lower(lower);
@@ -182,20 +232,12 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 	h2->ping_sent_ms = 0;
 	while (chain) {
 		struct hb_buf *buf = chain;
-		ssize_t n = 0;
 
 		chain = buf->next;
 		buf->next = NULL;
-		if (!h2->closing && !h2->close_asked) {
-			h2->in = buf;
-			n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
-			h2->in = NULL;
-		}
+		if (!h2->closing && !h2->close_asked)
+			receive(h2, buf);
 		hb_buf_free(buf);
-		if (n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE)
-			h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
-		else if (n < 0)
-			h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
 	}
 	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
 	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
@@ -221,13 +263,19 @@ static void lower_on_finish(struct hb_stream *lower)
 
 static void lower_on_full(struct hb_stream *lower)
 {
-	h2_of_lower(lower)->lower_full = true;
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_full = true;
+	h2->full_ms = hb_loop_now_ms(h2->loop);
 }
 
 static void lower_on_drained(struct hb_stream *lower)
 {
-	h2_of_lower(lower)->lower_full = false;
-	h2_wake_flush(h2_of_lower(lower));
+	struct hb_h2 *h2 = h2_of_lower(lower);
+
+	h2->lower_full = false;
+	h2->full_ms = 0;
+	h2_wake_flush(h2);
 }
 
 static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
@@ -249,53 +297,6 @@ static const struct hb_stream_events lower_events = {
 	.on_closed = lower_on_closed,
 };
 
-/* ---- signs of life (reference/datapath 1.11): any byte that comes in counts ---- */
-
-static void on_ping_time(struct hb_timer *timer)
-{
-	struct hb_h2 *h2 = hb_container_of(timer, struct hb_h2, ping);
-	uint64_t now = hb_loop_now_ms(h2->loop), next = h2->options.ping_interval_ms;
-
-	if (h2->closing)
-		return;
-	if (h2->ping_sent_ms) {
-		uint64_t dead = h2->ping_sent_ms + h2->options.ping_timeout_ms;
-
-		if (now >= dead) {
-			h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_PING_TIME));
-			return;
-		}
-		next = dead - now;
-	} else if (now - h2->last_in_ms >= h2->options.ping_interval_ms) {
-		h2->ping_sent_ms = now;
-		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, NULL);
-		h2_wake_flush(h2);
-		next = h2->options.ping_timeout_ms;
-	} else {
-		next -= now - h2->last_in_ms;
-	}
-	hb_loop_timer_start(h2->loop, &h2->ping, next);
-}
-
-void h2_send_final_goaway(struct hb_h2 *h2)
-{
-	nghttp2_session *session = h2_session(h2);
-
-	if (h2->options.role != HB_H2_SERVER || !h2->draining || h2->final_goaway)
-		return;
-	hb_loop_timer_stop(h2->loop, &h2->notice);
-	h2->final_goaway = true;
-	(void)nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE,
-	                            nghttp2_session_get_last_proc_stream_id(session),
-	                            NGHTTP2_NO_ERROR, NULL, 0);
-	h2_wake_flush(h2);
-}
-
-static void on_notice_time(struct hb_timer *timer)
-{
-	h2_send_final_goaway(hb_container_of(timer, struct hb_h2, notice));
-}
-
 static void on_retry_time(struct hb_timer *timer)
 {
 	h2_wake_flush(hb_container_of(timer, struct hb_h2, retry));
@@ -313,6 +314,7 @@ static void defaults(struct hb_h2_options *o)
 	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
 	o->ping_timeout_ms = o->ping_timeout_ms ? o->ping_timeout_ms : 20000;
+	o->begin_ms = o->begin_ms ? o->begin_ms : 5000;
 	o->linger_ms = o->linger_ms ? o->linger_ms : 5000;
 }
 
@@ -324,9 +326,9 @@ static int session_start(struct hb_h2 *h2)
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
 		  hb_min_u32(HB_H2_WINDOW_FIRST, o->stream_window) },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_max },
-		/* A client grants no pushes, a server says how many requests. */
+		/* A client grants no pushes; of a server's limit the wire is told: h2_send.c. */
 		{ client ? NGHTTP2_SETTINGS_ENABLE_PUSH : NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-		  client ? 0 : o->streams_max },
+		  client ? 0 : INT32_MAX },
 	};
 	nghttp2_session_callbacks *cb = h2_callbacks_new();
 	nghttp2_option *option = NULL;
@@ -336,6 +338,11 @@ static int session_start(struct hb_h2 *h2)
 	if (cb && nghttp2_option_new(&option) == 0) {
 		nghttp2_option_set_no_auto_window_update(option, 1);
 		nghttp2_option_set_no_closed_streams(option, 1);
+		/* Its own limit (33 a second) ends honest peers: h2_guard.c knows what is served.
+		 */
+		nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
+		/* Its limit of 8 counts a CONTINUATION again for each piece its header comes in. */
+		nghttp2_option_set_max_continuations(option, 1 << 20);
 		err = client ? nghttp2_session_client_new2(&session, cb, h2, option)
 		             : nghttp2_session_server_new2(&session, cb, h2, option);
 	}
@@ -370,10 +377,9 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_list_init(&h2->marked);
 		hb_list_init(&h2->lingering);
 		hb_task_init(&h2->flush, on_flush);
-		hb_timer_init(&h2->ping, on_ping_time);
+		hb_timer_init(&h2->life, h2_life_on_time);
 		hb_timer_init(&h2->retry, on_retry_time);
 		hb_timer_init(&h2->linger, h2_on_linger_time);
-		hb_timer_init(&h2->notice, on_notice_time);
 	}
 	if (!h2 || session_start(h2) < 0) {
 		/* The stream has no other owner now; it frees itself when it is closed. */
@@ -386,8 +392,9 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 	}
 	lower->events = &lower_events;
 	lower->owner = h2;
-	h2->last_in_ms = hb_loop_now_ms(loop);
-	hb_loop_timer_start(loop, &h2->ping, h2->options.ping_interval_ms);
+	h2->born_ms = h2->last_in_ms = hb_loop_now_ms(loop);
+	h2_guard_init(&h2->guard, options->role, h2->born_ms);
+	h2_life_look(h2);
 	hb_stream_resume(lower);
 	h2_wake_flush(h2);
 	return h2;
@@ -446,6 +453,7 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 		h2_stream_delete(st);
 		return NULL;
 	}
+	h2_guard_request(&h2->guard);
 	h2_wake_flush(h2);
 	return &st->stream;
 }
@@ -468,6 +476,8 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		return;
 	}
 	h2_headers_clear(&st->headers);
+	if (!st->too_large)
+		h2_guard_request(&st->h2->guard);
 	if (end) {
 		int status = h2_status_of((const uint8_t *)headers[0].value, headers[0].value_len);
 
@@ -528,6 +538,11 @@ bool hb_h2_is_draining(const struct hb_h2 *h2)
 	return h2->draining || h2->goaway_in || h2->close_asked;
 }
 
+const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2)
+{
+	return &h2->guard.counters;
+}
+
 void hb_h2_drain(struct hb_h2 *h2)
 {
 	if (h2->draining || h2->close_asked)
@@ -538,7 +553,8 @@ void hb_h2_drain(struct hb_h2 *h2)
 		 * requests on their way are still served. */
 		(void)nghttp2_submit_shutdown_notice(h2_session(h2));
 		(void)nghttp2_submit_ping(h2_session(h2), NGHTTP2_FLAG_NONE, h2_notice_ping);
-		hb_loop_timer_start(h2->loop, &h2->notice, h2->options.ping_timeout_ms);
+		h2->drain_ms = hb_loop_now_ms(h2->loop);
+		hb_loop_timer_start(h2->loop, &h2->life, 0); /* there is a deadline more */
 	}
 	h2->changed = true;
 	h2_wake_flush(h2);
@@ -557,10 +573,11 @@ void h2_fail(struct hb_h2 *h2, struct hb_end why)
 void hb_h2_close(struct hb_h2 *h2, struct hb_end why)
 {
 	h2_fail(h2, why);
-	if (why.code == 0 || h2->abort_asked)
+	if (why.code == 0)
 		return;
 	if (h2->end.code == 0)
 		h2->end = why;
 	h2->abort_asked = true;
+	h2->abort_lower = h2->abort_lower || !is_orderly(h2, why);
 	h2_wake_flush(h2);
 }

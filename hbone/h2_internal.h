@@ -6,6 +6,8 @@
 #include <hbone/h2.h>
 #include <hbone/list.h>
 
+#include "h2_guard.h"
+
 #define HB_H2_STREAM_HIGH (256u * 1024) /* backlog marks of one stream's outgoing bytes */
 #define HB_H2_STREAM_LOW  (64u * 1024)
 
@@ -34,6 +36,7 @@ struct h2_stream {
 	struct hb_end end;
 	uint64_t linger_at_ms; /* CLOSING: when its patience ends */
 	uint64_t grown_at;     /* bytes_in when the window last grew */
+	uint64_t listed;       /* bytes of the header list that has come */
 	uint32_t window;       /* what we grant now */
 	int32_t id;
 	uint8_t state;
@@ -58,21 +61,25 @@ struct hb_h2 {
 	struct hb_list streams, ended, ready, marked;
 	struct hb_list lingering; /* all wait equally long: the first is the first due */
 	struct hb_task flush;
-	struct hb_timer ping, retry; /* retry: no buffer was to be had */
+	struct hb_timer life, retry; /* retry: no buffer was to be had */
 	struct hb_timer linger;      /* for the first of lingering */
-	struct hb_timer notice;      /* the answer to a drain's notice is waited for */
 	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
 	struct hb_bufq out;          /* records for the lower stream */
 	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
-	uint64_t last_in_ms, ping_sent_ms; /* ping_sent_ms 0: none is out */
-	uint32_t streams_count;            /* those that are not gone or ended */
+	struct h2_guard guard;
+	/* When, on the loop's clock. 0: not, or not any more */
+	uint64_t born_ms, last_in_ms, ping_sent_ms;
+	uint64_t full_ms;       /* the lower stream is full since */
+	uint64_t drain_ms;      /* server: the first of two GOAWAY went out */
+	uint32_t streams_count; /* those that are not gone or ended */
 	uint32_t gone_count;
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
-	bool abort_asked; /* a second hb_h2_close(), which overtakes the first */
+	bool abort_asked, abort_lower; /* by hb_h2_close(): ends what a clean close spares */
 	bool draining, goaway_in, final_goaway;
-	bool settings_in; /* the peer's came */
-	bool more; /* a flush stopped before nghttp2 had said all */
+	bool settings_in, asked; /* the peer's came; it has begun a request */
+	bool settings_out;       /* ours are in the first record */
+	bool more;               /* a flush stopped before nghttp2 had said all */
 };
 
 static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)

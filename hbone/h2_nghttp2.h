@@ -1,6 +1,6 @@
 /*
- * h2_nghttp2: what the three files that see nghttp2 share: h2.c (the connection), h2_send.c (bytes
- * out) and h2_recv.c (nghttp2's callbacks).
+ * h2_nghttp2: what the files that see nghttp2 share: h2.c (the connection), h2_send.c (bytes out),
+ * h2_recv.c (nghttp2's callbacks) and h2_life.c (deadlines).
  */
 #pragma once
 
@@ -40,7 +40,11 @@ void h2_pump(struct hb_h2 *h2);
 nghttp2_session_callbacks *h2_callbacks_new(void);  /* NULL: no memory */
 int h2_status_of(const uint8_t *value, size_t len); /* three digits, or -1 */
 
+/* h2_life.c */
+void h2_life_look(struct hb_h2 *h2); /* acts on what is due, and sleeps until the next */
+void h2_life_on_time(struct hb_timer *timer);
+void h2_send_final_goaway(struct hb_h2 *h2); /* of a server that drains: the real last id; once */
+
 /* h2.c */
 void h2_fail(struct hb_h2 *h2, struct hb_end why); /* closes it, if nobody has */
-void h2_send_final_goaway(struct hb_h2 *h2);
-void h2_stream_uncount(struct h2_stream *st); /* it no longer counts against the limits */
+void h2_stream_uncount(struct h2_stream *st);      /* it no longer counts against the limits */

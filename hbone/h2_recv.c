@@ -18,8 +18,10 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h2->options.role != HB_H2_SERVER)
 		return 0;
-	/* nghttp2 counts those that it knows; one that is gone still holds what nobody has read. */
+	h2->asked = true;
+	/* One that is gone still holds what nobody has read; nghttp2 was given no limit. */
 	if (h2->close_asked || h2->streams_count + h2->gone_count >= h2->options.streams_max) {
+		h2_guard_take(&h2->guard, HB_H2_REFUSED);
 		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
 		                                NGHTTP2_REFUSED_STREAM);
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -46,6 +48,22 @@ int h2_status_of(const uint8_t *value, size_t len)
 	return status;
 }
 
+/*
+ * RFC 9113 6.5.2: 32 bytes are counted for each field. What goes on above the limit is paid for by
+ * its size: a few bytes of HPACK can ask for megabytes.
+ */
+static bool is_too_large(struct hb_h2 *h2, struct h2_stream *st, size_t field)
+{
+	uint64_t above = (uint64_t)h2->options.header_list_max + 1, before = st->listed / above;
+
+	st->listed += field + 32;
+	if (st->listed / above > before) {
+		st->too_large = true;
+		h2_guard_take(&h2->guard, HB_H2_OVERSIZED);
+	}
+	return st->too_large;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
@@ -55,16 +73,15 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
 	if (!st || st->state == H2_STREAM_ENDED)
 		return 0;
+	if (h2->options.role == HB_H2_SERVER && frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0; /* trailers: nobody asks for them */
 	if (h2->options.role == HB_H2_CLIENT && name_len == 7 && memcmp(name, ":status", 7) == 0) {
 		h2_headers_clear(&st->headers); /* an earlier 1xx */
+		st->listed = 0;
 		st->status = h2_status_of(value, value_len);
 	}
-	/* RFC 9113 6.5.2: 32 bytes are counted for each field. */
-	if (st->headers.text_len + 32u * st->headers.count + name_len + value_len + 32 >
-	    h2->options.header_list_max) {
-		st->too_large = true;
+	if (is_too_large(h2, st, name_len + value_len))
 		return 0;
-	}
 	if (h2_headers_add(&st->headers, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	return 0;
@@ -108,12 +125,18 @@ static void peer_finished(struct h2_stream *st)
 		hb_list_add(&st->h2->ready, &st->ready);
 }
 
+/* A code that only its sender knows (RFC 9113 7) is said as the last of ours. */
+static struct hb_end end_of_code(uint32_t error_code)
+{
+	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(hb_min_u32(error_code, 999)));
+}
+
 static void goaway_came(struct hb_h2 *h2, const nghttp2_frame *frame)
 {
 	h2->goaway_in = true;
 	h2->changed = true;
 	if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !h2->close_asked)
-		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(frame->goaway.error_code));
+		h2->end = end_of_code(frame->goaway.error_code);
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -122,6 +145,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
 	switch (frame->hd.type) {
+	case NGHTTP2_DATA:
+		h2_guard_data(&h2->guard, frame->hd.length, frame->hd.flags);
+		break;
 	case NGHTTP2_HEADERS:
 		if (!st || st->state == H2_STREAM_ENDED)
 			return 0;
@@ -168,6 +194,7 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 	view = hb_buf_view(h2->in, (uint32_t)(data - h2->in->data), (uint32_t)len);
 	if (!view)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	h2_guard_payload(&h2->guard, len);
 	hb_bufq_push(&st->rx, view);
 	/* A window of tiny frames must not pin a slot for each. */
 	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
@@ -177,11 +204,32 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 	return 0;
 }
 
+/* What we send tells of the peer as well. */
+static void weigh_sent(struct hb_h2 *h2, const nghttp2_frame *frame)
+{
+	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
+
+	if (frame->hd.type == NGHTTP2_DATA)
+		h2_guard_payload(&h2->guard, frame->hd.length);
+	if (frame->hd.type != NGHTTP2_RST_STREAM || (st && st->rst_sent))
+		return;
+	switch (frame->rst_stream.error_code) {
+	case NGHTTP2_PROTOCOL_ERROR: /* nghttp2 found a breach: as good as a reset of the peer's */
+	case NGHTTP2_FLOW_CONTROL_ERROR:
+	case NGHTTP2_STREAM_CLOSED:
+		h2_guard_take(&h2->guard, HB_H2_RESETS);
+		break;
+	default:
+		break;
+	}
+}
+
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 
+	weigh_sent(h2, frame);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR &&
 	    h2->end.code == 0)
 		h2->end = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
@@ -217,7 +265,7 @@ static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t err
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);
 	if (opening && !st->asked) /* nghttp2 would not send it */
 		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
-	return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_RST(error_code < 1000 ? error_code : 999));
+	return end_of_code(error_code);
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_code, void *user)

@@ -3,6 +3,7 @@
  */
 #include "h2_nghttp2.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <string.h>
 
@@ -182,6 +183,22 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 	return enough(h2);
 }
 
+/*
+ * The first frame out of a server is its SETTINGS, of which MAX_CONCURRENT_STREAMS is the last
+ * entry. nghttp2 was given one that is never reached: once the peer has acknowledged the limit it
+ * takes a stream too many for a breach of the whole connection, where RFC 9113 5.1.2 has that
+ * stream alone refused. The limit is written here and kept in h2_recv.c.
+ */
+static void grant_streams(struct hb_h2 *h2)
+{
+	uint32_t max = htonl(h2->options.streams_max);
+
+	if (h2->settings_out || h2->options.role != HB_H2_SERVER)
+		return;
+	h2->settings_out = true;
+	memcpy(h2->open->data + h2->open->len - sizeof(max), &max, sizeof(max));
+}
+
 void h2_pump(struct hb_h2 *h2)
 {
 	const uint8_t *data;
@@ -196,6 +213,7 @@ void h2_pump(struct hb_h2 *h2)
 			n = NGHTTP2_ERR_NOMEM;
 			break;
 		}
+		grant_streams(h2);
 	}
 	seal_open(h2);
 	if (h2->out.head && h2->lower_closed)

@@ -13,7 +13,7 @@
  * A peer that is GREETING has not said yet how many tunnels it grants. It gets one, which need not
  * wait; with more, those beyond its grant would be refused, each time anew on each connection.
  */
-#include "pool_internal.h"
+#include "pool_peers.h"
 
 #include <assert.h>
 #include <string.h>
@@ -35,6 +35,43 @@ struct conn {
 	struct hb_end why; /* of a dial that was given up */
 	uint64_t served;
 };
+
+struct hb_pool {
+	struct hb_loop *loop;
+	struct hb_pool_options options;
+	struct hb_tcp_options tcp;
+	struct pool_peers peers;
+	size_t conns;
+	struct hb_task empty; /* draining, and no peer is left */
+	bool draining;
+	void (*on_empty)(void *owner);
+	void *on_empty_owner;
+};
+
+static void serve(struct hb_task *task);
+
+static struct pool_peer *peer_of(struct hb_pool *pool, const struct hb_pool_key *key)
+{
+	struct pool_peer *peer = pool_peers_get(&pool->peers, key);
+
+	if (peer && !peer->pool) { /* it is new */
+		peer->pool = pool;
+		hb_task_init(&peer->serve, serve);
+	}
+	return peer;
+}
+
+static void peer_free_if_unused(struct pool_peer *peer)
+{
+	struct hb_pool *pool = peer->pool;
+
+	if (!hb_list_is_empty(&peer->conns) || !hb_list_is_empty(&peer->waits))
+		return;
+	pool_peers_remove(&pool->peers, peer);
+	/* Not when the last connection goes: those who still wait are told first. */
+	if (pool->peers.count == 0 && pool->draining)
+		hb_loop_defer(pool->loop, &pool->empty);
+}
 
 /* ---- waits ---- */
 
@@ -140,7 +177,7 @@ static void conn_free(struct conn *conn)
 	pool->conns--;
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
-	pool_peer_free_if_unused(peer);
+	peer_free_if_unused(peer);
 }
 
 /* A dial or handshake failed: all who waited for it are told the same. */
@@ -322,7 +359,7 @@ static void open_tunnel(struct conn *conn, struct hb_pool_wait *wait)
 	hb_loop_timer_start(pool->loop, &wait->deadline, pool->options.connect_ms);
 }
 
-void pool_serve(struct hb_task *task)
+static void serve(struct hb_task *task)
 {
 	struct pool_peer *peer = hb_container_of(task, struct pool_peer, serve);
 	struct hb_end why = HB_END_CLEAN;
@@ -336,13 +373,13 @@ void pool_serve(struct hb_task *task)
 		why = dial_start(peer);
 	if (why.code < 0)
 		fail_waits(peer, why);
-	pool_peer_free_if_unused(peer);
+	peer_free_if_unused(peer);
 }
 
 void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct hb_pool_key *key,
                  struct hb_tls_ctx *ctx, const struct hb_tunnel_request *request)
 {
-	struct pool_peer *peer = pool_peer_of(pool, key);
+	struct pool_peer *peer = peer_of(pool, key);
 
 	wait->pool = pool;
 	wait->request = *request;
@@ -386,7 +423,7 @@ static void on_empty_task(struct hb_task *task)
 {
 	struct hb_pool *pool = hb_container_of(task, struct hb_pool, empty);
 
-	if (pool->peers == 0 && pool->on_empty)
+	if (pool->peers.count == 0 && pool->on_empty)
 		hb_take (&pool->on_empty)(pool->on_empty_owner); /* last: it may free the pool */
 }
 
@@ -412,7 +449,7 @@ static void each_conn(struct hb_pool *pool, void (*act)(struct conn *conn, struc
                       uint64_t scope, struct hb_end why)
 {
 	for (size_t i = 0; i < POOL_BUCKETS; i++)
-		for (struct pool_peer *peer = pool->buckets[i]; peer; peer = peer->next)
+		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
 			if (scope == 0 || peer->scope == scope)
 				hb_list_for_each (node, &peer->conns)
 					act(hb_container_of(node, struct conn, node), why);
@@ -432,7 +469,7 @@ void hb_pool_drain(struct hb_pool *pool, void (*on_empty)(void *owner), void *ow
 	pool->on_empty = on_empty;
 	pool->on_empty_owner = owner;
 	each_conn(pool, drain_conn, 0, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN));
-	if (pool->peers == 0)
+	if (pool->peers.count == 0)
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
@@ -472,7 +509,7 @@ void hb_pool_free(struct hb_pool *pool)
 {
 	if (!pool)
 		return;
-	assert(pool->peers == 0);
+	assert(pool->peers.count == 0);
 	hb_loop_undefer(&pool->empty);
 	free(pool);
 }

@@ -3,8 +3,11 @@
  * is served in request.c.
  *
  *   CREDENTIAL --have one--> HANDSHAKE --peer proven--> SERVING --> closed, freed
- *       | 5 s                    | refused, too slow       | peer left, drain, pod left
+ *       | 5 s                    | refused, too slow       | peer left, drain, pod left, flood
  *       '-----------------------'--------------------------'
+ *
+ * A peer has TLS's 10 s for its handshake, then HTTP/2's 5 s for its SETTINGS, and is drained when
+ * it has asked for nothing within FIRST_STREAM_MS of its handshake: those we serve connect to ask.
  */
 #include "proxy/inbound.h"
 
@@ -21,6 +24,7 @@
 
 #define CREDENTIAL_DEADLINE_MS 5000u
 #define SERVER_STREAMS_MAX     200u
+#define FIRST_STREAM_MS        8000u
 
 static void inbound_free(struct inbound *in)
 {
@@ -48,9 +52,16 @@ static void log_failed(struct inbound *in, struct hb_end why)
 static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
 {
 	struct inbound *in = hb_h2_owner(h2);
+	const struct hb_h2_counters *counters = hb_h2_counters(h2);
 
-	log_debug("connection of a peer closed", "pod=%s peer=%s: %s", in->pod->spec->key,
-	          in->identity, hb_strerror(why.code));
+	if (counters->flood >= 0)
+		log_warn("peer floods its connection, closed",
+		         "pod=%s peer=%s of=\"%s\" frames=%llu", in->pod->spec->key, in->identity,
+		         hb_h2_kind_name((enum hb_h2_kind)counters->flood),
+		         (unsigned long long)counters->frames);
+	else
+		log_debug("connection of a peer closed", "pod=%s peer=%s: %s", in->pod->spec->key,
+		          in->identity, hb_strerror(why.code));
 	hb_h2_free(h2);
 	inbound_free(in);
 }
@@ -74,6 +85,7 @@ static void on_tls_open(struct hb_stream *tls)
 		.stream_window = settings->stream_window,
 		.connection_window = settings->connection_window,
 		.streams_max = SERVER_STREAMS_MAX,
+		.first_stream_ms = FIRST_STREAM_MS,
 	};
 
 	in->stream = NULL;

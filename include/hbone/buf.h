@@ -33,6 +33,7 @@ struct hb_slot;
 
 struct hb_buf {
 	struct hb_buf *next;
+	struct hb_buf *last; /* the queue's, in the first of one */
 	uint8_t *data;
 	uint32_t len; /* bytes; 0 is allowed only while it is being filled */
 	struct hb_slot *slot;
@@ -66,11 +67,14 @@ struct hb_buf_pool *hb_buf_pool_of(const struct hb_buf *buf);
 
 size_t hb_buf_chain_bytes(const struct hb_buf *chain);
 
-/* A queue of bufs with its sum. Zero-initialised is empty. */
+/*
+ * A queue of bufs with its sums, small because every stream has some that are empty. It holds less
+ * than 4 GiB. Zero-initialised is empty.
+ */
 struct hb_bufq {
-	struct hb_buf *head, **tail; /* tail NULL: empty */
-	size_t bytes;
-	size_t bufs;
+	struct hb_buf *head; /* knows the last */
+	uint32_t bytes;
+	uint32_t bufs;
 };
 
 void hb_bufq_push(struct hb_bufq *q, struct hb_buf *chain); /* takes the chain */

@@ -34,7 +34,9 @@ enum hb_error {
 	HB_E_NO_CREDENTIAL = -10020, /* we have no certificate for the identity */
 	HB_E_BAD_REQUEST = -10021,   /* the peer's CONNECT is not one that we serve */
 	HB_E_UNKNOWN_WORKLOAD = -10022, /* the local pod is not in the mesh configuration */
-	HB_E_LAST = -10022,
+	HB_E_FLOOD = -10023,            /* the peer sends far more frames than its work needs */
+	HB_E_STALLED = -10024, /* the peer stopped halfway: SETTINGS, a header block, reading */
+	HB_E_LAST = -10024,
 };
 
 /* Numbers said by others. n is the HTTP status, the X509_V_ERR_*, the RST_STREAM code, the alert.

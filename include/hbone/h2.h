@@ -33,6 +33,30 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t ping_interval_ms;  /* [10000] */
 	uint32_t ping_timeout_ms;   /* [20000] */
 	uint32_t linger_ms;         /* what a stream's clean close waits without progress [5000] */
+	uint32_t begin_ms;          /* for the peer's first SETTINGS, for a header block [5000] */
+	uint32_t first_stream_ms;   /* server: drained when nothing was asked by then [never] */
+};
+
+/* What a peer may only send so much of, unless it works; the limits are in h2_guard.c. */
+enum hb_h2_kind {
+	HB_H2_RESETS, /* RST_STREAM, and breaches that made us send one */
+	HB_H2_SETTINGS,
+	HB_H2_PINGS,
+	HB_H2_PRIORITIES,
+	HB_H2_WINDOW_UPDATES,
+	HB_H2_EMPTY_DATA,
+	HB_H2_STRAY_DATA, /* for streams that are gone */
+	HB_H2_HEADERS,    /* and CONTINUATION */
+	HB_H2_OVERSIZED,  /* header_list_max bytes of a list that is larger; answered 431 */
+	HB_H2_REFUSED,    /* requests above streams_max; each is answered REFUSED_STREAM */
+	HB_H2_UNKNOWN,
+	HB_H2_KINDS,
+};
+
+struct hb_h2_counters {
+	uint64_t frames;            /* that came */
+	uint64_t seen[HB_H2_KINDS]; /* of them */
+	int flood;                  /* the kind that ended the connection, or -1 */
 };
 
 struct hb_h2_events {
@@ -46,7 +70,11 @@ struct hb_h2_events {
 	void (*on_closed)(struct hb_h2 *h2, struct hb_end why);
 };
 
-/* Takes @lower (its on_open must have come), also on failure (NULL). */
+/*
+ * A peer that floods is told GOAWAY(ENHANCE_YOUR_CALM), and the connection ends with {h2, peer,
+ * HB_E_FLOOD}; one that stops halfway, or never reads, ends with {h2, peer, HB_E_STALLED}.
+ * Takes @lower (its on_open must have come), also on failure (NULL).
+ */
 struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
                         const struct hb_h2_options *options, const struct hb_h2_events *events,
                         void *owner);
@@ -72,9 +100,11 @@ uint32_t hb_h2_room(const struct hb_h2 *h2);
 /* The peer's SETTINGS have come: the room is what it grants, and no guess. */
 bool hb_h2_has_settings(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
+const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
+const char *hb_h2_kind_name(enum hb_h2_kind kind);
 /*
  * No new streams; those that live go on; closes when the last is gone. A server says so twice
- * (RFC 9113 6.8); a peer that does not answer in between is waited for ping_timeout_ms.
+ * (RFC 9113 6.8); a peer that does not answer in between is waited for a second.
  */
 void hb_h2_drain(struct hb_h2 *h2);
 /*

@@ -160,29 +160,29 @@ static void act_on_half(struct world *w, enum action action, unsigned i, enum si
                         uint8_t how)
 {
 	struct half *half = &w->tunnels[i].half[side];
-	struct hb_stream *s = half->probe.stream;
 
-	if (!s)
+	if (!half->probe.stream)
 		return;
 	switch (action) {
 	case FINISH:
 		if (can_write(half, side)) {
-			hb_stream_finish(s);
+			probe_finish(&half->probe);
 			half->finished = true;
 		}
 		break;
 	case RESET:
 	case CLOSE:
 		half->closed = true;
-		hb_stream_close(s, action == CLOSE ? HB_END_CLEAN
-		                                   : hb_end(HB_LAYER_TCP, HB_SIDE_PEER,
-		                                            how & 1 ? -ECONNRESET : HB_E_IDLE));
+		probe_close(&half->probe, action == CLOSE
+		                              ? HB_END_CLEAN
+		                              : hb_end(HB_LAYER_TCP, HB_SIDE_PEER,
+		                                       how & 1 ? -ECONNRESET : HB_E_IDLE));
 		break;
 	case PAUSE:
-		hb_stream_pause(s);
+		probe_pause(&half->probe);
 		break;
 	case RESUME:
-		hb_stream_resume(s);
+		probe_resume(&half->probe);
 		break;
 	default:
 		break;
@@ -299,8 +299,7 @@ static void let_all_flow(struct world *w)
 		}
 	for (unsigned i = 0; i < w->opened; i++)
 		for (enum side side = CLIENT; side < SIDES; side++)
-			if (w->tunnels[i].half[side].probe.stream)
-				hb_stream_resume(w->tunnels[i].half[side].probe.stream);
+			probe_resume(&w->tunnels[i].half[side].probe);
 	input_turn(3);
 	for (unsigned i = 0; i < w->opened; i++)
 		for (enum side side = CLIENT; side < SIDES; side++)

@@ -241,12 +241,10 @@ static void end(struct run *run, struct probe *raw, enum ending ending)
 {
 	switch (ending) {
 	case BY_FINISH:
-		if (raw->stream)
-			hb_stream_finish(raw->stream);
+		probe_finish(raw);
 		break;
 	case BY_RESET:
-		if (raw->stream)
-			hb_stream_close(raw->stream, reset);
+		probe_close(raw, reset);
 		break;
 	case BY_DRAIN:
 		if (run->h2)
@@ -268,8 +266,7 @@ static void clear(struct run *run, struct probe *raw)
 {
 	if (run->h2)
 		hb_h2_close(run->h2, HB_END_CLEAN);
-	if (raw->stream)
-		hb_stream_close(raw->stream, HB_END_CLEAN);
+	probe_close(raw, HB_END_CLEAN);
 	input_turn(2);
 	/* Streams whose last bytes wait for their owner outlive the connection's end. */
 	hb_list_for_each_safe (node, &run->apps)
@@ -337,7 +334,7 @@ void h2_bytes_run(enum hb_h2_role role, const uint8_t *bytes, size_t len)
 	probe_init(&raw, ends[0]);
 	raw.hold = true;
 	if (!(how & 0x20)) /* else it never reads */
-		hb_stream_resume(ends[0]);
+		probe_resume(&raw);
 	run.h2 = hb_h2_new(input_loop(), ends[1], &options,
 	                   role == HB_H2_SERVER ? &server_events : &client_events, &run);
 	assert(run.h2);

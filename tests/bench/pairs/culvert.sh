@@ -1,7 +1,7 @@
 # culvert: two culvertd, standalone, with pod-a and pod-b enrolled by their namespaces.
 #
 # The client dials the server's own address: what carries it is what the kernel captured. The
-# binary is $CULVERTD, else the build tree's.
+# binary is $CULVERTD, else the build tree's; $CULVERT_BACKEND is its loopBackend.
 
 CULVERTD=${CULVERTD:-$BENCH_BUILD/agent/culvertd}
 
@@ -50,6 +50,7 @@ stateDir: $dir/state
 bpfDir: $dir/bpf
 cgroupDir: $(cgroup_root)
 workerThreads: 1
+loopBackend: ${CULVERT_BACKEND:-auto}
 drainTimeout: 1s
 log: "info,access=off"
 pods:
@@ -85,5 +86,5 @@ pair_target() {
 
 pair_describe() {
   echo "$("$CULVERTD" --version) on $(openssl_of "$CULVERTD"), HBONE over mutual TLS, ECDSA P-256," \
-    "captured by eBPF, one worker, access log off"
+    "captured by eBPF, one worker, loopBackend ${CULVERT_BACKEND:-auto}, access log off"
 }

@@ -430,14 +430,10 @@ START_TEST(lower_lost)
 }
 END_TEST
 
-START_TEST(garbage_ends_it)
+/* One of ours, and @raw for the bytes of a peer that may say anything. */
+static void up_raw(struct end *ours, enum hb_h2_role role, struct probe *raw)
 {
-	static const char *const garbage[] = {
-		"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-	};
 	struct hb_tcp_options tcp = { .read_max = HB_BUF_PAYLOAD, .linger_ms = 100 };
-	struct probe raw;
 	int fds[2];
 
 	up(0);
@@ -447,18 +443,65 @@ START_TEST(garbage_ends_it)
 	ck_assert(turn_until(loop, &server.closes, 1, 200));
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 	                 0);
-	make(&server, HB_H2_SERVER, fds[0], 0);
-	probe_init(&raw, hb_tcp_new(loop, fds[1], &tcp));
-	hb_stream_resume(raw.stream);
+	make(ours, role, fds[0], 0);
+	probe_init(raw, hb_tcp_new(loop, fds[1], &tcp));
+	hb_stream_resume(raw->stream);
+}
+
+static void down_raw(struct end *ours, struct probe *raw)
+{
+	hb_stream_close(raw->stream, HB_END_CLEAN);
+	ck_assert(turn_until(loop, &raw->closes, 1, 200));
+	ck_assert(turn_until(loop, &ours->closes, 1, 200));
+	probe_done(raw);
+	client.closes = server.closes = 1;
+	down();
+}
+
+START_TEST(garbage_ends_it)
+{
+	static const char *const garbage[] = {
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+	};
+	struct probe raw;
+
+	up_raw(&server, HB_H2_SERVER, &raw);
 	probe_write(&raw, loop, garbage[_i], strlen(garbage[_i]), 1000);
 	ck_assert(turn_until(loop, &raw.finishes, 1, 200));
-	hb_stream_close(raw.stream, HB_END_CLEAN);
-	ck_assert(turn_until(loop, &raw.closes, 1, 200));
-	ck_assert(turn_until(loop, &server.closes, 1, 200));
+	down_raw(&server, &raw);
 	ck_assert_int_lt(server.why.code, 0);
-	probe_done(&raw);
-	client.closes = 1;
-	down();
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	uint32_t code;
+	int want;
+} goaways[] = {
+	{ "INTERNAL_ERROR", 2, HB_E_RST(2) },
+	{ "the last that we can say", 999, HB_E_RST(999) },
+	{ "the first that we cannot", 1000, HB_E_RST(999) },
+	{ "past an int", 0x80000000u, HB_E_RST(999) },
+	{ "the largest", UINT32_MAX, HB_E_RST(999) },
+};
+/* clang-format on */
+
+START_TEST(goaway_says_why)
+{
+	uint8_t code[4] = { (uint8_t)(goaways[_i].code >> 24), (uint8_t)(goaways[_i].code >> 16),
+		            (uint8_t)(goaways[_i].code >> 8), (uint8_t)goaways[_i].code };
+	struct probe raw;
+
+	up_raw(&client, HB_H2_CLIENT, &raw);
+	probe_write(&raw, loop, "\0\0\0\4\0\0\0\0", 9, 1000);           /* SETTINGS */
+	probe_write(&raw, loop, "\0\0\10\7\0\0\0\0\0\0\0\0", 13, 1000); /* GOAWAY */
+	probe_write(&raw, loop, code, sizeof(code), 1000);
+	ck_assert(turn_until(loop, &raw.finishes, 1, 200));
+	down_raw(&client, &raw);
+	ck_assert_msg(client.why.code == goaways[_i].want, "%s: %d", goaways[_i].name,
+	              client.why.code);
 }
 END_TEST
 
@@ -482,6 +525,7 @@ int main(void)
 	tcase_add_test(tc, more_streams_than_granted);
 	tcase_add_test(tc, lower_lost);
 	tcase_add_loop_test(tc, garbage_ends_it, 0, 2);
+	tcase_add_loop_test(tc, goaway_says_why, 0, HB_ARRAY_LEN(goaways));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

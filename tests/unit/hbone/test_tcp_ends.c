@@ -186,6 +186,23 @@ START_TEST(peer_resets_while_we_are_paused)
 }
 END_TEST
 
+/* The watch of the first pause has been set, is taken back, and set again. */
+START_TEST(peer_resets_while_we_are_paused_again)
+{
+	uint64_t start_ms = hb_loop_now_ms(loop);
+
+	while (hb_loop_now_ms(loop) <= start_ms + 120)
+		ck_assert_int_eq(hb_loop_turn(loop, 20), 0);
+	hb_stream_resume(s);
+	if (_i)
+		turn();
+	hb_stream_pause(s);
+	turn();
+	peer_reset();
+	ends_with(HB_LAYER_TCP, HB_SIDE_PEER, -ECONNRESET);
+}
+END_TEST
+
 START_TEST(peer_resets_while_we_send)
 {
 	block_sending();
@@ -428,6 +445,7 @@ int main(void)
 	tcase_add_checked_fixture(local, setup_unix, teardown);
 	tcase_add_test(tcp, peer_resets_while_we_read);
 	tcase_add_test(tcp, peer_resets_while_we_are_paused);
+	tcase_add_loop_test(tcp, peer_resets_while_we_are_paused_again, 0, 2);
 	tcase_add_test(tcp, peer_resets_while_we_send);
 	tcase_add_loop_test(tcp, abort_is_a_reset, 0, HB_ARRAY_LEN(aborts));
 	tcase_add_test(local, unix_peer_goes_while_we_send);

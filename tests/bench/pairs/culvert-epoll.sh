@@ -1,0 +1,3 @@
+# culvert-epoll: the pair culvert, on epoll.
+CULVERT_BACKEND=epoll
+. "$(dirname "${BASH_SOURCE[0]}")/culvert.sh"

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# hostile: peers, admin clients and strangers that mean no good, while a good client asks through the
+# same pod. Each attack ends within a bounded number of frames or by a deadline; the good client sees
+# no error; the agent's descriptors come back. Latency and memory are printed, not judged.
+. "$(dirname "$0")/../support/cases.sh"
+
+SERVER=$(lab_ip pod-b1)
+HOSTILE=$LAB_ROOT/tests/support/hostile.py
+# What the sanitizer keeps of freed memory would be all there is to see of the agent's.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
+export PYTHONDONTWRITEBYTECODE=1
+
+# The attacker is a workload of the mesh like any other: its certificate is good.
+attacker_certificate() {
+	openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / \
+		-keyout "$LAB_DATA/attacker-key.pem" -out "$LAB_DATA/attacker.csr" 2>"$LAB_DATA/openssl.log" &&
+		openssl x509 -req -in "$LAB_DATA/attacker.csr" -CA "$LAB_DIR/ca-cert.pem" -CAkey "$LAB_DIR/ca-key.pem" \
+			-set_serial 7777 -days 1 -out "$LAB_DATA/attacker.pem" -extfile <(
+				say "subjectAltName=critical,URI:spiffe://cluster.local/ns/demo/sa/other"
+				say "keyUsage=critical,digitalSignature"
+				say "extendedKeyUsage=clientAuth,serverAuth"
+			) 2>>"$LAB_DATA/openssl.log"
+}
+
+good_client_starts() {
+	lab_agents_start
+	expect_works pod-a1 "http://$SERVER:8080/small"
+	lab_spawn good pod-a1 "$HOSTILE" good "$SERVER" 8080 "$LAB_DATA/good"
+	"$HOSTILE" quiet "$LAB_DATA/good" >"$LAB_DATA/quiet"
+	say "    p99 of the good client when it is quiet: $(cat "$LAB_DATA/quiet") ms"
+}
+
+attack_command() { # NAME
+	COMMAND=("$HOSTILE" try "$1" --address "$SERVER" --app-port 8080
+		--cert "$LAB_DATA/attacker.pem" --key "$LAB_DATA/attacker-key.pem" --ca "$LAB_DIR/ca-cert.pem"
+		--agent "$(lab_pid agent-b)" --log "$LAB_DIR/log/agent-b.log" --admin "$LAB_DIR/admin-b.sock"
+		--good "$LAB_DATA/good" --quiet "$(cat "$LAB_DATA/quiet")")
+}
+
+attack() { # NAME
+	attack_command "$1"
+	lab_in outside "${COMMAND[@]}"
+}
+
+# One takes as long as all others together, so it runs beside them.
+slow_one_starts() {
+	attack_command never-reads-until-ended
+	lab_spawn never-reads outside "${COMMAND[@]}"
+	lab_wait 10 slow_one_is_served
+}
+slow_one_is_served() { lab_ctl b connections | grep -q "$(lab_ip outside)"; }
+slow_one_ended() {
+	lab_wait 75 lab_has_exited never-reads
+	cat "$LAB_DIR/log/never-reads.log"
+	expect_eq "its status" 0 "$(cat "$LAB_DIR/exit/never-reads")"
+}
+
+admin_still_answers() {
+	expect_match "culvertctl status of agent b" server "$(lab_ctl b status)"
+}
+
+good_client_saw_no_error() {
+	lab_stop good
+	expect_eq "requests that failed" "" "$(awk '$3 != "-"' "$LAB_DATA/good" | head -n 5)"
+	say "    $(wc -l <"$LAB_DATA/good") requests"
+}
+
+# A warning for each flood, which says of what.
+floods_are_told() {
+	expect_match "agent b's log" 'peer floods its connection, closed.*of="PING"' \
+		"$(grep 'peer floods' "$LAB_DIR/log/agent-b.log")"
+}
+
+cases_start
+lab_nginx
+head -c 1024 /dev/zero >"$LAB_DATA/nginx-pod-b1/www/small"
+truncate -s 64M "$LAB_DATA/nginx-pod-b1/www/big"
+attacker_certificate || warn "openssl could not make a certificate: $(cat "$LAB_DATA/openssl.log")"
+
+case_run "agents and a good client start" good_client_starts
+case_run "a lively peer that never reads begins" slow_one_starts
+case_run "silence and half things end by deadlines" attack slow
+for name in rapid-reset made-you-reset settings ping priority window-update empty-data stray-data \
+	empty-headers continuation hpack-bomb large-lists unknown; do
+	case_run "$name flood ends" attack "$name"
+done
+case_run "streams above the limit alone are refused" attack too-many-streams
+case_run "malformed frames end the connection" attack malformed
+case_run "downloads that nobody reads" attack never-reads
+case_run "a dribbling client is served" attack dribbles
+case_run "garbage on our ports" attack garbage
+case_run "TLS handshake storm" attack handshakes
+case_run "slow admin clients" attack slow-admin
+case_run "the admin socket answers after them" admin_still_answers
+case_run "a lively peer that never reads has ended" slow_one_ended
+case_run "floods are told in the log" floods_are_told
+case_run "the good client saw no error at all" good_client_saw_no_error
+case_run "SIGTERM ends both with status 0" lab_agents_stop
+cases_end

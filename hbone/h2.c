@@ -331,6 +331,7 @@ static int session_start(struct hb_h2 *h2)
 		  client ? 0 : INT32_MAX },
 	};
 	nghttp2_session_callbacks *cb = h2_callbacks_new();
+	nghttp2_mem memory = h2_memory_hooks(&h2->memory);
 	nghttp2_option *option = NULL;
 	nghttp2_session *session = NULL;
 	int err = -ENOMEM;
@@ -343,8 +344,8 @@ static int session_start(struct hb_h2 *h2)
 		nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
 		/* Its limit of 8 counts a CONTINUATION again for each piece its header comes in. */
 		nghttp2_option_set_max_continuations(option, 1 << 20);
-		err = client ? nghttp2_session_client_new2(&session, cb, h2, option)
-		             : nghttp2_session_server_new2(&session, cb, h2, option);
+		err = client ? nghttp2_session_client_new3(&session, cb, h2, option, &memory)
+		             : nghttp2_session_server_new3(&session, cb, h2, option, &memory);
 	}
 	nghttp2_session_callbacks_del(cb);
 	nghttp2_option_del(option);
@@ -438,7 +439,6 @@ static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *n
 struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
 {
 	nghttp2_nv nv[HEADERS_MAX];
-	nghttp2_data_provider body = { .read_callback = h2_on_read };
 	struct h2_stream *st;
 
 	if (hb_h2_room(h2) == 0)
@@ -446,8 +446,9 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	st = h2_stream_new(h2, 0);
 	if (!st)
 		return NULL;
-	st->id = nghttp2_submit_request(h2_session(h2), NULL, nv,
-	                                to_nv(headers, count, nv, HEADERS_MAX), &body, st);
+	/* As a request with a body, which is submitted when there is some: h2_send.c. */
+	st->id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
+	                                to_nv(headers, count, nv, HEADERS_MAX), st);
 	if (st->id < 0) {
 		h2->streams_count--;
 		h2_stream_delete(st);
@@ -462,20 +463,20 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
                    bool end)
 {
 	struct h2_stream *st = h2_stream_of(stream);
-	nghttp2_data_provider body = { .read_callback = h2_on_read };
 	nghttp2_nv nv[HEADERS_MAX];
 	int err;
 
 	if (st->state != H2_STREAM_OPENING)
 		return; /* the peer has gone meanwhile; on_closed says so */
 	assert(count > 0);
-	err = nghttp2_submit_response(h2_session(st->h2), st->id, nv,
-	                              to_nv(headers, count, nv, HEADERS_MAX), end ? NULL : &body);
+	err = nghttp2_submit_headers(h2_session(st->h2),
+	                             end ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, st->id,
+	                             NULL, nv, to_nv(headers, count, nv, HEADERS_MAX), NULL);
 	if (err) {
 		h2_abort(st, NGHTTP2_INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	h2_headers_clear(&st->headers);
+	h2_headers_clear(st);
 	if (!st->too_large)
 		h2_guard_request(&st->h2->guard);
 	if (end) {
@@ -496,10 +497,10 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
 {
-	const struct h2_headers *headers = &h2_stream_of(stream)->headers;
+	const struct h2_headers *headers = h2_stream_of(stream)->headers;
 	size_t len = strlen(name);
 
-	for (uint32_t i = 0; i < headers->count; i++)
+	for (uint32_t i = 0; headers && i < headers->count; i++)
 		if (headers->list[i].name_len == len &&
 		    memcmp(headers->list[i].name, name, len) == 0)
 			return &headers->list[i];

@@ -38,7 +38,7 @@ static const struct {
 	int32_t per_s, per_request;  /* put back */
 	int32_t per_frame, per_kib;  /* of payload, either way */
 } budgets[HB_H2_KINDS] = {
-	[HB_H2_RESETS]         = { "RST_STREAM",             500,   500,   50,   2, 0, 0 },
+	[HB_H2_RESETS]         = { "RST_STREAM",             300,   300,   50,   2, 0, 0 },
 	[HB_H2_SETTINGS]       = { "SETTINGS",               100,   100,   10,   0, 0, 0 },
 	[HB_H2_PINGS]          = { "PING",                   200,   200,   50,   0, 1, 0 },
 	[HB_H2_PRIORITIES]     = { "PRIORITY",               200,   200,   50,   2, 0, 0 },

@@ -18,7 +18,7 @@ enum h2_stream_state {
 	H2_STREAM_ENDED,   /* on_closed is due or told */
 };
 
-struct h2_headers { /* one block: the list, then its text, in one allocation that grows */
+struct h2_headers { /* kept until the request is answered, or its answer told */
 	struct hb_header *list;
 	char *text;
 	uint32_t count, text_len, text_size, list_size;
@@ -32,29 +32,43 @@ struct h2_stream {
 	struct hb_list mark;  /* OPEN: in h2->marked, its backlog is or was high; CLOSING: in
 	                         h2->lingering */
 	struct hb_bufq tx, rx;
-	struct h2_headers headers;
+	struct h2_headers *headers; /* NULL: none */
 	struct hb_end end;
-	uint64_t linger_at_ms; /* CLOSING: when its patience ends */
-	uint64_t grown_at;     /* bytes_in when the window last grew */
-	uint64_t listed;       /* bytes of the header list that has come */
+	uint32_t linger_at_ms; /* CLOSING: when its patience ends; the clock modulo 2^32 */
 	uint32_t window;       /* what we grant now */
+	uint32_t since_grown;  /* bytes told since it became so */
 	int32_t id;
+	int16_t status; /* client: of the response, 0 before */
 	uint8_t state;
-	bool paused, rx_finish, finish_told;
-	bool tx_finish, tx_finished; /* asked for; END_STREAM was sent */
-	bool tx_waits;               /* nghttp2 waits for hb_h2_stream_wake() */
-	bool full_told, open_told, opened, rst_sent, too_large;
-	bool gone; /* nghttp2 has closed it, but its last bytes or its finish are not told yet */
-	bool asked, rst_came; /* client: HEADERS were sent; the peer has reset it */
-	bool reset_after_tx;
-	uint32_t reset_code; /* of our RST_STREAM, sent or to be sent once the backlog is out */
-	int status;          /* client: of the response, 0 before */
+	uint8_t reset_code; /* of our RST_STREAM, sent or to be sent once the backlog is out */
+	bool paused : 1;
+	bool rx_finish : 1;
+	bool finish_told : 1;
+	bool tx_finish : 1;   /* asked for */
+	bool tx_finished : 1; /* END_STREAM was sent */
+	bool tx_offered : 1;  /* nghttp2 holds an item, and will ask for what there is to send */
+	bool tx_taken : 1;    /* it has asked for the last of it: the item goes with this frame */
+	bool full_told : 1;
+	bool open_told : 1;
+	bool opened : 1;
+	bool rst_sent : 1;
+	bool too_large : 1;
+	bool gone : 1;  /* nghttp2 has closed it, but its last bytes or finish are not told yet */
+	bool asked : 1; /* client: HEADERS were sent */
+	bool rst_came : 1; /* the peer has reset it */
+	bool reset_after_tx : 1;
+};
+
+struct h2_memory {    /* nghttp2's one large buffer */
+	void *mapped; /* NULL: not there */
+	size_t mapped_bytes;
 };
 
 struct hb_h2 {
 	struct hb_loop *loop;
 	struct hb_stream *lower;
-	void *session; /* nghttp2's */
+	void *session;           /* nghttp2's */
+	struct h2_memory memory; /* and some of what it allocates */
 	const struct hb_h2_events *events;
 	void *owner;
 	struct hb_h2_options options;
@@ -67,6 +81,7 @@ struct hb_h2 {
 	struct hb_bufq out;          /* records for the lower stream */
 	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
 	struct h2_guard guard;
+	uint64_t listed; /* bytes of the header list that is coming */
 	/* When, on the loop's clock. 0: not, or not any more */
 	uint64_t born_ms, last_in_ms, ping_sent_ms;
 	uint64_t full_ms;       /* the lower stream is full since */
@@ -90,9 +105,9 @@ static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 /* h2_stream.c */
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id);
 void h2_stream_delete(struct h2_stream *st);
-int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_len,
-                   const uint8_t *value, size_t value_len);
-void h2_headers_clear(struct h2_headers *headers);
+int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
+                   size_t value_len);
+void h2_headers_clear(struct h2_stream *st);
 /* Sees to it that what waits to be heard is told, if its owner listens. */
 void h2_stream_look(struct h2_stream *st);
 /* Tells data, finish and open that wait. */

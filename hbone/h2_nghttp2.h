@@ -28,11 +28,16 @@ static inline struct h2_stream *h2_stream_by_id(const struct hb_h2 *h2, int32_t 
 	return nghttp2_session_get_stream_user_data(h2_session(h2), id);
 }
 
+/* h2_memory.c: what a session is made with; @memory outlives it. */
+nghttp2_mem h2_memory_hooks(struct h2_memory *memory);
+
 /* h2_send.c */
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
                    uint32_t *data_flags, nghttp2_data_source *source, void *user);
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
                     size_t length, nghttp2_data_source *source, void *user);
+/* A DATA frame has gone: there may be more to offer. */
+void h2_data_sent(struct h2_stream *st);
 /* Lets nghttp2 speak while the lower stream takes it. */
 void h2_pump(struct hb_h2 *h2);
 

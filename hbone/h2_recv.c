@@ -16,6 +16,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st;
 
+	h2->listed = 0;
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h2->options.role != HB_H2_SERVER)
 		return 0;
 	h2->asked = true;
@@ -54,10 +55,10 @@ int h2_status_of(const uint8_t *value, size_t len)
  */
 static bool is_too_large(struct hb_h2 *h2, struct h2_stream *st, size_t field)
 {
-	uint64_t above = (uint64_t)h2->options.header_list_max + 1, before = st->listed / above;
+	uint64_t above = (uint64_t)h2->options.header_list_max + 1, before = h2->listed / above;
 
-	st->listed += field + 32;
-	if (st->listed / above > before) {
+	h2->listed += field + 32;
+	if (h2->listed / above > before) {
 		st->too_large = true;
 		h2_guard_take(&h2->guard, HB_H2_OVERSIZED);
 	}
@@ -76,13 +77,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	if (h2->options.role == HB_H2_SERVER && frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0; /* trailers: nobody asks for them */
 	if (h2->options.role == HB_H2_CLIENT && name_len == 7 && memcmp(name, ":status", 7) == 0) {
-		h2_headers_clear(&st->headers); /* an earlier 1xx */
-		st->listed = 0;
-		st->status = h2_status_of(value, value_len);
+		h2_headers_clear(st); /* an earlier 1xx */
+		st->status = (int16_t)h2_status_of(value, value_len);
 	}
-	if (is_too_large(h2, st, name_len + value_len))
+	if (is_too_large(h2, st, name_len + value_len) || st->state != H2_STREAM_OPENING)
 		return 0;
-	if (h2_headers_add(&st->headers, name, name_len, value, value_len) < 0)
+	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	return 0;
 }
@@ -237,6 +237,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
 	st->asked = true;
+	if (frame->hd.type == NGHTTP2_DATA)
+		h2_data_sent(st);
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	st->tx_finished = true;
@@ -261,10 +263,10 @@ static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t err
 	/* RFC 9113 6.8 and 8.7: not processed, so another connection may be tried. */
 	if (opening && h2->goaway_in && (error_code == NGHTTP2_REFUSED_STREAM || !st->asked))
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_GOAWAY);
+	if (opening && !st->asked) /* nghttp2 would not send it, and would not again */
+		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
 	if (opening && error_code == NGHTTP2_REFUSED_STREAM)
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);
-	if (opening && !st->asked) /* nghttp2 would not send it */
-		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
 	return end_of_code(error_code);
 }
 

@@ -14,13 +14,39 @@
 /* How long to wait for a buffer when the pool's bound is reached. */
 #define RETRY_MS 10u
 
+/*
+ * nghttp2 asks for payload while it holds an item for the stream, 150 bytes that a silent stream
+ * does without: the item is made when there is something to send and goes with the last of it.
+ */
+static void offer(struct h2_stream *st)
+{
+	nghttp2_data_provider body = { .read_callback = h2_on_read };
+	bool some = st->tx.head || (st->tx_finish && !st->tx_finished);
+	int err;
+
+	if (st->tx_offered || !some)
+		return;
+	err = nghttp2_submit_data(h2_session(st->h2), NGHTTP2_FLAG_END_STREAM, st->id, &body);
+	st->tx_offered = err == 0;
+	if (err == NGHTTP2_ERR_NOMEM)
+		h2_abort(st, NGHTTP2_INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+}
+
 void h2_wake(struct h2_stream *st)
 {
-	if (st->tx_waits) {
-		st->tx_waits = false;
-		(void)nghttp2_session_resume_data(h2_session(st->h2), st->id); /* gone: no matter */
-	}
-	h2_wake_flush(st->h2);
+	struct hb_h2 *h2 = st->h2;
+
+	offer(st);
+	h2_wake_flush(h2);
+}
+
+void h2_data_sent(struct h2_stream *st)
+{
+	if (!st->tx_taken)
+		return;
+	st->tx_taken = st->tx_offered = false;
+	if (st->state != H2_STREAM_ENDED)
+		offer(st);
 }
 
 void h2_reset(struct h2_stream *st, uint32_t code)
@@ -28,7 +54,7 @@ void h2_reset(struct h2_stream *st, uint32_t code)
 	if (st->rst_sent)
 		return;
 	st->rst_sent = true;
-	st->reset_code = code;
+	st->reset_code = (uint8_t)code;
 	(void)nghttp2_submit_rst_stream(h2_session(st->h2), NGHTTP2_FLAG_NONE, st->id, code);
 	h2_wake_flush(st->h2);
 }
@@ -51,11 +77,12 @@ void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why)
 void h2_credit(struct h2_stream *st, size_t bytes)
 {
 	nghttp2_session *session = h2_session(st->h2);
-	uint64_t since = st->stream.bytes_in - st->grown_at;
 
+	st->since_grown += (uint32_t)bytes;
 	(void)nghttp2_session_consume_stream(session, st->id, bytes);
-	if (since >= st->window && st->window < st->h2->options.stream_window && !st->rx_finish) {
-		st->grown_at = st->stream.bytes_in;
+	if (st->since_grown >= st->window && st->window < st->h2->options.stream_window &&
+	    !st->rx_finish) {
+		st->since_grown = 0;
 		st->window = hb_min_u32(st->window * 2, st->h2->options.stream_window);
 		(void)nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, st->id,
 		                                            (int32_t)st->window);
@@ -110,16 +137,10 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
 		return NGHTTP2_ERR_DEFERRED;
 	head = st->tx.head;
 	*data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-	if (!head) {
-		if (!st->tx_finish) {
-			st->tx_waits = true;
-			return NGHTTP2_ERR_DEFERRED;
-		}
-		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
-		return 0;
-	}
 	length = hb_min_size(length, HB_BUF_READ_MAX);
-	if (fits_in_place(head) && head->len <= length) {
+	if (!head) {
+		n = 0; /* our end alone */
+	} else if (fits_in_place(head) && head->len <= length) {
 		n = head->len;
 	} else if (head->len >= length) {
 		n = length;
@@ -129,8 +150,12 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
 		     head && n + head->len <= length && !fits_in_place(head); head = head->next)
 			n += head->len;
 	}
-	if (n == st->tx.bytes && st->tx_finish)
+	if (n == st->tx.bytes) {
+		st->tx_taken = true;
 		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (!st->tx_finish)
+			*data_flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+	}
 	return (ssize_t)n;
 }
 

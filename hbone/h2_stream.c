@@ -41,16 +41,21 @@ void h2_stream_delete(struct h2_stream *st)
 	hb_list_remove(&st->mark);
 	hb_bufq_clear(&st->tx);
 	hb_bufq_clear(&st->rx);
-	h2_headers_clear(&st->headers);
+	h2_headers_clear(st);
 	free(st);
 }
 
-int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_len,
-                   const uint8_t *value, size_t value_len)
+int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
+                   size_t value_len)
 {
 	uint32_t need = (uint32_t)(name_len + value_len);
+	struct h2_headers *headers = st->headers;
 	struct hb_header *header;
 
+	if (!headers)
+		headers = st->headers = calloc(1, sizeof(*headers));
+	if (!headers)
+		return -ENOMEM;
 	if (headers->count == headers->list_size) {
 		uint32_t size = headers->list_size ? headers->list_size * 2 : 8;
 		struct hb_header *list = realloc(headers->list, size * sizeof(*list));
@@ -86,11 +91,15 @@ int h2_headers_add(struct h2_headers *headers, const uint8_t *name, size_t name_
 	return 0;
 }
 
-void h2_headers_clear(struct h2_headers *headers)
+void h2_headers_clear(struct h2_stream *st)
 {
+	struct h2_headers *headers = hb_take(&st->headers);
+
+	if (!headers)
+		return;
 	free(headers->list);
 	free(headers->text);
-	memset(headers, 0, sizeof(*headers));
+	free(headers);
 }
 
 static bool is_listening(const struct h2_stream *st)
@@ -120,6 +129,7 @@ void h2_stream_deliver(struct h2_stream *st)
 		h2_stream_look(st);
 		if (st->stream.events->on_open)
 			st->stream.events->on_open(&st->stream);
+		h2_headers_clear(st);
 		return;
 	}
 	if (!is_listening(st))
@@ -254,7 +264,7 @@ void h2_stream_linger(struct h2_stream *st)
 {
 	struct hb_h2 *h2 = st->h2;
 
-	st->linger_at_ms = hb_loop_now_ms(h2->loop) + h2->options.linger_ms;
+	st->linger_at_ms = (uint32_t)hb_loop_now_ms(h2->loop) + h2->options.linger_ms;
 	hb_list_remove(&st->mark);
 	hb_list_add(&h2->lingering, &st->mark);
 	if (!hb_timer_is_running(&h2->linger))
@@ -275,13 +285,15 @@ static void lose_patience(struct h2_stream *st)
 void h2_on_linger_time(struct hb_timer *timer)
 {
 	struct hb_h2 *h2 = hb_container_of(timer, struct hb_h2, linger);
-	uint64_t now_ms = hb_loop_now_ms(h2->loop);
+	uint32_t now_ms = (uint32_t)hb_loop_now_ms(h2->loop);
 
 	while (!hb_list_is_empty(&h2->lingering)) {
 		struct h2_stream *st = hb_container_of(h2->lingering.next, struct h2_stream, mark);
 
-		if (st->linger_at_ms > now_ms) {
-			hb_loop_timer_start(h2->loop, timer, st->linger_at_ms - now_ms);
+		int32_t left_ms = (int32_t)(st->linger_at_ms - now_ms);
+
+		if (left_ms > 0) {
+			hb_loop_timer_start(h2->loop, timer, (uint32_t)left_ms);
 			return;
 		}
 		lose_patience(st); /* takes it off the list */

@@ -48,11 +48,17 @@ static void set_state(struct hb_recv *recv, enum recv_state state, struct hb_lis
 		hb_list_add(list, &recv->node);
 }
 
-void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max)
+void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
+                  const struct hb_recv_events *events)
 {
 	assert(read_max > 0 && read_max <= HB_BUF_PAYLOAD);
 	*recv = (struct hb_recv){
-		.loop = loop, .fd = fd, .read_max = read_max, .state = PAUSED, .held_res = NO_END
+		.events = events,
+		.loop = loop,
+		.fd = fd,
+		.read_max = read_max,
+		.state = PAUSED,
+		.held_res = NO_END,
 	};
 	hb_list_init(&recv->node);
 }
@@ -155,7 +161,7 @@ static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
 		set_state(recv, WAITING, &loop->recv_waiting);
 	if (res > 0)
 		loop->fresh_bytes += (size_t)res;
-	recv->on_recv(recv, chain, res);
+	recv->events->on_recv(recv, chain, res);
 }
 
 static void tell_held(struct hb_recv *recv)
@@ -267,8 +273,7 @@ void hb_recv_run_ready(struct hb_loop *loop)
 	struct hb_list *node;
 
 	/* Those that become ready meanwhile have had their share. */
-	while ((node = hb_list_shift(&loop->recv_ready)))
-		hb_list_add(&now, node);
+	hb_list_move(&now, &loop->recv_ready);
 	while ((node = hb_list_shift(&now))) {
 		run_ready(hb_container_of(node, struct hb_recv, node));
 		hb_loop_pass_on(loop);
@@ -324,6 +329,6 @@ bool hb_recv_run_stopped(struct hb_loop *loop)
 	if (!node)
 		return false;
 	recv = hb_container_of(node, struct hb_recv, node);
-	recv->on_stopped(recv); /* may free it */
+	recv->events->on_stopped(recv); /* may free it */
 	return true;
 }

@@ -445,6 +445,11 @@ static void on_recv(struct hb_recv *recv, struct hb_buf *chain, int res)
 	}
 }
 
+static const struct hb_recv_events recv_events = {
+	.on_recv = on_recv,
+	.on_stopped = on_stopped,
+};
+
 static void on_watch(struct hb_op *op, int res)
 {
 	struct hb_tcp *tcp = hb_container_of(op, struct guard, watch)->tcp;
@@ -571,9 +576,7 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	tcp->stream.ops = &ops;
 	tcp->paused = true;
 	tcp->linger_ms = options->linger_ms ? options->linger_ms : HB_TCP_LINGER_MS;
-	hb_recv_init(&tcp->recv, loop, fd, options->read_max);
-	tcp->recv.on_recv = on_recv;
-	tcp->recv.on_stopped = on_stopped;
+	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);
 		free(tcp);

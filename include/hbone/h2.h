@@ -90,7 +90,8 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 /* Server: the answer; the stream is open from here on unless @end (no body follows). */
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
                    bool end);
-/* A header of the request (until it is answered) or of the response; NULL: there is none. */
+/* A header of the request, until it is answered, or of the response, until on_open has returned;
+ * NULL: there is none. */
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 

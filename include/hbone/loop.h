@@ -111,17 +111,23 @@ void hb_loop_accept(struct hb_loop *loop, struct hb_accept *accept, int listen_f
                     void (*on_accept)(struct hb_accept *accept, int fd));
 void hb_loop_accept_stop(struct hb_accept *accept);
 
+struct hb_recv;
+
 /*
  * Receiving into buffers of the pool. No buffer is held while nothing comes. A turn gives one
  * receiver at most 128 KiB. @read_max: bytes per buf, at most HB_BUF_PAYLOAD.
  */
-struct hb_recv {
-	struct hb_op op; /* the loop's */
+struct hb_recv_events {
 	/* res > 0: @chain is yours and has res bytes. 0: end of stream. < 0: -errno. After 0, an
 	 * error or hb_loop_recv_pause()'s end nothing more comes until hb_loop_recv_resume(). */
 	void (*on_recv)(struct hb_recv *recv, struct hb_buf *chain, int res);
 	/* The kernel has let go after hb_loop_recv_stop(); the struct may be freed. */
 	void (*on_stopped)(struct hb_recv *recv);
+};
+
+struct hb_recv {
+	struct hb_op op; /* the loop's */
+	const struct hb_recv_events *events;
 	struct hb_loop *loop;
 	int fd;
 	uint32_t read_max;
@@ -132,7 +138,8 @@ struct hb_recv {
 	struct hb_list node; /* the loop's: its list, by state */
 	struct hb_bufq held; /* the loop's: arrived while being paused */
 };
-void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max);
+void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
+                  const struct hb_recv_events *events);
 void hb_loop_recv_resume(struct hb_recv *recv);
 void hb_loop_recv_pause(struct hb_recv *recv); /* no on_recv from here on; nothing is lost */
 void hb_loop_recv_stop(struct hb_recv *recv);  /* for good; on_stopped comes from the loop */

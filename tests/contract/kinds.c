@@ -10,6 +10,7 @@
 
 #include <hbone/tcp.h>
 
+#include "support/any_loop.h"
 #include "support/held.h"
 
 /* clang-format off */
@@ -111,7 +112,7 @@ void ends_up(struct ends *ends, const struct kind *kind, uint32_t linger_ms)
 	memset(ends, 0, sizeof(*ends));
 	ends->kind = kind;
 	ends->linger_ms = linger_ms;
-	ends->loop = hb_loop_new(NULL);
+	ends->loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(ends->loop);
 	if (kind->top == TLS || kind->top == TUNNEL_IN_TLS)
 		link_ctxs_new(ends->ctxs);

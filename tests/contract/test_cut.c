@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "contract/exchange.h"
+#include "support/any_loop.h"
 #include "support/held.h"
 
 #define TURNS      20000
@@ -70,7 +71,7 @@ static void play(struct hb_loop *loop, const struct run *run)
 
 START_TEST(cut_at_every_byte)
 {
-	struct hb_loop *loop = hb_loop_new(NULL);
+	struct hb_loop *loop = test_loop_new(NULL);
 	uint64_t bytes[2] = { 0 };
 	size_t held = 0;
 	unsigned fds, runs = 0;

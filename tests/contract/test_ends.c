@@ -11,6 +11,7 @@
 
 #include <hbone/tunnel.h>
 
+#include "support/any_loop.h"
 #include "support/frames.h"
 #include "support/held.h"
 #include "support/pair.h"
@@ -420,7 +421,7 @@ static unsigned check_table(struct hb_loop *loop, enum hb_h2_role role)
 START_TEST(as_the_page_says)
 {
 	unsigned fds = held_fds(), wrong;
-	struct hb_loop *loop = hb_loop_new(NULL);
+	struct hb_loop *loop = test_loop_new(NULL);
 
 	ck_assert_ptr_nonnull(loop);
 	wrong = check_table(loop, (enum hb_h2_role)_i);
@@ -432,7 +433,7 @@ END_TEST
 
 START_TEST(print)
 {
-	struct hb_loop *loop = hb_loop_new(NULL);
+	struct hb_loop *loop = test_loop_new(NULL);
 
 	print_table(loop, (enum hb_h2_role)_i);
 	fflush(stdout);

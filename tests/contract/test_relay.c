@@ -12,6 +12,7 @@
 
 #include <hbone/relay.h>
 
+#include "support/any_loop.h"
 #include "support/held.h"
 #include "support/link.h"
 
@@ -335,7 +336,7 @@ static void measure(struct hb_loop *loop, bool tunnelled, uint64_t told[WIRES][2
 START_TEST(disturbed_at_every_byte)
 {
 	struct run run = { .stall = _i & 2, .split = _i & 4 ? 1 : 0 };
-	struct hb_loop *loop = hb_loop_new(NULL);
+	struct hb_loop *loop = test_loop_new(NULL);
 	uint64_t told[WIRES][2] = { 0 };
 	unsigned fds, runs = 0;
 	size_t held = 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "contract/exchange.h"
+#include "support/any_loop.h"
 #include "support/held.h"
 
 #define TURNS      20000
@@ -86,7 +87,7 @@ static bool play(struct hb_loop *loop, struct hb_tls_ctx *const *ctxs, int to, u
 /* In plain, then with TLS. */
 START_TEST(stalled_at_every_frame)
 {
-	struct hb_loop *loop = hb_loop_new(NULL);
+	struct hb_loop *loop = test_loop_new(NULL);
 	struct hb_tls_ctx *ctxs[2] = { NULL };
 	unsigned fds = held_fds(), stalls = 0;
 	size_t held = 0;

@@ -5,10 +5,12 @@
 #
 #   tests/netns/kernel_smoke.sh [BUILD_DIR]    default: build/release
 #
-# tests/kernels.sh runs it in emulated machines, with LAB_PATIENCE for their slowness.
+# tests/kernels.sh runs it in emulated machines, with LAB_PATIENCE for their slowness and LAB_BACKEND
+# so that epoll cannot stand in for io_uring.
 LAB_BUILD=${1:-${LAB_BUILD:-$(cd "$(dirname "$0")/../.." && pwd)/build/release}}
 . "$(dirname "$0")/../support/cases.sh"
 
+LAB_BACKEND=${LAB_BACKEND:-}
 SERVER4=$(lab_ip pod-b1)
 SERVER6=$(lab_ip -6 pod-b1)
 
@@ -16,6 +18,9 @@ agents_become_ready() {
 	lab_agents_start
 	expect_match "status of agent a" client "$(lab_ctl a status)"
 	expect_match "status of agent b" server "$(lab_ctl b status)"
+	say "    $(lab_ctl a status | grep '^backend:')"
+	expect_match "backend of agent a" "backend: *$LAB_BACKEND" "$(lab_ctl a status)"
+	expect_match "backend of agent b" "backend: *$LAB_BACKEND" "$(lab_ctl b status)"
 }
 
 programs_are_attached() {

@@ -73,7 +73,7 @@ static void heard(struct frames *frames, enum frame_type type, uint8_t flags, ui
 		frames->rst_code = get32(payload);
 		break;
 	case FRAME_SETTINGS:
-		if (!(flags & FLAG_ACK))
+		if (!(flags & FLAG_ACK) && !frames->keeps_settings)
 			frames_say(frames, FRAME_SETTINGS, FLAG_ACK, 0, NULL, 0);
 		break;
 	case FRAME_PING:
@@ -83,6 +83,10 @@ static void heard(struct frames *frames, enum frame_type type, uint8_t flags, ui
 	case FRAME_GOAWAY:
 		frames->goaway_last = get32(payload);
 		frames->goaway_code = get32(payload + 4);
+		break;
+	case FRAME_WINDOW_UPDATE:
+		if (id == 0)
+			frames->credit += get32(payload);
 		break;
 	default:
 		break;

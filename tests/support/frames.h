@@ -2,7 +2,7 @@
  * frames: a peer of HTTP/2 written by hand, frame by frame, that says what no library would let it
  * say, and remembers what it was told. It sits on the far end of a stream that carries HTTP/2.
  *
- * It answers SETTINGS and, unless it is told not to, PING; else it does only what it is asked.
+ * It answers SETTINGS and PING, unless it is told not to; else it does only what it is asked.
  */
 #pragma once
 
@@ -23,12 +23,13 @@ enum { FLAG_ACK = 1, FLAG_END_STREAM = 1, FLAG_END_HEADERS = 4 };
 struct frames {
 	struct probe probe; /* of the stream; data is what was heard */
 	struct hb_loop *loop;
-	size_t parsed;    /* of probe.data */
-	bool keeps_pings; /* answers none */
+	size_t parsed;                    /* of probe.data */
+	bool keeps_pings, keeps_settings; /* answers none */
 	unsigned counts[FRAME_TYPES];
 	/* The last of their kind. */
 	uint32_t rst_id, rst_code, goaway_last, goaway_code, headers_id;
 	uint64_t data_bytes;
+	uint64_t credit; /* for the connection, granted since the preface */
 	bool end_stream; /* on any stream */
 };
 

@@ -31,7 +31,7 @@ SMALL = 1024  # bytes of /small
 AT_LEAST_S = 1.5  # shorter attacks are done again until then, to see what they do to others
 PACE_S = 0.025
 FDS_BACK_S = 12  # the agent lingers 5 s for the last words of a peer
-SETTLE_S = 3  # it gives memory back a little later
+SETTLE_S = 8  # it gives memory back a little later
 
 # ---- the good client ----
 
@@ -133,7 +133,7 @@ class Agent:
 
     def settled(self, rss):
         deadline = time.monotonic() + SETTLE_S
-        while (now := self.rss()) > rss + (1 << 20) and time.monotonic() < deadline:
+        while (now := self.rss()) > rss + (4 << 20) and time.monotonic() < deadline:
             time.sleep(0.05)
         return now
 

@@ -41,8 +41,8 @@ static const struct {
 	unsigned most; /* frames until it is told so; 0: never, in a minute */
 	int kind;
 } floods[] = {
-	{ "rapid reset",               4, RST,          0,           100000,   600, HB_H2_RESETS },
-	{ "resets, 1000/s",            4, RST,          0,             1000,   600, HB_H2_RESETS },
+	{ "rapid reset",               4, RST,          0,           100000,   310, HB_H2_RESETS },
+	{ "resets, 1000/s",            4, RST,          0,             1000,   330, HB_H2_RESETS },
 	{ "resets, 45/s",              4, RST,          0,               45,     0, 0 },
 	{ "SETTINGS",                 36, SETTINGS,     0,           100000,   110, HB_H2_SETTINGS },
 	{ "SETTINGS acks",             0, SETTINGS,     1,           100000,   110, HB_H2_SETTINGS },
@@ -99,7 +99,7 @@ static const struct {
 	enum hb_h2_kind kind;
 	unsigned most;
 } events[] = {
-	{ "breaches that make us reset", HB_H2_RESETS, 501 },
+	{ "breaches that make us reset", HB_H2_RESETS, 301 },
 	{ "header lists that are too large", HB_H2_OVERSIZED, 51 },
 	{ "requests above the limit", HB_H2_REFUSED, 801 },
 };

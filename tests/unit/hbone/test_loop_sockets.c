@@ -103,12 +103,12 @@ static void on_stopped(struct hb_recv *recv)
 	hb_container_of(recv, struct reader, recv)->stopped++;
 }
 
+static const struct hb_recv_events recv_events = { on_recv, on_stopped };
+
 static void start_reader(struct reader *r, int fd)
 {
 	*r = (struct reader){ .ends = 0 };
-	hb_recv_init(&r->recv, loop, fd, HB_BUF_READ_MAX);
-	r->recv.on_recv = on_recv;
-	r->recv.on_stopped = on_stopped;
+	hb_recv_init(&r->recv, loop, fd, HB_BUF_READ_MAX, &recv_events);
 	hb_loop_recv_resume(&r->recv);
 }
 

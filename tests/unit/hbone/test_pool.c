@@ -452,6 +452,62 @@ START_TEST(cancelled_waits_stay_silent)
 }
 END_TEST
 
+/* The connection dies while requests are out on it. */
+START_TEST(lost_while_it_is_asked)
+{
+	struct hb_end lost = hb_end(HB_LAYER_TCP, HB_SIDE_US, -ECONNRESET);
+
+	up();
+	manner = _i ? ANSWERS : IS_SILENT;
+	make_pool();
+	if (_i) { /* it has worked before: it may have died while it was idle */
+		ask(0);
+		ck_assert(turn_until(loop, &gets_done, 1, 300));
+		manner = IS_SILENT;
+	}
+	ask(1);
+	ask(2);
+	ck_assert(turn_until(loop, &served_count, _i ? 3 : 2, 300));
+	manner = ANSWERS;
+	hb_h2_close(hb_container_of(sessions.next, struct session, node)->h2, lost);
+	ck_assert(turn_until(loop, &gets_done, _i ? 3 : 2, 300));
+	for (unsigned i = 1; i < 3; i++) {
+		ck_assert_msg(!!gets[i].probe.stream == !!_i, "%s", hb_strerror(gets[i].why.code));
+		ck_assert_msg(_i || gets[i].why.code < 0, "no reason is given");
+	}
+	ck_assert_uint_eq(hb_pool_connections(pool), _i ? 1 : 0);
+	down();
+}
+END_TEST
+
+static unsigned done_when_empty;
+
+static void on_empty_after_all(void *owner)
+{
+	done_when_empty = gets_done;
+	pool_empty++;
+}
+
+/* Whoever asks a pool that drains is told so, and before the pool says that it is empty. */
+START_TEST(empty_comes_after_all_were_told)
+{
+	up();
+	make_pool();
+	hb_pool_drain(pool, on_empty_after_all, NULL);
+	ask(0);
+	ask_as(1, SERVER_ID, 2);
+	ask(2);
+	hb_pool_cancel(&gets[2].wait);
+	ck_assert(turn_until(loop, &pool_empty, 1, 100));
+	ck_assert_uint_eq(done_when_empty, 2);
+	ck_assert_int_eq(gets[0].why.code, HB_E_DRAIN);
+	ck_assert_int_eq(gets[1].why.code, HB_E_DRAIN);
+	ck_assert_uint_eq(gets[2].done, 0);
+	pool_empty = 0;
+	down();
+}
+END_TEST
+
 START_TEST(going_away_is_tried_elsewhere)
 {
 	up();
@@ -520,6 +576,8 @@ int main(void)
 	tcase_add_test(tc, silence_has_a_deadline);
 	tcase_add_test(tc, idle_connections_are_released);
 	tcase_add_test(tc, cancelled_waits_stay_silent);
+	tcase_add_loop_test(tc, lost_while_it_is_asked, 0, 2);
+	tcase_add_test(tc, empty_comes_after_all_were_told);
 	tcase_add_test(tc, going_away_is_tried_elsewhere);
 	tcase_add_test(tc, a_dead_connection_is_replaced);
 	tcase_add_test(tc, draining_refuses);

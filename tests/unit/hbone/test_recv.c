@@ -63,6 +63,8 @@ static void on_stopped(struct hb_recv *recv)
 	hb_container_of(recv, struct reader, recv)->stopped++;
 }
 
+static const struct hb_recv_events recv_events = { on_recv, on_stopped };
+
 static void resume(struct reader *r)
 {
 	r->wants = true;
@@ -85,9 +87,7 @@ static void setup_slots(size_t slots_max)
 		int fds[2];
 
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-		hb_recv_init(&r->recv, loop, fds[0], HB_BUF_READ_MAX);
-		r->recv.on_recv = on_recv;
-		r->recv.on_stopped = on_stopped;
+		hb_recv_init(&r->recv, loop, fds[0], HB_BUF_READ_MAX, &recv_events);
 		r->peer = fds[1];
 		r->seed = i + 1;
 	}

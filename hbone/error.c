@@ -34,6 +34,8 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_UNKNOWN_WORKLOAD] = "local workload is not known",
 	[HB_E_FIRST - HB_E_FLOOD] = "peer floods the connection",
 	[HB_E_FIRST - HB_E_STALLED] = "peer stopped halfway",
+	[HB_E_FIRST - HB_E_TLS_VERSION] = "peer does not speak TLS 1.3",
+	[HB_E_FIRST - HB_E_TLS_SUITE] = "peer offers no cipher suite of ours",
 };
 
 /* RFC 9113 7. */

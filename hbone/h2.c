@@ -331,6 +331,7 @@ static int session_start(struct hb_h2 *h2)
 		  client ? 0 : INT32_MAX },
 	};
 	nghttp2_session_callbacks *cb = h2_callbacks_new();
+	nghttp2_mem memory = h2_memory_hooks(&h2->memory);
 	nghttp2_option *option = NULL;
 	nghttp2_session *session = NULL;
 	int err = -ENOMEM;
@@ -343,8 +344,8 @@ static int session_start(struct hb_h2 *h2)
 		nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
 		/* Its limit of 8 counts a CONTINUATION again for each piece its header comes in. */
 		nghttp2_option_set_max_continuations(option, 1 << 20);
-		err = client ? nghttp2_session_client_new2(&session, cb, h2, option)
-		             : nghttp2_session_server_new2(&session, cb, h2, option);
+		err = client ? nghttp2_session_client_new3(&session, cb, h2, option, &memory)
+		             : nghttp2_session_server_new3(&session, cb, h2, option, &memory);
 	}
 	nghttp2_session_callbacks_del(cb);
 	nghttp2_option_del(option);

@@ -59,10 +59,16 @@ struct h2_stream {
 	bool reset_after_tx : 1;
 };
 
+struct h2_memory {    /* nghttp2's one large buffer */
+	void *mapped; /* NULL: not there */
+	size_t mapped_bytes;
+};
+
 struct hb_h2 {
 	struct hb_loop *loop;
 	struct hb_stream *lower;
-	void *session; /* nghttp2's */
+	void *session;           /* nghttp2's */
+	struct h2_memory memory; /* and some of what it allocates */
 	const struct hb_h2_events *events;
 	void *owner;
 	struct hb_h2_options options;

@@ -15,12 +15,10 @@ static void stalled(struct hb_h2 *h2)
 	h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_STALLED));
 }
 
-/* A server's peer begins with its preface. A client's request has a deadline of its own. */
+/* Both begin with their SETTINGS (RFC 9113 3.4); in a pool many wait for a server's. */
 static uint64_t settings_due(const struct hb_h2 *h2)
 {
-	if (h2->settings_in || h2->options.role == HB_H2_CLIENT)
-		return NEVER;
-	return h2->born_ms + h2->options.begin_ms;
+	return h2->settings_in ? NEVER : h2->born_ms + h2->options.begin_ms;
 }
 
 static uint64_t first_stream_due(const struct hb_h2 *h2)

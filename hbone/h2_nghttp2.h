@@ -28,6 +28,9 @@ static inline struct h2_stream *h2_stream_by_id(const struct hb_h2 *h2, int32_t 
 	return nghttp2_session_get_stream_user_data(h2_session(h2), id);
 }
 
+/* h2_memory.c: what a session is made with; @memory outlives it. */
+nghttp2_mem h2_memory_hooks(struct h2_memory *memory);
+
 /* h2_send.c */
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
                    uint32_t *data_flags, nghttp2_data_source *source, void *user);

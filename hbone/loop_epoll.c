@@ -6,8 +6,8 @@
  *   poll               on the watch, unless it is so already
  *   receiver, accept   on the watch --readable--> run: reads or accepts in tell()
  *
- * What has ended, and who is to run, stands in `ended` until tell() comes round; so no callback
- * runs inside the call, and none while events are sorted.
+ * What has ended, and who is to run, stands in `ended` and `ready` until tell() comes round; so no
+ * callback runs inside the call, and none while events are sorted.
  *
  * Events are edges, so each must leave a trace: for a receiver it is is_dry, which only a read
  * that took all sets; an accept runs until the kernel has no more; a send that found no room makes
@@ -42,6 +42,7 @@ static int epoll_open(struct hb_loop *loop, unsigned entries, size_t slots_max,
 	if (!epoll)
 		return -ENOMEM;
 	hb_list_init(&epoll->ended);
+	hb_list_init(&epoll->ready);
 	epoll->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll->fd < 0 || epoll_ctl(epoll->fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0)
 		return -errno;
@@ -71,10 +72,13 @@ static int epoll_start(struct hb_loop *loop)
 static void end_op(struct hb_epoll *epoll, struct hb_op *op, int res)
 {
 	hb_list_remove(&op->node);
-	hb_list_add(&epoll->ended, &op->node);
 	op->value = res;
-	if (op->kind != HB_OP_RECV && op->kind != HB_OP_ACCEPT)
+	if (op->kind == HB_OP_RECV || op->kind == HB_OP_ACCEPT) {
+		hb_list_add(&epoll->ready, &op->node);
+	} else {
+		hb_list_add(&epoll->ended, &op->node);
 		op->kind = HB_OP_ENDED;
+	}
 }
 
 /* A receiver or an accept: there is something to run for. */
@@ -342,7 +346,7 @@ static int wait_for_events(struct hb_loop *loop, int wait_ms)
 static int epoll_wait_turn(struct hb_loop *loop, uint64_t wait_ms)
 {
 	struct hb_epoll *epoll = loop->epoll;
-	bool some = !hb_list_is_empty(&epoll->ended);
+	bool some = !hb_list_is_empty(&epoll->ended) || !hb_list_is_empty(&epoll->ready);
 
 	/* Sends that the turn before made have mostly ended. Telling so costs no system call of its
 	 * own; every other turn, so that the rest of the world is heard. */
@@ -387,23 +391,37 @@ static void run_accept(struct hb_accept *accept)
 		set_ready(accept->loop->epoll, op); /* there may be more */
 }
 
-static void tell_one(struct hb_loop *loop, struct hb_op *op)
+static void tell_ready(struct hb_loop *loop, struct hb_op *op)
 {
-	int res = op->value;
+	struct hb_accept *accept = hb_container_of(op, struct hb_accept, op);
+	struct hb_recv *recv = hb_container_of(op, struct hb_recv, op);
+	int error = op->value;
 
-	if (op->kind == HB_OP_ACCEPT && res >= 0) {
-		run_accept(hb_container_of(op, struct hb_accept, op)); /* goes on */
+	if (op->kind == HB_OP_ACCEPT && error == 0) {
+		run_accept(accept); /* goes on */
 		return;
 	}
 	hb_op_end(loop, op);
 	if (op->kind == HB_OP_ACCEPT)
-		hb_accept_on_done(hb_container_of(op, struct hb_accept, op), res, false);
-	else if (op->kind != HB_OP_RECV)
-		op->done(op, res);
-	else if (res < 0)
-		hb_recv_on_done(hb_container_of(op, struct hb_recv, op), NULL, res);
+		hb_accept_on_done(accept, error, false);
+	else if (error < 0)
+		hb_recv_on_done(recv, NULL, error);
 	else
-		hb_recv_on_readable(hb_container_of(op, struct hb_recv, op));
+		hb_recv_on_readable(recv);
+}
+
+static void epoll_tell_ended(struct hb_loop *loop)
+{
+	struct hb_list now = HB_LIST_INIT(now);
+	struct hb_list *node;
+
+	hb_list_move(&now, &loop->epoll->ended);
+	while ((node = hb_list_shift(&now))) {
+		struct hb_op *op = hb_container_of(node, struct hb_op, node);
+
+		hb_op_end(loop, op);
+		op->done(op, op->value);
+	}
 }
 
 static void epoll_tell(struct hb_loop *loop)
@@ -411,10 +429,10 @@ static void epoll_tell(struct hb_loop *loop)
 	struct hb_list now = HB_LIST_INIT(now);
 	struct hb_list *node;
 
-	while ((node = hb_list_shift(&loop->epoll->ended)))
-		hb_list_add(&now, node);
+	epoll_tell_ended(loop);
+	hb_list_move(&now, &loop->epoll->ready);
 	while ((node = hb_list_shift(&now))) {
-		tell_one(loop, hb_container_of(node, struct hb_op, node));
+		tell_ready(loop, hb_container_of(node, struct hb_op, node));
 		hb_loop_pass_on(loop);
 	}
 }
@@ -436,4 +454,5 @@ const struct hb_backend hb_backend_epoll = {
 	.submit = epoll_submit,
 	.wait = epoll_wait_turn,
 	.tell = epoll_tell,
+	.tell_ended = epoll_tell_ended,
 };

@@ -26,7 +26,8 @@ struct hb_epoll {
 	uint32_t generation;       /* of the newest watch */
 	struct hb_watch **watches; /* by descriptor; NULL: not watched */
 	size_t watches_len;
-	struct hb_list ended;   /* operations to be told, and accepts and receivers to be run */
+	struct hb_list ended;   /* operations whose result is to be told */
+	struct hb_list ready;   /* accepts and receivers, to be run or, if value < 0, told */
 	bool told_without_wait; /* the turn before asked the kernel nothing */
 };
 

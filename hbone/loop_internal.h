@@ -61,6 +61,8 @@ struct hb_backend {
 	/* Tells what has happened, hb_loop_pass_on() after each; what happens meanwhile is for the
 	 * next turn. */
 	void (*tell)(struct hb_loop *loop);
+	/* Tells of operations that have ended already, though this turn has asked for them. */
+	void (*tell_ended)(struct hb_loop *loop);
 };
 extern const struct hb_backend hb_backend_uring, hb_backend_epoll;
 

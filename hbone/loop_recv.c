@@ -273,8 +273,7 @@ void hb_recv_run_ready(struct hb_loop *loop)
 	struct hb_list *node;
 
 	/* Those that become ready meanwhile have had their share. */
-	while ((node = hb_list_shift(&loop->recv_ready)))
-		hb_list_add(&now, node);
+	hb_list_move(&now, &loop->recv_ready);
 	while ((node = hb_list_shift(&now))) {
 		run_ready(hb_container_of(node, struct hb_recv, node));
 		hb_loop_pass_on(loop);

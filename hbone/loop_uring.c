@@ -296,6 +296,11 @@ static void uring_tell(struct hb_loop *loop)
 	}
 }
 
+static void uring_tell_ended(struct hb_loop *loop)
+{
+	(void)loop; /* nothing has been submitted yet */
+}
+
 /* EAGAIN and EBUSY: the kernel took a part; the rest goes with the next turn. */
 static int unless_it_passes(int r)
 {
@@ -345,4 +350,5 @@ const struct hb_backend hb_backend_uring = {
 	.submit = uring_submit,
 	.wait = uring_wait,
 	.tell = uring_tell,
+	.tell_ended = uring_tell_ended,
 };

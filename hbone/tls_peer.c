@@ -154,6 +154,10 @@ static struct hb_end end_of_error(unsigned long error)
 		return hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_E_NO_CERT);
 	if (reason == SSL_R_NO_APPLICATION_PROTOCOL)
 		return hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_E_TLS_NO_ALPN);
+	if (reason == SSL_R_UNSUPPORTED_PROTOCOL)
+		return hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_E_TLS_VERSION);
+	if (reason == SSL_R_NO_SHARED_CIPHER)
+		return hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_E_TLS_SUITE);
 	return HB_END_CLEAN;
 }
 

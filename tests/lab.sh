@@ -164,14 +164,15 @@ lab_leftovers() {
 }
 
 lab_workload() { # WHERE NAME
-	local line
+	local line node=node-${1:4:1}
+	[ "$1" != outside ] || node=elsewhere
 	cat <<-YAML
 	- uid: lab//Pod/demo/$2
 	  name: $2
 	  namespace: demo
 	  serviceAccount: $2
 	  trustDomain: cluster.local
-	  node: node-${1:4:1}
+	  node: $node
 	  protocol: HBONE
 	  workloadIps: ["$(lab_ip "$1")", "$(lab_ip -6 "$1")"]
 	YAML
@@ -184,13 +185,14 @@ lab_workload() { # WHERE NAME
 }
 
 # Writes the mesh both agents read. stdin: entries for its list of policies.
-# LAB_SELECTED holds lines WORKLOAD=ns/policy for policies that are bound to one workload.
+# LAB_SELECTED holds lines WORKLOAD=ns/policy for policies that are bound to one workload. LAB_GUESTS:
+# more workloads as WHERE:NAME, which speak HBONE without an agent of ours.
 lab_mesh() {
 	local pod policies
 	policies=$(cat)
 	{
 		say "workloads:"
-		for pod in "${LAB_PODS[@]}"; do lab_workload "${pod%:*}" "${pod#*:}"; done
+		for pod in "${LAB_PODS[@]}" ${LAB_GUESTS:-}; do lab_workload "${pod%:*}" "${pod#*:}"; done
 		cat <<-YAML
 		services:
 		- name: web

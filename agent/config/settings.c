@@ -118,6 +118,7 @@ __attribute__((format(printf, 5, 6))) static int complain(const struct settings_
 	va_start(args, format);
 	vsnprintf(sentence, sizeof(sentence), format, args);
 	va_end(args);
+	setting_one_line(sentence);
 	if (source->from == SETTING_FILE)
 		snprintf(why, why_size, "%s:%d: %s: %s", loaded->path, source->line,
 		         setting_name(row), sentence);

@@ -36,6 +36,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct reading *r, int l
 	va_start(args, format);
 	vsnprintf(sentence, sizeof(sentence), format, args);
 	va_end(args);
+	setting_one_line(sentence);
 	snprintf(r->why, r->why_size, "%s:%d: %s", r->path, line, sentence);
 	return -EINVAL;
 }

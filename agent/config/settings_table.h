@@ -78,6 +78,8 @@ const char *setting_format(const struct setting_row *row, const struct settings 
                            char *out, size_t size);
 /* A value in an error sentence: in quotes, printable, clipped. Returns @out. */
 const char *setting_quote(const char *text, char *out, size_t size);
+/* An error sentence stays on its line whatever it repeats of the input: controls become '?'. */
+void setting_one_line(char *sentence);
 
 /* A settings object as settings_load() makes it. */
 enum setting_from { SETTING_DEFAULT, SETTING_FILE, SETTING_ENVIRONMENT };

@@ -60,6 +60,17 @@ const char *setting_type_name(enum setting_type type)
 	return types[type].name;
 }
 
+static char printable(char c)
+{
+	return (unsigned char)c < ' ' || c == 127 ? '?' : c;
+}
+
+void setting_one_line(char *sentence)
+{
+	for (; *sentence; sentence++)
+		*sentence = printable(*sentence);
+}
+
 const char *setting_quote(const char *text, char *out, size_t size)
 {
 	size_t used = 0, len = strlen(text);
@@ -67,7 +78,7 @@ const char *setting_quote(const char *text, char *out, size_t size)
 
 	out[used++] = '"';
 	for (size_t i = 0; i < len && used < room; i++)
-		out[used++] = (unsigned char)text[i] < ' ' || text[i] == 127 ? '?' : text[i];
+		out[used++] = printable(text[i]);
 	snprintf(out + used, size - used, "%s\"", used - 1 < len ? "..." : "");
 	return out;
 }

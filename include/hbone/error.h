@@ -35,8 +35,10 @@ enum hb_error {
 	HB_E_BAD_REQUEST = -10021,   /* the peer's CONNECT is not one that we serve */
 	HB_E_UNKNOWN_WORKLOAD = -10022, /* the local pod is not in the mesh configuration */
 	HB_E_FLOOD = -10023,            /* the peer sends far more frames than its work needs */
-	HB_E_STALLED = -10024, /* the peer stopped halfway: SETTINGS, a header block, reading */
-	HB_E_LAST = -10024,
+	HB_E_STALLED = -10024,     /* the peer stopped halfway: SETTINGS, a header block, reading */
+	HB_E_TLS_VERSION = -10025, /* the peer offers no TLS 1.3 */
+	HB_E_TLS_SUITE = -10026,   /* the peer offers no suite of ours */
+	HB_E_LAST = -10026,
 };
 
 /* Numbers said by others. n is the HTTP status, the X509_V_ERR_*, the RST_STREAM code, the alert.

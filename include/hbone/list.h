@@ -57,6 +57,18 @@ static inline struct hb_list *hb_list_shift(struct hb_list *list)
 	return node;
 }
 
+/* Moves all of @from to the end of @to. */
+static inline void hb_list_move(struct hb_list *to, struct hb_list *from)
+{
+	if (hb_list_is_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	hb_list_init(from);
+}
+
 #define hb_list_for_each(pos, list)                                                                \
 	for (struct hb_list *pos = (list)->next; pos != (list); pos = pos->next)
 

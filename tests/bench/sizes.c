@@ -46,9 +46,9 @@ static const struct {
 	[PART_TUNNEL] = { "both ends of a tunnel", 890 },
 	[PART_FLOW] = { "two flows with their relays", 430 },
 	[PART_CARRIED] = { "left by what was carried", 100 },
-	[PART_CONNECTION] = { "a hundredth of a connection", 1000 },
+	[PART_CONNECTION] = { "a hundredth of a connection", 620 },
 };
-#define TOTAL_MAX 2650
+#define TOTAL_MAX 2300
 
 struct one { /* a flow: app a - near - tunnel - far - app b */
 	int app_a, app_b;

@@ -10,6 +10,7 @@
 #include <hbone/tcp.h>
 #include <hbone/tunnel.h>
 
+#include "support/any_loop.h"
 #include "support/probe.h"
 
 enum { DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION };
@@ -68,7 +69,7 @@ static void up(const struct hb_h2_options *options)
 	struct hb_tcp_options tcp = { .read_max = HB_BUF_PAYLOAD, .linger_ms = 2000 };
 	int fds[2];
 
-	loop = hb_loop_new(&(struct hb_loop_options){ 0 });
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 	                 0);

@@ -16,7 +16,7 @@
 #define SERVER_ID "spiffe://cluster.local/ns/demo/sa/server"
 #define GETS_MAX  64
 
-enum manner { ANSWERS, IS_SILENT, REFUSES, LEAVES };
+enum manner { ANSWERS, IS_SILENT, REFUSES, LEAVES, NEVER_BEGINS };
 
 struct session { /* a connection as the server has it */
 	struct hb_list node;
@@ -43,6 +43,7 @@ static unsigned served_count, accepted, sessions_count, accept_over, pool_empty;
 static uint32_t grant; /* streams per connection; 0: the default */
 static enum manner manner;
 static struct get gets[GETS_MAX];
+static struct hb_stream *mute; /* of NEVER_BEGINS */
 static unsigned gets_done;
 static struct hb_pool_options options;
 
@@ -86,6 +87,10 @@ static void on_tls_open(struct hb_stream *tls)
 
 	if (manner == LEAVES) {
 		hb_stream_close(tls, HB_END_CLEAN);
+		return;
+	}
+	if (manner == NEVER_BEGINS) {
+		mute = tls;
 		return;
 	}
 	session = calloc(1, sizeof(*session));
@@ -354,10 +359,13 @@ START_TEST(a_small_grant_serves_all)
 }
 END_TEST
 
-START_TEST(a_peer_that_leaves_before_its_settings)
+START_TEST(a_peer_without_settings)
 {
+	static const enum manner manners[] = { LEAVES, NEVER_BEGINS };
+
 	up();
-	manner = LEAVES;
+	manner = manners[_i];
+	options.h2.begin_ms = 50;
 	make_pool();
 	for (unsigned i = 0; i < 5; i++)
 		ask(i);
@@ -365,6 +373,8 @@ START_TEST(a_peer_that_leaves_before_its_settings)
 	for (unsigned i = 0; i < 5; i++)
 		ck_assert_msg(gets[i].why.code < 0, "%u got a tunnel", i);
 	ck_assert_uint_eq(accepted, 1);
+	if (mute)
+		hb_stream_close(hb_take(&mute), HB_END_CLEAN);
 	/* The next one dials again. */
 	manner = ANSWERS;
 	ask(5);
@@ -561,7 +571,7 @@ int main(void)
 	tcase_add_test(tc, keys_share_nothing);
 	tcase_add_loop_test(tc, all_fail_with_the_same_reason, 0, 2);
 	tcase_add_loop_test(tc, a_small_grant_serves_all, 0, HB_ARRAY_LEN(grants));
-	tcase_add_test(tc, a_peer_that_leaves_before_its_settings);
+	tcase_add_loop_test(tc, a_peer_without_settings, 0, 2);
 	tcase_add_test(tc, refused_by_policy_is_final);
 	tcase_add_test(tc, silence_has_a_deadline);
 	tcase_add_test(tc, idle_connections_are_released);

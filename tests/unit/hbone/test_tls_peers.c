@@ -116,7 +116,8 @@ static const struct {
 	const char *describe;
 } clients[] = {
 	{ "like us", TLS1_3_VERSION, NULL, "\2h2", 3, true, OPEN, NONE, NULL },
-	{ "TLS 1.2", TLS1_2_VERSION, NULL, "\2h2", 3, true, HB_E_TLS, SSL_AD_PROTOCOL_VERSION, NULL },
+	{ "TLS 1.2", TLS1_2_VERSION, NULL, "\2h2", 3, true,
+	  HB_E_TLS_VERSION, SSL_AD_PROTOCOL_VERSION, NULL },
 	{ "no ALPN", TLS1_3_VERSION, NULL, NULL, 0, true, OPEN, NONE, NULL },
 	{ "ALPN without h2", TLS1_3_VERSION, NULL, "\x08http/1.1\2h3", 12, true,
 	  HB_E_TLS_NO_ALPN, SSL_AD_NO_APPLICATION_PROTOCOL, NULL },
@@ -126,7 +127,7 @@ static const struct {
 	{ "AES-256 first: the client's order rules", TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
 	  "\2h2", 3, true, OPEN, NONE, "TLSv1.3 TLS_AES_256_GCM_SHA384 x25519" },
 	{ "only ChaCha20", TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256", "\2h2", 3, true,
-	  HB_E_TLS, SSL_AD_HANDSHAKE_FAILURE, NULL },
+	  HB_E_TLS_SUITE, SSL_AD_HANDSHAKE_FAILURE, NULL },
 };
 /* clang-format on */
 

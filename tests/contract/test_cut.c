@@ -15,8 +15,7 @@
 #include "support/held.h"
 
 #define TURNS      20000
-#define KEPT_BYTES 65536 /* what the second half may hold more than the first: malloc's own ways   \
-	                  */
+#define KEPT_BYTES 65536 /* that the second half may hold more: malloc's own ways */
 
 static struct hb_tls_ctx *ctxs[2];
 static bool tls;

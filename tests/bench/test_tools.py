@@ -166,13 +166,13 @@ class Peers(Started):
     def test_an_open_loop_counts_from_when_it_was_due(self):
         """One stall of 100 ms: whatever was due meanwhile waited too, and is told so."""
         late = threading.Event()  # never set: waits its whole time
-        stalls = iter([True])
+        stalls = iter([False] * 80 + [True])
         target = self.serve(lambda data: (next(stalls, False) and late.wait(0.1)) or data)
         found = self.client("open", "--to", target, "--conns", "1", "--rate", "1000",
-                            "--size", "64", "--warm", "0")
+                            "--size", "64")
         self.assertEqual(found["done"], "200")
         # Of 200 messages 100 fell into the stall, evenly; a closed loop would have one.
-        self.assertGreater(float(found["p99_us"]), 90000)
+        self.assertGreater(float(found["p99_us"]), 80000)
         self.assertIn("differs", self.client("open", "--to", self.serve(lambda data: b"?" + data),
                                              status=1))
 

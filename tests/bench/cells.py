@@ -165,9 +165,9 @@ GROUPS = {"ping": [f"ping{conns}" for conns in PING_CONNS],
           "up": [f"up{conns}" for conns in BULK_CONNS],
           "down": [f"down{conns}" for conns in BULK_CONNS]}
 GROUPS["bulk"] = GROUPS["up"] + GROUPS["down"]
-# What a cell takes beside its window, in seconds; measured generously, for the estimate.
-EXTRA_S = {"idle": 6, "cold": 1.5}
-WINDOW_EXTRA_S, START_S = 0.5, 3.0
+# What a cell takes beside its window, and a start, in seconds; for the estimate.
+EXTRA_S = {"idle": 3.5, "cold": 0.8}
+WINDOW_EXTRA_S, START_S = 0.5, 1.2
 
 
 def choose(text):

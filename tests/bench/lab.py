@@ -177,8 +177,8 @@ class Lab:
             remove_tree(directory)
 
     def raise_descriptors(self):
-        """An agent may hold six descriptors a connection (two sockets, two pipes)."""
-        wanted = 6 * self.conns_max + 1024
+        """An agent may hold three descriptors a connection (splice pipes: more, bounded)."""
+        wanted = 4 * self.conns_max + 1024
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < wanted:
             try:

@@ -2,9 +2,9 @@
  * splice: a TCP relay that never touches a byte: socket to pipe to socket, inside the kernel.
  *
  * What is left when an agent may neither read nor encrypt: the floor for two hops. One thread,
- * level-triggered epoll. Each direction owns a pipe; what the other side does not take stays in
- * it, and until it is gone that direction reads nothing more. Half-close is passed on; an error
- * ends both sides.
+ * level-triggered epoll. A direction borrows a pipe while it has bytes; what the other side does
+ * not take stays in it, and until it is gone that direction reads nothing more. Half-close is
+ * passed on; an error ends both sides.
  */
 #include "rules.h"
 
@@ -19,15 +19,21 @@
 #include <unistd.h>
 
 #define PIPE_BYTES   262144
+#define PIPES_SPARE  64
 #define EVENTS_TURN  256
 #define ACCEPTS_TURN 64
 
 struct flow;
 
-/* One socket of a flow, and the pipe with what waits to be sent on it. */
+struct pipe {
+	int fd[2]; /* -1: none */
+};
+
+/* One socket of a flow, and the pipe with what waits to be sent on it, if anything does. */
 struct side {
 	struct flow *flow;
-	int fd, pipe[2];
+	int fd;
+	struct pipe pipe;
 	size_t piped_bytes;
 	uint32_t watched; /* events, as the epoll set has them; 0: not in it */
 	bool read_ended, finish_sent;
@@ -43,6 +49,8 @@ struct flow {
 static struct {
 	int epoll_fd;
 	struct flow *over;
+	struct pipe spare[PIPES_SPARE]; /* empty ones, the last used last */
+	size_t spare_count;
 } relay;
 
 static struct side *other(const struct side *side)
@@ -59,14 +67,48 @@ static void end(struct flow *flow)
 	relay.over = flow;
 }
 
-static void close_side(const struct side *side)
+static bool has_pipe(const struct side *side)
+{
+	return side->pipe.fd[0] >= 0;
+}
+
+static bool get_pipe(struct side *side)
+{
+	struct pipe pipe;
+
+	if (has_pipe(side))
+		return true;
+	if (relay.spare_count) {
+		side->pipe = relay.spare[--relay.spare_count];
+		return true;
+	}
+	if (pipe2(pipe.fd, O_NONBLOCK | O_CLOEXEC) < 0)
+		return false;
+	/* Beyond the user's allowance it stays at 64 KiB, which works too. */
+	(void)fcntl(pipe.fd[1], F_SETPIPE_SZ, PIPE_BYTES);
+	side->pipe = pipe;
+	return true;
+}
+
+/* Only an empty pipe may serve another flow. */
+static void put_pipe(struct side *side)
+{
+	if (!has_pipe(side))
+		return;
+	if (!side->piped_bytes && relay.spare_count < PIPES_SPARE) {
+		relay.spare[relay.spare_count++] = side->pipe;
+	} else {
+		close(side->pipe.fd[0]);
+		close(side->pipe.fd[1]);
+	}
+	side->pipe = (struct pipe){ { -1, -1 } };
+}
+
+static void close_side(struct side *side)
 {
 	if (side->fd >= 0)
 		close(side->fd);
-	if (side->pipe[0] >= 0)
-		close(side->pipe[0]);
-	if (side->pipe[1] >= 0)
-		close(side->pipe[1]);
+	put_pipe(side);
 }
 
 static void free_ended(void)
@@ -109,7 +151,7 @@ static void flush(struct side *side)
 	struct side *from = other(side);
 
 	while (side->piped_bytes) {
-		ssize_t sent = splice(side->pipe[0], NULL, side->fd, NULL, side->piped_bytes,
+		ssize_t sent = splice(side->pipe.fd[0], NULL, side->fd, NULL, side->piped_bytes,
 		                      SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 		if (sent < 0 && errno == EAGAIN)
@@ -120,6 +162,8 @@ static void flush(struct side *side)
 		}
 		side->piped_bytes -= (size_t)sent;
 	}
+	if (!side->piped_bytes)
+		put_pipe(side);
 	if (!side->piped_bytes && from->read_ended && !side->finish_sent) {
 		(void)shutdown(side->fd, SHUT_WR); /* fails only when it is gone already */
 		side->finish_sent = true;
@@ -131,12 +175,19 @@ static void flush(struct side *side)
 static void on_readable(struct side *side)
 {
 	struct side *to = other(side);
-	ssize_t got = splice(side->fd, NULL, to->pipe[1], NULL, PIPE_BYTES,
-	                     SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	ssize_t got;
 
+	if (!get_pipe(to)) {
+		end(side->flow);
+		return;
+	}
+	got = splice(side->fd, NULL, to->pipe.fd[1], NULL, PIPE_BYTES,
+	             SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (got < 0) {
 		if (errno != EAGAIN)
 			end(side->flow);
+		else
+			put_pipe(to);
 		return;
 	}
 	if (got == 0)
@@ -167,12 +218,6 @@ static void on_side(struct side *side, uint32_t events)
 	update_interest(&flow->far);
 }
 
-static bool open_pipe(struct side *side)
-{
-	return pipe2(side->pipe, O_NONBLOCK | O_CLOEXEC) == 0 &&
-	       fcntl(side->pipe[1], F_SETPIPE_SZ, PIPE_BYTES) >= 0;
-}
-
 static void flow_start(const struct rule *rule, int near_fd)
 {
 	struct flow *flow = calloc(1, sizeof(*flow));
@@ -181,10 +226,11 @@ static void flow_start(const struct rule *rule, int near_fd)
 		close(near_fd);
 		return;
 	}
-	flow->near = (struct side){ .flow = flow, .fd = near_fd, .pipe = { -1, -1 } };
-	flow->far = (struct side){ .flow = flow, .fd = net_dial(&rule->to), .pipe = { -1, -1 } };
+	flow->near = (struct side){ .flow = flow, .fd = near_fd, .pipe = { { -1, -1 } } };
+	flow->far =
+	    (struct side){ .flow = flow, .fd = net_dial(&rule->to), .pipe = { { -1, -1 } } };
 	flow->connecting = true;
-	if (flow->far.fd < 0 || !open_pipe(&flow->near) || !open_pipe(&flow->far))
+	if (flow->far.fd < 0)
 		end(flow);
 	else
 		update_interest(&flow->far);

@@ -331,7 +331,7 @@ static int session_start(struct hb_h2 *h2)
 		  client ? 0 : INT32_MAX },
 	};
 	nghttp2_session_callbacks *cb = h2_callbacks_new();
-	nghttp2_mem memory = h2_memory_hooks(&h2->memory);
+	nghttp2_mem memory = h2_memory_hooks(&h2->memory, hb_loop_slabs(h2->loop));
 	nghttp2_option *option = NULL;
 	nghttp2_session *session = NULL;
 	int err = -ENOMEM;

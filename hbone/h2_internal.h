@@ -59,8 +59,9 @@ struct h2_stream {
 	bool reset_after_tx : 1;
 };
 
-struct h2_memory {    /* nghttp2's one large buffer */
-	void *mapped; /* NULL: not there */
+struct h2_memory { /* nghttp2's */
+	struct hb_slabs *slabs;
+	void *mapped; /* its one large buffer, or NULL */
 	size_t mapped_bytes;
 };
 

@@ -18,7 +18,7 @@ static const struct hb_stream_ops ops;
 
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 {
-	struct h2_stream *st = calloc(1, sizeof(*st));
+	struct h2_stream *st = hb_slab_get(hb_loop_slabs(h2->loop), sizeof(*st));
 
 	if (!st)
 		return NULL;
@@ -42,7 +42,7 @@ void h2_stream_delete(struct h2_stream *st)
 	hb_bufq_clear(&st->tx);
 	hb_bufq_clear(&st->rx);
 	h2_headers_clear(st);
-	free(st);
+	hb_slab_put(st);
 }
 
 int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,

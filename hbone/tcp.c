@@ -550,7 +550,7 @@ static void tcp_free(struct hb_stream *s)
 	struct hb_tcp *tcp = of_stream(s);
 
 	assert(tcp->state == CLOSED);
-	free(tcp);
+	hb_slab_put(tcp);
 }
 
 /* --- birth --- */
@@ -566,7 +566,7 @@ static const struct hb_stream_ops ops = {
 
 struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_options *options)
 {
-	struct hb_tcp *tcp = calloc(1, sizeof(*tcp));
+	struct hb_tcp *tcp = hb_slab_get(hb_loop_slabs(loop), sizeof(*tcp));
 
 	if (!tcp) {
 		close(fd);
@@ -579,7 +579,7 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);
-		free(tcp);
+		hb_slab_put(tcp);
 		return NULL;
 	}
 	return &tcp->stream;

@@ -45,6 +45,8 @@ struct hb_buf_pool *hb_buf_pool_new(size_t slots_max);
 void hb_buf_pool_free(struct hb_buf_pool *pool);
 /* Slots that somebody owns; those the loop has lent to the kernel are not among them. */
 size_t hb_buf_pool_slots_out(const struct hb_buf_pool *pool);
+/* The most that were out at once since this was last asked; then it begins anew. */
+size_t hb_buf_pool_slots_peak(struct hb_buf_pool *pool);
 /* Gives unused slots back to the system, keeping at most @keep. */
 void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep);
 

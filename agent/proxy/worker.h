@@ -17,6 +17,7 @@
 #include "proxy/credentials.h"
 #include "proxy/flow.h"
 #include "proxy/pod.h"
+#include "proxy/reclaim.h"
 
 struct settings;
 struct redirect;
@@ -92,6 +93,7 @@ struct worker {
 	struct hb_pool *pool;
 	struct hb_list pods;
 	struct flows flows;
+	struct reclaim reclaim;
 	struct credentials credentials;
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */
 	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */

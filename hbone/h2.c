@@ -34,6 +34,7 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	hb_list_remove(&st->node);
 	hb_list_remove(&st->mark);
 	hb_list_remove(&st->ready);
+	h2_window_end(st);
 	hb_list_add(&st->h2->ended, &st->node);
 	if (st->gone)
 		st->h2->gone_count--;
@@ -65,6 +66,10 @@ static void tell_ready(struct hb_h2 *h2)
 
 	while ((node = hb_list_shift(&h2->ready)))
 		h2_stream_deliver(hb_container_of(node, struct h2_stream, ready));
+	if (hb_list_is_empty(&h2->later))
+		return;
+	hb_list_move(&h2->ready, &h2->later);
+	h2_wake_flush(h2);
 }
 
 static void tell_marked(struct hb_h2 *h2)
@@ -310,6 +315,7 @@ static void defaults(struct hb_h2_options *o)
 
 	o->stream_window = o->stream_window ? o->stream_window : 4u << 20;
 	o->connection_window = o->connection_window ? o->connection_window : 16u << 20;
+	o->grown_max = o->grown_max ? o->grown_max : 16u << 20;
 	o->header_list_max = o->header_list_max ? o->header_list_max : client ? 16384 : 65536;
 	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
@@ -375,6 +381,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_list_init(&h2->streams);
 		hb_list_init(&h2->ended);
 		hb_list_init(&h2->ready);
+		hb_list_init(&h2->later);
 		hb_list_init(&h2->marked);
 		hb_list_init(&h2->lingering);
 		hb_task_init(&h2->flush, on_flush);
@@ -415,7 +422,7 @@ void hb_h2_free(struct hb_h2 *h2)
 {
 	if (!h2)
 		return;
-	assert(h2->closed_told);
+	assert(h2->closed_told && h2->grown == 0);
 	nghttp2_session_del(h2_session(h2));
 	hb_buf_free(h2->open);
 	hb_bufq_clear(&h2->out);

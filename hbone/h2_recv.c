@@ -121,6 +121,7 @@ static void response_came(struct h2_stream *st)
 static void peer_finished(struct h2_stream *st)
 {
 	st->rx_finish = true;
+	h2_window_look(st); /* it needs none any more */
 	if (hb_list_is_empty(&st->ready))
 		hb_list_add(&st->h2->ready, &st->ready);
 }

@@ -14,6 +14,9 @@
 /* RFC 9113 7 */
 enum { NO_ERROR = 0, CANCEL = 8, CONNECT_ERROR = 10 };
 
+/* What a stream that was held up gives at a time. */
+#define SHARE_BYTES (256u * 1024)
+
 static const struct hb_stream_ops ops;
 
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
@@ -26,7 +29,7 @@ struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 	st->h2 = h2;
 	st->id = id;
 	st->paused = true;
-	st->window = HB_H2_WINDOW_FIRST;
+	st->window = hb_min_u32(HB_H2_WINDOW_FIRST, h2->options.stream_window);
 	hb_list_init(&st->ready);
 	hb_list_init(&st->mark);
 	hb_list_add(&h2->streams, &st->node);
@@ -117,6 +120,18 @@ void h2_stream_look(struct h2_stream *st)
 	hb_loop_defer(st->h2->loop, &st->h2->flush);
 }
 
+/* The owner has to see that its far side is full before it is given more. */
+static struct hb_buf *take_share(struct hb_bufq *rx)
+{
+	struct hb_bufq share = { 0 };
+
+	if (rx->bytes <= SHARE_BYTES)
+		return hb_bufq_take(rx);
+	while (rx->head && share.bytes < SHARE_BYTES)
+		hb_bufq_push(&share, hb_bufq_shift(rx));
+	return hb_bufq_take(&share);
+}
+
 void h2_stream_deliver(struct h2_stream *st)
 {
 	struct hb_buf *chain;
@@ -135,11 +150,13 @@ void h2_stream_deliver(struct h2_stream *st)
 	if (!is_listening(st))
 		return;
 	if (st->rx.bytes) {
-		bytes = st->rx.bytes;
-		chain = hb_bufq_take(&st->rx);
+		chain = take_share(&st->rx);
+		bytes = hb_buf_chain_bytes(chain);
 		st->stream.bytes_in += bytes;
-		h2_credit(st, bytes);
-		if (st->rx_finish)
+		h2_window_took(st, bytes);
+		if (st->rx.bytes)
+			hb_list_add(&st->h2->later, &st->ready);
+		else if (st->rx_finish)
 			hb_list_add(&st->h2->ready, &st->ready);
 		st->stream.events->on_data(&st->stream, chain);
 		return;
@@ -234,6 +251,7 @@ static void close_cleanly(struct h2_stream *st)
 	st->end = HB_END_CLEAN;
 	st->tx_finish = true;
 	hb_bufq_clear(&st->rx); /* nothing is told but the end from here on */
+	h2_window_look(st);
 	st->reset_after_tx = st->h2->options.role == HB_H2_SERVER && !st->rx_finish;
 	st->reset_code = NO_ERROR;
 	h2_stream_linger(st);

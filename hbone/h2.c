@@ -52,7 +52,6 @@ static void tell_ended(struct hb_h2 *h2)
 
 		st->h2 = NULL;
 		hb_bufq_clear(&st->tx);
-		hb_bufq_clear(&st->rx);
 		if (st->stream.events)
 			st->stream.events->on_closed(&st->stream, st->end);
 		else
@@ -244,6 +243,7 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 			receive(h2, buf);
 		hb_buf_free(buf);
 	}
+	h2_window_weigh(h2);
 	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
 	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
 	    QUEUE_MAX + QUEUE_STREAM_MAX * (size_t)h2->options.streams_max)
@@ -358,6 +358,7 @@ static int session_start(struct hb_h2 *h2)
 	if (err)
 		return -ENOMEM;
 	h2->session = session;
+	h2->first_told = settings[0].value;
 	if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, HB_ARRAY_LEN(settings)) ||
 	    nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
 	                                          (int32_t)o->connection_window))
@@ -422,7 +423,7 @@ void hb_h2_free(struct hb_h2 *h2)
 {
 	if (!h2)
 		return;
-	assert(h2->closed_told && h2->grown == 0);
+	assert(h2->closed_told && h2->grown == 0 && h2->held == 0);
 	nghttp2_session_del(h2_session(h2));
 	hb_buf_free(h2->open);
 	hb_bufq_clear(&h2->out);
@@ -493,7 +494,7 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_STATUS(status));
 		st->reset_after_tx = true;
 		st->reset_code = st->too_large ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR;
-		hb_bufq_clear(&st->rx);
+		h2_window_drop(st);
 		h2_stream_linger(st);
 	} else {
 		st->state = H2_STREAM_OPEN;

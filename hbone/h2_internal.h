@@ -91,7 +91,9 @@ struct hb_h2 {
 	uint64_t drain_ms;      /* server: the first of two GOAWAY went out */
 	uint32_t streams_count; /* those that are not gone or ended */
 	uint32_t gone_count;
-	uint32_t grown; /* what streams may hold above their first windows: h2_window.c */
+	uint32_t first_told; /* the first window of a stream that the peer was told last */
+	size_t held;         /* bytes on all streams' rx */
+	uint32_t grown;      /* what streams may hold above their first windows: h2_window.c */
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
 	bool abort_asked, abort_lower; /* by hb_h2_close(): ends what a clean close spares */
@@ -107,7 +109,12 @@ static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 }
 
 /* h2_window.c */
+void h2_window_begin(struct h2_stream *st);
+void h2_window_came(struct h2_stream *st, size_t bytes); /* they are on rx */
 void h2_window_took(struct h2_stream *st, size_t bytes); /* its owner has: they are off rx */
+void h2_window_drop(struct h2_stream *st);               /* nobody will: clears rx */
+void h2_window_weigh(struct hb_h2 *h2);                  /* does much stand unread? */
+void h2_window_settled(struct hb_h2 *h2);  /* the peer has acknowledged our settings */
 void h2_window_look(struct h2_stream *st); /* what it holds, or may come to hold, has changed */
 void h2_window_end(struct h2_stream *st);  /* it holds nothing any more */
 

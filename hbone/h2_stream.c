@@ -29,7 +29,7 @@ struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 	st->h2 = h2;
 	st->id = id;
 	st->paused = true;
-	st->window = hb_min_u32(HB_H2_WINDOW_FIRST, h2->options.stream_window);
+	h2_window_begin(st);
 	hb_list_init(&st->ready);
 	hb_list_init(&st->mark);
 	hb_list_add(&h2->streams, &st->node);
@@ -250,8 +250,7 @@ static void close_cleanly(struct h2_stream *st)
 	st->state = H2_STREAM_CLOSING;
 	st->end = HB_END_CLEAN;
 	st->tx_finish = true;
-	hb_bufq_clear(&st->rx); /* nothing is told but the end from here on */
-	h2_window_look(st);
+	h2_window_drop(st); /* nothing is told but the end from here on */
 	st->reset_after_tx = st->h2->options.role == HB_H2_SERVER && !st->rx_finish;
 	st->reset_code = NO_ERROR;
 	h2_stream_linger(st);

@@ -14,6 +14,9 @@
 /* Free windows that stay: 40 KiB. */
 #define FREE_BUFS_KEPT 1024
 
+/* Out, and it is tight: 16 MiB. */
+#define TIGHT_SLOTS 1024
+
 /* A free slot is poisoned. */
 struct hb_slot {
 	struct hb_buf_pool *pool;
@@ -60,6 +63,11 @@ void hb_buf_pool_free(struct hb_buf_pool *pool)
 size_t hb_buf_pool_slots_out(const struct hb_buf_pool *pool)
 {
 	return pool->out;
+}
+
+bool hb_buf_pool_is_tight(const struct hb_buf_pool *pool)
+{
+	return pool->out >= TIGHT_SLOTS;
 }
 
 size_t hb_buf_pool_slots_peak(struct hb_buf_pool *pool)

@@ -315,7 +315,7 @@ static void defaults(struct hb_h2_options *o)
 
 	o->stream_window = o->stream_window ? o->stream_window : 4u << 20;
 	o->connection_window = o->connection_window ? o->connection_window : 16u << 20;
-	o->grown_max = o->grown_max ? o->grown_max : 16u << 20;
+	o->grown_max = o->grown_max ? o->grown_max : 8u << 20;
 	o->header_list_max = o->header_list_max ? o->header_list_max : client ? 16384 : 65536;
 	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;

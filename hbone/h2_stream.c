@@ -120,14 +120,21 @@ void h2_stream_look(struct h2_stream *st)
 	hb_loop_defer(st->h2->loop, &st->h2->flush);
 }
 
-/* The owner has to see that its far side is full before it is given more. */
-static struct hb_buf *take_share(struct hb_bufq *rx)
+static bool is_tight(const struct h2_stream *st)
 {
+	return hb_buf_pool_is_tight(hb_loop_pool(st->h2->loop));
+}
+
+/* The owner has to see that its far side is full before it is given more. */
+static struct hb_buf *take_share(struct h2_stream *st)
+{
+	uint32_t most = is_tight(st) ? HB_BUF_TIGHT_HIGH : SHARE_BYTES;
+	struct hb_bufq *rx = &st->rx;
 	struct hb_bufq share = { 0 };
 
-	if (rx->bytes <= SHARE_BYTES)
+	if (rx->bytes <= most)
 		return hb_bufq_take(rx);
-	while (rx->head && share.bytes < SHARE_BYTES)
+	while (rx->head && share.bytes < most)
 		hb_bufq_push(&share, hb_bufq_shift(rx));
 	return hb_bufq_take(&share);
 }
@@ -150,7 +157,7 @@ void h2_stream_deliver(struct h2_stream *st)
 	if (!is_listening(st))
 		return;
 	if (st->rx.bytes) {
-		chain = take_share(&st->rx);
+		chain = take_share(st);
 		bytes = hb_buf_chain_bytes(chain);
 		st->stream.bytes_in += bytes;
 		h2_window_took(st, bytes);
@@ -170,15 +177,25 @@ void h2_stream_deliver(struct h2_stream *st)
 	}
 }
 
+static bool is_high(const struct h2_stream *st)
+{
+	return st->tx.bytes > (is_tight(st) ? HB_BUF_TIGHT_HIGH : HB_H2_STREAM_HIGH);
+}
+
+static bool is_low(const struct h2_stream *st)
+{
+	return st->tx.bytes <= (is_tight(st) ? HB_BUF_TIGHT_LOW : HB_H2_STREAM_LOW);
+}
+
 void h2_stream_mark(struct h2_stream *st)
 {
 	if (st->state != H2_STREAM_OPEN)
 		return;
-	if (!st->full_told && st->tx.bytes > HB_H2_STREAM_HIGH) {
+	if (!st->full_told && is_high(st)) {
 		st->full_told = true;
 		hb_list_add(&st->h2->marked, &st->mark);
 		st->stream.events->on_full(&st->stream);
-	} else if (st->full_told && st->tx.bytes > HB_H2_STREAM_LOW) {
+	} else if (st->full_told && !is_low(st)) {
 		hb_list_add(&st->h2->marked, &st->mark);
 	} else if (st->full_told) {
 		st->full_told = false;
@@ -196,7 +213,7 @@ static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 	}
 	s->bytes_out += hb_buf_chain_bytes(chain);
 	hb_bufq_push(&st->tx, chain);
-	if (st->tx.bytes > HB_H2_STREAM_HIGH && !st->full_told && hb_list_is_empty(&st->mark))
+	if (is_high(st) && !st->full_told && hb_list_is_empty(&st->mark))
 		hb_list_add(&st->h2->marked, &st->mark);
 	h2_wake(st);
 }

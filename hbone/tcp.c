@@ -330,12 +330,14 @@ static void flush(struct hb_tcp *tcp)
 
 static void tell_room(struct hb_tcp *tcp)
 {
+	bool tight = hb_buf_pool_is_tight(hb_loop_pool(loop_of(tcp)));
+
 	if (tcp->state != OPEN)
 		return;
-	if (!tcp->full && unsent(tcp) > HB_TCP_HIGH) {
+	if (!tcp->full && unsent(tcp) > (tight ? HB_BUF_TIGHT_HIGH : HB_TCP_HIGH)) {
 		tcp->full = true;
 		tcp->stream.events->on_full(&tcp->stream);
-	} else if (tcp->full && unsent(tcp) < HB_TCP_LOW) {
+	} else if (tcp->full && unsent(tcp) < (tight ? HB_BUF_TIGHT_LOW : HB_TCP_LOW)) {
 		tcp->full = false;
 		tcp->stream.events->on_drained(&tcp->stream);
 	}

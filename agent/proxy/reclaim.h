@@ -12,7 +12,7 @@
 
 /* Fewer flows than that leave nothing worth the effort; nor do fewer buffers out at once. */
 #define RECLAIM_FLOWS 500u
-#define RECLAIM_SLOTS 512u
+#define RECLAIM_SLOTS 192u
 /* A connection, made or gone, leaves as much as so many flows. */
 #define RECLAIM_PER_CONNECTION 50u
 /* The time that is waited for calm, and how often it is put off where there is none. */

@@ -19,7 +19,7 @@
 #define PIECE       HB_BUF_READ_MAX
 #define BACKLOG_MAX (512u * 1024) /* that a sender keeps, who stops when it is told */
 #define OTHER_BYTES (2u << 20)    /* on the wire, and for the good stream */
-#define GROWN_MAX   (16u << 20)   /* the default of hb_h2_options.grown_max */
+#define GROWN_MAX   (8u << 20)    /* the default of hb_h2_options.grown_max */
 
 /* One end of a tunnel: sends as long as it may, or reads as long as it likes. */
 struct end {
@@ -131,7 +131,8 @@ static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
 	hb_h2_free(h2);
 }
 
-static const struct hb_h2_events h2_events = { .on_request = on_request, .on_closed = on_h2_closed };
+static const struct hb_h2_events h2_events = { .on_request = on_request,
+	                                       .on_closed = on_h2_closed };
 
 static void turns(unsigned count)
 {
@@ -164,8 +165,7 @@ static void down(void)
 {
 	for (int role = 0; role < 2; role++)
 		if (rig.h2[role])
-			hb_h2_close(rig.h2[role],
-			            hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY));
+			hb_h2_close(rig.h2[role], hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY));
 	for (unsigned i = 0; i < 100 && (rig.h2[0] || rig.h2[1]); i++)
 		turns(1);
 	ck_assert(!rig.h2[0] && !rig.h2[1]);

@@ -330,12 +330,14 @@ static void flush(struct hb_tcp *tcp)
 
 static void tell_room(struct hb_tcp *tcp)
 {
+	bool tight = hb_buf_pool_is_tight(hb_loop_pool(loop_of(tcp)));
+
 	if (tcp->state != OPEN)
 		return;
-	if (!tcp->full && unsent(tcp) > HB_TCP_HIGH) {
+	if (!tcp->full && unsent(tcp) > (tight ? HB_BUF_TIGHT_HIGH : HB_TCP_HIGH)) {
 		tcp->full = true;
 		tcp->stream.events->on_full(&tcp->stream);
-	} else if (tcp->full && unsent(tcp) < HB_TCP_LOW) {
+	} else if (tcp->full && unsent(tcp) < (tight ? HB_BUF_TIGHT_LOW : HB_TCP_LOW)) {
 		tcp->full = false;
 		tcp->stream.events->on_drained(&tcp->stream);
 	}
@@ -550,7 +552,7 @@ static void tcp_free(struct hb_stream *s)
 	struct hb_tcp *tcp = of_stream(s);
 
 	assert(tcp->state == CLOSED);
-	free(tcp);
+	hb_slab_put(tcp);
 }
 
 /* --- birth --- */
@@ -566,7 +568,7 @@ static const struct hb_stream_ops ops = {
 
 struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_options *options)
 {
-	struct hb_tcp *tcp = calloc(1, sizeof(*tcp));
+	struct hb_tcp *tcp = hb_slab_get(hb_loop_slabs(loop), sizeof(*tcp));
 
 	if (!tcp) {
 		close(fd);
@@ -579,7 +581,7 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);
-		free(tcp);
+		hb_slab_put(tcp);
 		return NULL;
 	}
 	return &tcp->stream;

@@ -154,6 +154,9 @@ static int make_parts(struct worker *worker)
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
+	worker->flows.limits =
+	    (struct hb_relay_limits){ .idle_ms = (uint32_t)settings->idle_ms,
+		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
 	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, reclaim_release);

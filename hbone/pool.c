@@ -123,6 +123,7 @@ static void tunnel_on_closed(struct hb_stream *s, struct hb_end why)
 		return;
 	}
 	take_out(wait);
+	wait->refused = conn;
 	wait->pool->counters.retried++;
 	start_waiting(wait, conn->peer);
 }
@@ -143,12 +144,21 @@ static void on_connect_time(struct hb_timer *timer)
 	wait_done(wait, NULL, "", why);
 }
 
-/* It met a limit, or there is no memory; it was never in a list. */
-static void on_refusal_time(struct hb_timer *timer)
+static void on_told_time(struct hb_timer *timer)
 {
 	struct hb_pool_wait *wait = hb_container_of(timer, struct hb_pool_wait, deadline);
 
 	wait_done(wait, NULL, "", wait->why);
+}
+
+/* It is in no list. A callback now would be inside hb_pool_get(), or could end others that are
+ * being looked at. */
+static void tell_later(struct hb_pool_wait *wait, struct hb_end why)
+{
+	wait->why = why;
+	wait->state = WAIT_TOLD_LATER;
+	hb_timer_init(&wait->deadline, on_told_time);
+	hb_loop_timer_start(wait->pool->loop, &wait->deadline, 0);
 }
 
 struct hb_end pool_limited(struct hb_pool *pool, enum hb_pool_limit limit, uint64_t waits)
@@ -166,12 +176,13 @@ struct hb_end pool_limited(struct hb_pool *pool, enum hb_pool_limit limit, uint6
 
 /* ---- bringing the two together ---- */
 
-static struct pool_conn *conn_with_room(struct pool_peer *peer)
+static struct pool_conn *conn_with_room(struct pool_peer *peer, const struct hb_pool_wait *wait)
 {
 	hb_list_for_each (node, &peer->conns) {
 		struct pool_conn *conn = hb_container_of(node, struct pool_conn, node);
 
-		if (pool_conn_has_room(conn))
+		/* Only compared: it may be gone, and another may be where it was. */
+		if (conn != wait->refused && pool_conn_has_room(conn))
 			return conn;
 	}
 	return NULL;
@@ -185,7 +196,7 @@ static void open_tunnel(struct pool_conn *conn, struct hb_pool_wait *wait)
 	wait->tries++;
 	wait->tunnel = hb_tunnel_open(conn->h2, &wait->request);
 	if (!wait->tunnel) {
-		wait_done(wait, NULL, "", hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM));
+		tell_later(wait, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM));
 		return;
 	}
 	wait->conn = conn;
@@ -196,19 +207,39 @@ static void open_tunnel(struct pool_conn *conn, struct hb_pool_wait *wait)
 	hb_loop_timer_start(pool->loop, &wait->deadline, pool->options.connect_ms);
 }
 
+/* The first that is left waiting, or NULL. */
+static struct hb_pool_wait *open_tunnels(struct pool_peer *peer)
+{
+	struct hb_pool_wait *first = NULL;
+
+	hb_list_for_each_safe (node, &peer->waits) {
+		struct hb_pool_wait *wait = hb_container_of(node, struct hb_pool_wait, node);
+		struct pool_conn *conn = conn_with_room(peer, wait);
+
+		if (conn) {
+			open_tunnel(conn, wait);
+			continue;
+		}
+		first = first ? first : wait;
+		if (!wait->refused) /* who was refused is choosier than the rest */
+			break;
+	}
+	return first;
+}
+
 static void serve(struct hb_task *task)
 {
 	struct pool_peer *peer = hb_container_of(task, struct pool_peer, serve);
 	struct hb_end why = HB_END_CLEAN;
-	struct pool_conn *conn;
+	struct hb_pool_wait *left;
 
-	if (peer->pool->draining)
+	if (peer->pool->draining) {
 		why = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN);
-	while (why.code == 0 && !hb_list_is_empty(&peer->waits) && (conn = conn_with_room(peer)))
-		open_tunnel(conn, hb_container_of(peer->waits.next, struct hb_pool_wait, node));
-	if (why.code == 0 && !hb_list_is_empty(&peer->waits) && !peer->dialling)
-		why = pool_conn_start(
-		    peer, &hb_container_of(peer->waits.next, struct hb_pool_wait, node)->request);
+	} else {
+		left = open_tunnels(peer);
+		if (left && !peer->dialling)
+			why = pool_conn_start(peer, &left->request);
+	}
 	if (why.code < 0)
 		pool_fail_waits(peer, why);
 	pool_peer_free_if_unused(peer);
@@ -234,15 +265,12 @@ void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct h
 	wait->pool = pool;
 	wait->request = *request;
 	wait->tunnel = NULL;
-	wait->conn = NULL;
+	wait->conn = wait->refused = NULL;
 	wait->tries = 0;
 	wait->why = admit(pool, peer);
 	hb_list_init(&wait->node);
 	if (wait->why.code < 0) {
-		/* Callbacks never run inside. */
-		wait->state = WAIT_TOLD_LATER;
-		hb_timer_init(&wait->deadline, on_refusal_time);
-		hb_loop_timer_start(pool->loop, &wait->deadline, 0);
+		tell_later(wait, wait->why);
 		if (peer)
 			hb_loop_defer(pool->loop, &peer->serve); /* it may be new, and unused */
 		return;

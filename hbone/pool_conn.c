@@ -59,15 +59,16 @@ static bool outer_is_going(const struct pool_conn *conn)
 {
 	struct hb_h2 *h2;
 
-	if (conn->state < POOL_CONN_GREETING || !conn->tunnel)
+	if (!conn->tunnel)
 		return false;
 	h2 = hb_h2_of(conn->tunnel);
 	return !h2 || hb_h2_is_draining(h2);
 }
 
+/* One that is still GREETING gets there first: those who wait for it are not to fail by this. */
 static void drain_inside(struct pool_conn *conn, struct hb_end why)
 {
-	if (outer_is_going(conn))
+	if (conn->state == POOL_CONN_READY && outer_is_going(conn))
 		hb_h2_drain(conn->h2);
 }
 
@@ -79,6 +80,7 @@ static void h2_on_change(struct hb_h2 *h2)
 	if (conn->state == POOL_CONN_GREETING && hb_h2_has_settings(h2)) {
 		conn->state = POOL_CONN_READY;
 		conn->peer->dialling = false;
+		drain_inside(conn, HB_END_CLEAN);
 	}
 	if (hb_h2_streams(h2) > 0)
 		hb_loop_timer_stop(pool->loop, &conn->timer);

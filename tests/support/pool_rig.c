@@ -71,7 +71,7 @@ static const struct hb_h2_events session_events = {
 	.on_closed = on_session_closed,
 };
 
-static void begin(struct hb_stream *tls, bool is_inner)
+void rig_begin(struct hb_stream *tls, bool is_inner)
 {
 	struct hb_h2_options h2 = { .role = HB_H2_SERVER, .streams_max = rig.grant };
 	enum rig_manner manner = is_inner ? rig.inner_manner : rig.manner;
@@ -95,12 +95,12 @@ static void begin(struct hb_stream *tls, bool is_inner)
 
 static void on_tls_open(struct hb_stream *tls)
 {
-	begin(tls, false);
+	rig_begin(tls, false);
 }
 
 static void on_inner_open(struct hb_stream *tls)
 {
-	begin(tls, true);
+	rig_begin(tls, true);
 }
 
 static void on_tls_closed(struct hb_stream *tls, struct hb_end why)

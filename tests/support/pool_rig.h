@@ -66,5 +66,7 @@ struct rig_get *rig_ask_as(unsigned i, const char *expected, uint64_t scope);
 struct rig_get *rig_ask_through(unsigned i, const char *gateway, const char *expected,
                                 const char *authority);
 void rig_end_get(unsigned i);
+/* HTTP/2 on a connection whose TLS stands, such as rig.mute. */
+void rig_begin(struct hb_stream *tls, bool is_inner);
 /* The first session that is (not) inner. */
 struct rig_session *rig_session(bool is_inner);

@@ -251,6 +251,28 @@ START_TEST(a_gateway_that_goes_gets_no_new_flows)
 }
 END_TEST
 
+/* It goes while the far end has not said its SETTINGS: who waits is served by a new one. */
+START_TEST(a_gateway_goes_during_the_greeting)
+{
+	up();
+	rig.inner_manner = NEVER_BEGINS;
+	pool_rig_start();
+	rig_ask_through(0, GATEWAY_ID, SERVER_ID, WEB);
+	rig_ask_through(1, GATEWAY_ID, SERVER_ID, WEB);
+	for (int i = 0; i < 300 && !rig.mute; i++)
+		hb_loop_turn(rig.loop, 20);
+	hb_h2_drain(rig_session(false)->h2);
+	turn_some(rig.loop, 30);
+	rig.inner_manner = ANSWERS;
+	rig_begin(hb_take(&rig.mute), true);
+	wait_for(2);
+	expect_tunnel(0);
+	expect_tunnel(1);
+	ck_assert_uint_eq(rig.accepted, 2);
+	pool_rig_down();
+}
+END_TEST
+
 /* The pool drains or a pod leaves at each stage of the way. */
 START_TEST(it_ends_at_any_stage)
 {
@@ -313,6 +335,7 @@ int main(void)
 	tcase_add_loop_test(tc, the_reason_goes_through, 0, 2);
 	tcase_add_test(tc, idle_ones_are_released_from_within);
 	tcase_add_test(tc, a_gateway_that_goes_gets_no_new_flows);
+	tcase_add_test(tc, a_gateway_goes_during_the_greeting);
 	tcase_add_loop_test(tc, it_ends_at_any_stage, 0, 6);
 	tcase_add_loop_test(tc, cancelled_at_any_stage, 0, 3);
 	suite_add_tcase(suite, tc);

@@ -103,16 +103,13 @@ static void tls_up(struct link_end *end)
 
 /* ---- the link ---- */
 
-void link_up(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
-             const struct hb_h2_options *options)
+void link_up_over(struct link *link, struct hb_loop *loop, struct hb_stream *const wires[2],
+                  struct hb_tls_ctx *const *ctxs, const struct hb_h2_options *options)
 {
-	struct hb_stream *wires[2];
-
 	memset(link, 0, sizeof(*link));
 	link->loop = loop;
 	link->ctxs = ctxs;
 	link->answer = 200;
-	pair_new(loop, wires);
 	for (int i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];
 
@@ -121,12 +118,22 @@ void link_up(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *
 		end->wire = wires[i];
 		if (options)
 			link->options[i] = *options;
-		pair_linger(wires[i], 50);
 		if (ctxs)
 			tls_up(end);
 		else
 			h2_up(end, wires[i]);
 	}
+}
+
+void link_up(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
+             const struct hb_h2_options *options)
+{
+	struct hb_stream *wires[2];
+
+	pair_new(loop, wires);
+	for (int i = 0; i < 2; i++)
+		pair_linger(wires[i], 50);
+	link_up_over(link, loop, wires, ctxs, options);
 }
 
 bool link_wait_ready(struct link *link)

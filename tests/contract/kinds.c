@@ -119,7 +119,9 @@ static void tunnel_up(struct ends *ends)
 
 	if (ends->kind->top == DOUBLE) {
 		outer_up(ends, &options, wires);
-		link_up_over(link, ends->loop, wires, ends->ctxs, &options);
+		link_init(link, ends->loop, ends->ctxs, &options);
+		for (int i = 0; i < 2; i++)
+			link_end_up(link, (enum hb_h2_role)i, wires[i]);
 	} else {
 		link_up(link, ends->loop, tls ? ends->ctxs : NULL, &options);
 		for (int i = 0; i < 2; i++)

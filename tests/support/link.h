@@ -49,10 +49,11 @@ void link_ctxs_new(struct hb_tls_ctx *ret_ctxs[2]);
 /* Wires it up; h2 may be there at once, or when TLS is done. @options may be NULL: the defaults. */
 void link_up(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
              const struct hb_h2_options *options);
-/* The same over two streams that are open and have no events, and are each other's far end; takes
- * them. What they end with is theirs. */
-void link_up_over(struct link *link, struct hb_loop *loop, struct hb_stream *const wires[2],
-                  struct hb_tls_ctx *const *ctxs, const struct hb_h2_options *options);
+/* In two steps: without ends, then each end over a stream that is open and has no events, the two
+ * being each other's far end; takes it. What the streams end with is theirs. */
+void link_init(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
+               const struct hb_h2_options *options);
+void link_end_up(struct link *link, enum hb_h2_role role, struct hb_stream *wire);
 /* Turns until both have h2. */
 bool link_wait_ready(struct link *link);
 /* A tunnel, resumed; NULL when the client has no h2 or no room. */

@@ -356,6 +356,7 @@ void hb_pool_free(struct hb_pool *pool)
 		return;
 	assert(pool->peers.count == 0);
 	hb_loop_undefer(&pool->empty);
+	hb_tls_crls_unref(pool->crls);
 	free(pool);
 }
 

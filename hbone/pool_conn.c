@@ -14,8 +14,6 @@
 
 #include <assert.h>
 
-#define EXPIRED HB_E_CERT(10) /* X509_V_ERR_CERT_HAS_EXPIRED */
-
 static void conn_free(struct pool_conn *conn)
 {
 	struct pool_peer *peer = conn->peer;
@@ -163,6 +161,7 @@ void pool_conn_shake(struct pool_conn *conn, struct hb_stream *lower)
 		.identities = conn->tunnel ? peer->peers + peer->peers_count : peer->peers,
 		.identities_count = conn->tunnel ? peer->inner_count : peer->peers_count,
 		.handshake_ms = pool->options.handshake_ms,
+		.crls = pool->crls,
 	};
 
 	conn->state = POOL_CONN_SHAKING;
@@ -287,29 +286,34 @@ void pool_each_conn(struct hb_pool *pool, uint64_t scope,
 					act(hb_container_of(node, struct pool_conn, node), why);
 }
 
-static void recheck(struct pool_conn *conn, int code)
+/* True: it is revoked. */
+static bool recheck(struct pool_conn *conn, int64_t now_s)
 {
-	struct hb_pool_counters *counters = &conn->peer->pool->counters;
+	struct hb_pool *pool = conn->peer->pool;
+	int code = conn->tls ? hb_tls_recheck(conn->tls, pool->crls, now_s) : 0;
 
-	if (code == EXPIRED && !conn->going) {
-		counters->expired++;
-		pool_conn_drain(conn, hb_end(HB_LAYER_TLS, HB_SIDE_US, code));
-	} else if (code < 0 && code != EXPIRED) {
-		counters->revoked++;
+	if (code == HB_TLS_EXPIRED && conn->state >= POOL_CONN_GREETING && !conn->going) {
+		pool->counters.expired++;
+		hb_h2_drain(conn->h2);
+	}
+	if (code == HB_TLS_REVOKED) {
+		pool->counters.revoked++;
 		pool_conn_close(conn, hb_end(HB_LAYER_TLS, HB_SIDE_US, code));
 	}
+	return code == HB_TLS_REVOKED;
 }
 
-void hb_pool_recheck(struct hb_pool *pool, int (*check)(void *owner, struct hb_stream *tls),
-                     void *owner)
+size_t hb_pool_recheck(struct hb_pool *pool, struct hb_tls_crls *crls, int64_t now_s)
 {
+	struct hb_tls_crls *old = pool->crls;
+	size_t revoked = 0;
+
+	pool->crls = hb_tls_crls_ref(crls);
+	hb_tls_crls_unref(old);
 	for (size_t i = 0; i < POOL_BUCKETS; i++)
 		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
-			hb_list_for_each (node, &peer->conns) {
-				struct pool_conn *conn =
-				    hb_container_of(node, struct pool_conn, node);
-
-				if (conn->state >= POOL_CONN_SHAKING)
-					recheck(conn, check(owner, conn->tls));
-			}
+			hb_list_for_each (node, &peer->conns)
+				revoked +=
+				    recheck(hb_container_of(node, struct pool_conn, node), now_s);
+	return revoked;
 }

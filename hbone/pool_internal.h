@@ -41,7 +41,8 @@ struct hb_pool {
 	struct hb_pool_counters counters;
 	struct pool_peers peers;
 	size_t conns, waiters;
-	struct hb_task empty; /* draining, and no peer is left */
+	struct hb_tls_crls *crls; /* counted; NULL: none */
+	struct hb_task empty;     /* draining, and no peer is left */
 	bool draining;
 	void (*on_empty)(void *owner);
 	void *on_empty_owner;

@@ -31,6 +31,9 @@ struct settings {
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;
+	const char *crl_file;
+	const char *trust_domain_aliases; /* comma-separated */
+	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
 	uint32_t admin_port, readiness_port; /* 0: off. 15000, 15021 in drop-in start */

@@ -51,6 +51,21 @@ const struct setting_row setting_rows[] = {
 	{ .key = "secretTtl", .variables = { "SECRET_TTL" },
 	  .type = SETTING_DURATION, .offset = AT(secret_ttl_ms), .min = SECOND, .max = 3650ull * DAY,
 	  .initial = "24h", .help = "Requested lifetime of workload certificates." },
+	{ .key = "crlFile", .variables = { "CRL_PATH" },
+	  .type = SETTING_PATH, .offset = AT(crl_file), .max = PATH_BYTES,
+	  .help = "Certificate revocation lists of any number of issuers, as PEM, or one as DER. Read again within a "
+		  "second of a change; then connections with peers that are revoked now are ended. "
+		  "A file that cannot be read is said in the log, and what was read before stays. Empty: none." },
+	{ .key = "trustDomainAliases",
+	  .type = SETTING_STRING, .offset = AT(trust_domain_aliases), .max = 1024,
+	  .help = "Trust domains, separated by commas, whose peers are let in beside those of a pod's own." },
+	{ .key = "tls12Enabled", .variables = { "TLS12_ENABLED" },
+	  .type = SETTING_BOOL, .offset = AT(tls12), .initial = "false",
+	  .help = "Speak TLS 1.2, too, with peers that know no better; with ECDHE and AES-GCM alone." },
+	{ .key = "compliancePolicy", .variables = { "COMPLIANCE_POLICY" },
+	  .type = SETTING_CHOICE, .offset = AT(pqc), .choices = "|pqc",
+	  .help = "pqc: exchange keys by X25519MLKEM768 and nothing else, and so speak TLS 1.3 alone. It takes "
+		  "OpenSSL 3.5; without it there is no start. Else it is offered first where it is to be had." },
 
 	{ .group = "Host", .key = "stateDir",
 	  .type = SETTING_PATH, .offset = AT(state_dir), .min = 1, .max = PATH_BYTES,
@@ -160,7 +175,6 @@ const struct setting_unserved setting_unserved[] = {
 	{ "XDS_HEADER_", true, NULL, "request headers for the xDS server" },
 	{ "CA_HEADER_", true, NULL, "request headers for the CA server" },
 	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
-	{ "CRL_PATH", false, "", "certificate revocation list" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
 	{ "POD_NAME", false, NULL, "the agent's own pod, for the xDS node" },
 	{ "POD_NAMESPACE", false, NULL, "the agent's own namespace, for the xDS node" },
@@ -180,8 +194,6 @@ const struct setting_unserved setting_unserved[] = {
 	{ "ENABLE_ORIG_SRC", false, NULL, "keep the client's address towards the app" },
 	{ "UNSTABLE_ENABLE_SOCKS5", false, "false", "SOCKS5 listener" },
 	{ "AUTHZ_POLICY_INFO_LOGGING", false, "false", "policy decisions at INFO" },
-	{ "COMPLIANCE_POLICY", false, "", "restricts cryptography" },
-	{ "TLS12_ENABLED", false, "false", "TLS 1.2" },
 	{ "INPOD_UDS", false, NULL, "socket of istio-cni" },
 	{ "INPOD_PORT_REUSE", false, "true", "SO_REUSEPORT on listeners in pods" },
 	{ "PACKET_MARK", false, NULL, "SO_MARK of the agent's sockets" },

@@ -150,15 +150,20 @@ static int make_parts(struct worker *worker)
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);
-	return worker->pool ? 0 : -ENOMEM;
+	if (!worker->pool)
+		return -ENOMEM;
+	recheck_start(worker, worker->options.crls);
+	return 0;
 }
 
 static void free_parts(struct worker *worker)
 {
 	hb_list_for_each_safe (node, &worker->pods)
 		pod_free(hb_container_of(node, struct pod, node));
-	if (worker->pool)
+	if (worker->pool) {
+		recheck_stop(worker);
 		hb_pool_free(worker->pool);
+	}
 	if (worker->loop) {
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);

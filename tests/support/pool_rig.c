@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "support/any_loop.h"
-#include "support/testca.h"
 
 struct pool_rig rig;
 
@@ -251,16 +250,20 @@ struct rig_session *rig_session(bool is_inner)
 
 /* ---- up and down ---- */
 
-static struct hb_tls_ctx *make_ctx(struct testca *ca, const char *san)
+static struct hb_tls_ctx *make_ctx(const char *san, int lasts_s, struct testca_pem *ret_pem)
 {
-	struct testca_leaf leaf = { .san = san };
-	struct testca_pem pem = testca_leaf(ca, &leaf);
-	struct hb_tls_material material = { pem.chain, pem.key, testca_pem(ca) };
+	struct testca_leaf leaf = { .san = san, .not_before_s = -60, .not_after_s = lasts_s };
+	struct testca_pem pem = testca_leaf(rig.ca, &leaf);
+	struct hb_tls_material material = {
+		.chain = pem.chain,
+		.key = pem.key,
+		.roots = testca_pem(rig.ca),
+	};
 	struct hb_tls_ctx *ctx = NULL;
 	const char *why = "";
 
 	ck_assert_msg(hb_tls_ctx_new(&material, &ctx, &why) == 0, "%s", why);
-	testca_pem_done(&pem);
+	*ret_pem = pem;
 	return ctx;
 }
 
@@ -271,7 +274,12 @@ static void on_empty(void *owner)
 
 void pool_rig_up(void)
 {
-	struct testca *ca = testca_new("pool");
+	pool_rig_up_lasting(3600, 3600);
+}
+
+void pool_rig_up_lasting(int server_s, int gateway_s)
+{
+	struct testca_pem client_pem;
 	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 
@@ -281,10 +289,11 @@ void pool_rig_up(void)
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
 	ck_assert_int_eq(listen(fd, 64), 0);
 	ck_assert_int_eq(hb_addr_of_local(fd, &rig.server_addr), 0);
-	rig.client_ctx = make_ctx(ca, "URI:" CLIENT_ID);
-	rig.server_ctx = make_ctx(ca, "URI:" SERVER_ID);
-	rig.gateway_ctx = make_ctx(ca, "URI:" GATEWAY_ID);
-	testca_free(ca);
+	rig.ca = testca_new("pool");
+	rig.client_ctx = make_ctx("URI:" CLIENT_ID, 3600, &client_pem);
+	rig.server_ctx = make_ctx("URI:" SERVER_ID, server_s, &rig.server_pem);
+	rig.gateway_ctx = make_ctx("URI:" GATEWAY_ID, gateway_s, &rig.gateway_pem);
+	testca_pem_done(&client_pem);
 	hb_list_init(&rig.sessions);
 	rig.loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(rig.loop);
@@ -330,6 +339,9 @@ void pool_rig_down(void)
 	hb_tls_ctx_unref(rig.client_ctx);
 	hb_tls_ctx_unref(rig.server_ctx);
 	hb_tls_ctx_unref(rig.gateway_ctx);
+	testca_pem_done(&rig.server_pem);
+	testca_pem_done(&rig.gateway_pem);
+	testca_free(rig.ca);
 	turn_some(rig.loop, 5);
 	hb_loop_free(rig.loop);
 }

@@ -8,6 +8,7 @@
 #include <hbone/pool.h>
 
 #include "support/probe.h"
+#include "support/testca.h"
 
 #define CLIENT_ID  "spiffe://cluster.local/ns/demo/sa/client"
 #define SERVER_ID  "spiffe://cluster.local/ns/demo/sa/server"
@@ -37,6 +38,8 @@ struct pool_rig {
 	struct hb_loop *loop;
 	struct hb_pool *pool; /* NULL until pool_rig_start() */
 	struct hb_pool_options options;
+	struct testca *ca;
+	struct testca_pem server_pem, gateway_pem;
 	struct hb_tls_ctx *client_ctx, *server_ctx, *gateway_ctx;
 	struct hb_accept acceptor;
 	struct hb_addr server_addr;
@@ -56,8 +59,9 @@ struct pool_rig {
 
 extern struct pool_rig rig;
 
-void pool_rig_up(void);    /* all but the pool */
-void pool_rig_start(void); /* the pool, with rig.options */
+void pool_rig_up(void); /* all but the pool; certificates last an hour */
+void pool_rig_up_lasting(int server_s, int gateway_s); /* seconds from now */
+void pool_rig_start(void);                             /* the pool, with rig.options */
 void pool_rig_down(void);
 
 /* The get number @i, of the server, or through it as a gateway. */

@@ -1,6 +1,5 @@
 /*
- * pool, its limits: each is hit, said in its own words and counted; and peers' certificates, looked
- * at again.
+ * pool, its limits: each is hit, said in its own words and counted.
  */
 #include <check.h>
 
@@ -95,113 +94,6 @@ START_TEST(our_own_streams_max_is_kept)
 }
 END_TEST
 
-/* ---- certificates, looked at again ---- */
-
-static int answer;
-static unsigned asked;
-static const char *about; /* the identity it is about; NULL: all */
-
-static int check(void *owner, struct hb_stream *tls)
-{
-	asked++;
-	ck_assert_ptr_eq(owner, &answer);
-	if (about && strcmp(about, hb_tls_peer_identity(tls)) != 0)
-		return 0;
-	return answer;
-}
-
-static void recheck(int code, const char *whose)
-{
-	answer = code;
-	about = whose;
-	asked = 0;
-	hb_pool_recheck(rig.pool, check, &answer);
-}
-
-START_TEST(a_good_certificate_changes_nothing)
-{
-	pool_rig_up();
-	pool_rig_start();
-	rig_ask(0);
-	recheck(HB_E_CERT(23), NULL); /* there is no connection yet */
-	ck_assert_uint_eq(asked, 0);
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 1, 300));
-	recheck(0, NULL);
-	ck_assert_uint_eq(asked, 1);
-	rig_ask(1);
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 2, 300));
-	ck_assert_uint_eq(rig.accepted, 1);
-	pool_rig_down();
-}
-END_TEST
-
-START_TEST(an_expired_one_is_drained)
-{
-	pool_rig_up();
-	pool_rig_start();
-	rig_ask(0);
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 1, 300));
-	recheck(HB_E_CERT(10), NULL);
-	rig_ask(1);
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 2, 300));
-	ck_assert_ptr_nonnull(rig.gets[1].probe.stream);
-	ck_assert_uint_eq(rig.accepted, 2);
-	ck_assert_uint_eq(rig.gets[0].probe.closes, 0); /* it goes on */
-	rig_end_get(0);
-	for (int i = 0; i < 300 && hb_pool_connections(rig.pool) > 1; i++)
-		hb_loop_turn(rig.loop, 20);
-	ck_assert_uint_eq(hb_pool_connections(rig.pool), 1);
-	ck_assert_uint_eq(hb_pool_counters(rig.pool)->expired, 1);
-	pool_rig_down();
-}
-END_TEST
-
-START_TEST(a_revoked_one_ends_with_its_tunnels)
-{
-	pool_rig_up();
-	pool_rig_start();
-	rig_ask(0);
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 1, 300));
-	recheck(HB_E_CERT(23), SERVER_ID);
-	ck_assert(turn_until(rig.loop, &rig.gets[0].probe.closes, 1, 300));
-	ck_assert_int_eq(rig.gets[0].probe.end.code, HB_E_CERT(23));
-	ck_assert_int_eq(rig.gets[0].probe.end.layer, HB_LAYER_TLS);
-	ck_assert_int_eq(rig.gets[0].probe.end.side, HB_SIDE_US);
-	ck_assert_uint_eq(hb_pool_counters(rig.pool)->revoked, 1);
-	pool_rig_down();
-}
-END_TEST
-
-/* Of a gateway and of what is behind it, each alone. */
-START_TEST(behind_a_gateway)
-{
-	int code = _i / 2 ? HB_E_CERT(23) : HB_E_CERT(10);
-	const char *whose = _i % 2 ? GATEWAY_ID : SERVER_ID;
-
-	pool_rig_up();
-	rig.is_gateway = true;
-	pool_rig_start();
-	rig_ask_through(0, GATEWAY_ID, SERVER_ID, "web:80");
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 1, 300));
-	recheck(code, whose);
-	ck_assert_uint_eq(asked, 2);
-	turn_some(rig.loop, 30);
-	rig_ask_through(1, GATEWAY_ID, SERVER_ID, "web:80");
-	ck_assert(turn_until(rig.loop, &rig.gets_done, 2, 300));
-	ck_assert_msg(rig.gets[1].probe.stream, "%s", hb_strerror(rig.gets[1].why.code));
-	ck_assert_uint_eq(rig.accepted, 1 + (unsigned)_i % 2);
-	ck_assert_uint_eq(rig.inner_accepted, 2);
-	if (code == HB_E_CERT(10)) {
-		ck_assert_uint_eq(rig.gets[0].probe.closes, 0);
-	} else {
-		ck_assert(turn_until(rig.loop, &rig.gets[0].probe.closes, 1, 300));
-		ck_assert_msg(rig.gets[0].probe.end.code == code, "%s",
-		              hb_strerror(rig.gets[0].probe.end.code));
-	}
-	pool_rig_down();
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("pool_limits");
@@ -213,10 +105,6 @@ int main(void)
 	tcase_add_loop_test(tc, a_limit_is_hit, 0, HB_ARRAY_LEN(limits));
 	tcase_add_test(tc, a_refused_wait_can_be_cancelled);
 	tcase_add_test(tc, our_own_streams_max_is_kept);
-	tcase_add_test(tc, a_good_certificate_changes_nothing);
-	tcase_add_test(tc, an_expired_one_is_drained);
-	tcase_add_test(tc, a_revoked_one_ends_with_its_tunnels);
-	tcase_add_loop_test(tc, behind_a_gateway, 0, 4);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <string.h>
+#include <time.h>
 
 #include "support/pool_rig.h"
 
@@ -319,6 +320,65 @@ START_TEST(cancelled_at_any_stage)
 }
 END_TEST
 
+static struct hb_tls_crls *revoking(const char *chain)
+{
+	hb_cleanup(hb_free_ptr) char *text = testca_crl(rig.ca, chain, 3600);
+	struct hb_tls_crls *crls = NULL;
+	char why[128];
+
+	ck_assert_int_eq(hb_tls_crls_parse(text, strlen(text), &crls, why, sizeof(why)), 0);
+	return crls;
+}
+
+/* The certificate of the gateway has ended, or that of what is behind it. */
+START_TEST(one_of_two_expires)
+{
+	pool_rig_up_lasting(_i ? 7200 : 1800, _i ? 1800 : 7200);
+	rig.is_gateway = true;
+	pool_rig_start();
+	rig_ask_through(0, GATEWAY_ID, SERVER_ID, WEB);
+	wait_for(1);
+	ck_assert_uint_eq(hb_pool_recheck(rig.pool, NULL, time(NULL) + 3600), 0);
+	ck_assert_uint_eq(hb_pool_counters(rig.pool)->expired, 1);
+	turn_some(rig.loop, 30);
+	rig_ask_through(1, GATEWAY_ID, SERVER_ID, WEB);
+	wait_for(2);
+	expect_tunnel(1);
+	ck_assert_uint_eq(rig.accepted, _i ? 2 : 1);
+	ck_assert_uint_eq(rig.inner_accepted, 2);
+	ck_assert_uint_eq(rig.gets[0].probe.closes, 0);
+	rig_end_get(0);
+	for (int i = 0; i < 300 && hb_pool_connections(rig.pool) > 2; i++)
+		hb_loop_turn(rig.loop, 20);
+	ck_assert_uint_eq(hb_pool_connections(rig.pool), 2);
+	pool_rig_down();
+}
+END_TEST
+
+/* The gateway is revoked, or what is behind it, or that is found out in the inner handshake. */
+START_TEST(one_of_two_is_revoked)
+{
+	struct hb_tls_crls *crls;
+
+	up();
+	pool_rig_start();
+	rig_ask_through(0, GATEWAY_ID, SERVER_ID, WEB);
+	wait_for(1);
+	crls = revoking(_i ? rig.gateway_pem.chain : rig.server_pem.chain);
+	ck_assert_uint_eq(hb_pool_recheck(rig.pool, crls, time(NULL)), 1);
+	hb_tls_crls_unref(crls);
+	ck_assert(turn_until(rig.loop, &rig.gets[0].probe.closes, 1, 300));
+	ck_assert_int_eq(rig.gets[0].probe.end.code, HB_TLS_REVOKED);
+	rig_ask_through(1, GATEWAY_ID, SERVER_ID, WEB);
+	wait_for(2);
+	ck_assert_ptr_null(rig.gets[1].probe.stream);
+	ck_assert_int_eq(rig.gets[1].why.code, HB_TLS_REVOKED);
+	ck_assert_uint_eq(hb_pool_counters(rig.pool)->revoked, 1);
+	ck_assert_uint_eq(hb_pool_counters(rig.pool)->failed, _i ? 2 : 1);
+	pool_rig_down();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pool_outer");
@@ -338,6 +398,8 @@ int main(void)
 	tcase_add_test(tc, a_gateway_goes_during_the_greeting);
 	tcase_add_loop_test(tc, it_ends_at_any_stage, 0, 6);
 	tcase_add_loop_test(tc, cancelled_at_any_stage, 0, 3);
+	tcase_add_loop_test(tc, one_of_two_expires, 0, 2);
+	tcase_add_loop_test(tc, one_of_two_is_revoked, 0, 2);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

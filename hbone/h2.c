@@ -503,18 +503,6 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 	h2_wake_flush(st->h2);
 }
 
-const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
-{
-	const struct h2_headers *headers = h2_stream_of(stream)->headers;
-	size_t len = strlen(name);
-
-	for (uint32_t i = 0; headers && i < headers->count; i++)
-		if (headers->list[i].name_len == len &&
-		    memcmp(headers->list[i].name, name, len) == 0)
-			return &headers->list[i];
-	return NULL;
-}
-
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream)
 {
 	return h2_stream_of(stream)->h2;

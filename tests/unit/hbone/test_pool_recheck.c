@@ -110,7 +110,13 @@ static struct get *ask(unsigned i)
 {
 	static const struct hb_tunnel_request request = { .authority = "10.0.0.1:80" };
 	static const char *const expected[] = { SERVER_ID };
-	struct hb_pool_key key = { 1, CLIENT_ID, expected, 1, server_addr };
+	struct hb_pool_key key = {
+		.scope = 1,
+		.identity = CLIENT_ID,
+		.peers = expected,
+		.peers_count = 1,
+		.dst = server_addr,
+	};
 
 	gets[i].wait.on_tunnel = on_tunnel;
 	hb_pool_get(pool, &gets[i].wait, &key, ctxs[HB_TLS_CLIENT], &request);

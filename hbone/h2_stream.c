@@ -248,6 +248,7 @@ static uint32_t reset_code_of(struct hb_end why)
 	case -ECONNRESET:
 	case -EPIPE:
 	case -ETIMEDOUT:
+	case HB_E_USER_TIME:
 	case -EHOSTUNREACH:
 	case -ENETUNREACH:
 	case -ECONNREFUSED:

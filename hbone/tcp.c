@@ -74,6 +74,7 @@ struct hb_tcp {
 	bool shut : 1;          /* and done */
 	bool full : 1;          /* on_full was told */
 	bool recv_stopped : 1;
+	bool user_timeout : 1; /* the kernel was asked for one, which overrides its other ones */
 };
 
 static void on_send(struct hb_op *op, int res);
@@ -208,6 +209,8 @@ static void end(struct hb_tcp *tcp, struct hb_end why)
 
 static void fail(struct hb_tcp *tcp, int code)
 {
+	if (code == -ETIMEDOUT && tcp->user_timeout)
+		code = HB_E_USER_TIME;
 	end(tcp, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, code));
 }
 
@@ -577,6 +580,7 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	hb_tcp_set_options(fd, options);
 	tcp->stream.ops = &ops;
 	tcp->paused = true;
+	tcp->user_timeout = options->user_timeout_ms > 0;
 	tcp->linger_ms = options->linger_ms ? options->linger_ms : HB_TCP_LINGER_MS;
 	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {

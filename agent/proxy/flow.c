@@ -169,7 +169,7 @@ void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b)
 {
 	flow->state = FLOW_OPEN;
 	accesslog_opened(flow);
-	hb_relay_start(&flow->relay, flow->flows->loop, a, b, 0, on_relay_done);
+	hb_relay_start(&flow->relay, flow->flows->loop, a, b, &flow->flows->limits, on_relay_done);
 }
 
 void flow_abort(struct flow *flow, struct hb_end why)

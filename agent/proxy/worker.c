@@ -154,6 +154,9 @@ static int make_parts(struct worker *worker)
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
+	worker->flows.limits =
+	    (struct hb_relay_limits){ .idle_ms = (uint32_t)settings->idle_ms,
+		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
 	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, reclaim_release);
@@ -162,15 +165,20 @@ static int make_parts(struct worker *worker)
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);
-	return worker->pool ? 0 : -ENOMEM;
+	if (!worker->pool)
+		return -ENOMEM;
+	recheck_start(worker, worker->options.crls);
+	return 0;
 }
 
 static void free_parts(struct worker *worker)
 {
 	hb_list_for_each_safe (node, &worker->pods)
 		pod_free(hb_container_of(node, struct pod, node));
-	if (worker->pool)
+	if (worker->pool) {
+		recheck_stop(worker);
 		hb_pool_free(worker->pool);
+	}
 	if (worker->loop) {
 		reclaim_done(&worker->reclaim);
 		flows_done(&worker->flows);

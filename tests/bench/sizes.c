@@ -232,7 +232,9 @@ static void make_contexts(void)
 	for (int role = 0; role < 2; role++) {
 		struct testca_leaf leaf = { .san = names[role] };
 		struct testca_pem pem = testca_leaf(ca, &leaf);
-		struct hb_tls_material material = { pem.chain, pem.key, testca_pem(ca) };
+		struct hb_tls_material material = { .chain = pem.chain,
+			                            .key = pem.key,
+			                            .roots = testca_pem(ca) };
 		const char *why = "";
 
 		if (hb_tls_ctx_new(&material, &lab.ctx[role], &why) < 0)

@@ -79,14 +79,19 @@ pair_start() {
   done
 }
 
-pair_target() {
-  case $1 in
-  sink) echo "$BENCH_POD_B:$BENCH_SINK_PORT" ;;
-  echo) echo "$BENCH_POD_B:$BENCH_ECHO_PORT" ;;
-  esac
+pair_target() { server_target "$1"; }
+
+# What drives it in fact: only io_uring has such a descriptor.
+backend() {
+  local pid link
+  pid=$(cat "$BENCH_DIR/culvertd-a.pid")
+  for link in /proc/"$pid"/fd/*; do
+    case $(readlink "$link") in *io_uring*) echo io_uring && return ;; esac
+  done
+  echo epoll
 }
 
 pair_describe() {
   echo "$("$CULVERTD" --version) on $(openssl_of "$CULVERTD"), HBONE over mutual TLS, ECDSA P-256," \
-    "captured by eBPF, one worker, loopBackend ${CULVERT_BACKEND:-auto}, access log off"
+    "captured by eBPF, one worker, $(backend) (loopBackend ${CULVERT_BACKEND:-auto}), access log off"
 }

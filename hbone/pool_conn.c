@@ -14,6 +14,13 @@
 
 #include <assert.h>
 
+static void count(struct hb_pool *pool, int more)
+{
+	pool->conns += (size_t)more;
+	if (pool->options.on_count)
+		pool->options.on_count(pool->options.owner);
+}
+
 static void conn_free(struct pool_conn *conn)
 {
 	struct pool_peer *peer = conn->peer;
@@ -23,7 +30,7 @@ static void conn_free(struct pool_conn *conn)
 	hb_loop_timer_stop(pool->loop, &conn->timer);
 	hb_list_remove(&conn->node);
 	free(conn);
-	pool->conns--;
+	count(pool, -1);
 	peer->conns_count--;
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
@@ -235,7 +242,7 @@ struct hb_end pool_conn_start(struct pool_peer *peer, const struct hb_tunnel_req
 	hb_list_add(&peer->conns, &conn->node);
 	peer->conns_count++;
 	peer->dialling = true;
-	pool->conns++;
+	count(pool, 1);
 	pool->counters.connections++;
 	return HB_END_CLEAN;
 }

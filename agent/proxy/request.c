@@ -203,6 +203,7 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	struct policy_verdict verdict;
 	struct hb_tunnel_said read;
 	struct ends_said said;
+	char by[320];
 	int len;
 
 	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
@@ -212,7 +213,8 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	texts[FLOW_POLICY] = verdict.key;
+	policy_verdict_explain(&verdict, by, sizeof(by));
+	texts[FLOW_POLICY] = by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)
 		return;

@@ -78,6 +78,9 @@ struct hb_pool_options {
 	const struct hb_tcp_options *tcp; /* copied; NULL: keepalive as reference/datapath 5.2 */
 	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. */
 	int (*make_socket)(void *owner, uint64_t scope, int family);
+	/* The number of connections has changed; nothing may be done to the pool in here. NULL:
+	 * nobody wants to know. */
+	void (*on_count)(void *owner);
 	void *owner;
 };
 

@@ -30,8 +30,8 @@ static void conn_free(struct pool_conn *conn)
 	hb_loop_timer_stop(pool->loop, &conn->timer);
 	hb_list_remove(&conn->node);
 	free(conn);
-	peer->conns_count--;
 	count(pool, -1);
+	peer->conns_count--;
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
 	pool_peer_free_if_unused(peer);
@@ -105,6 +105,7 @@ static void h2_on_closed(struct hb_h2 *h2, struct hb_end why)
 
 	hb_h2_free(h2);
 	conn->h2 = NULL;
+	conn->tls = conn->tunnel = NULL;
 	if (conn->state == POOL_CONN_GREETING)
 		pool_conn_failed(
 		    conn, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
@@ -149,6 +150,7 @@ static void tls_on_closed(struct hb_stream *s, struct hb_end why)
 	struct pool_conn *conn = s->owner;
 
 	hb_stream_free(s);
+	conn->tls = conn->tunnel = NULL;
 	pool_conn_failed(conn,
 	                 why.code < 0 ? why : hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED));
 }

@@ -201,9 +201,9 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	const char *texts[FLOW_TEXTS] = { NULL };
 	const struct service *service;
 	struct policy_verdict verdict;
-	char by[320];
 	struct hb_tunnel_said read;
 	struct ends_said said;
+	char by[320];
 	int len;
 
 	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);

@@ -187,6 +187,7 @@ static void conn_failed(struct conn *conn, struct hb_end why)
 	struct pool_peer *peer = conn->peer;
 
 	peer->dialling = false;
+	hb_list_remove(&conn->node); /* who is told may close, drain or ask again all there are */
 	fail_waits(peer, conn->why.code < 0 ? conn->why : why);
 	conn_free(conn);
 }
@@ -517,6 +518,13 @@ static const struct hb_tcp_options tcp_default = {
 	.keepalive_probes = 9,
 };
 
+static int make_plain_socket(void *owner, uint64_t scope, int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
 struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *options)
 {
 	struct hb_pool *pool = calloc(1, sizeof(*pool));
@@ -528,6 +536,7 @@ struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *
 	pool->options = *options;
 	o = &pool->options;
 	pool->tcp = o->tcp ? *o->tcp : tcp_default;
+	o->make_socket = o->make_socket ? o->make_socket : make_plain_socket;
 	o->idle_ms = o->idle_ms ? o->idle_ms : 300000;
 	o->dial_ms = o->dial_ms ? o->dial_ms : 10000;
 	o->handshake_ms = o->handshake_ms ? o->handshake_ms : 10000;

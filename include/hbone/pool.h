@@ -36,7 +36,8 @@ struct hb_pool_options {
 	uint32_t connect_ms;      /* CONNECT to answer; 0: 10000 */
 	uint32_t connections_max; /* in the pool; 0: 4096 */
 	const struct hb_tcp_options *tcp; /* copied; NULL: keepalive as reference/datapath 5.2 */
-	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. */
+	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. NULL:
+	 * one as socket() makes it. */
 	int (*make_socket)(void *owner, uint64_t scope, int family);
 	void *owner;
 };

@@ -51,6 +51,11 @@ struct hb_tls_material {   /* PEM text */
  * text); -ENOMEM. */
 int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **ret_ctx,
                    const char **ret_why);
+/* The same from three PEM files of at most 1 MiB, with the default profile. 0; -errno or -EINVAL
+ * with
+ * "<path>: <what is wrong>" in @why. */
+int hb_tls_ctx_load(const char *chain, const char *key, const char *roots,
+                    struct hb_tls_ctx **ret_ctx, char *why, size_t why_size);
 struct hb_tls_ctx *hb_tls_ctx_ref(struct hb_tls_ctx *ctx); /* any thread */
 void hb_tls_ctx_unref(struct hb_tls_ctx *ctx);             /* any thread; takes NULL */
 /* The leaf's own first SPIFFE URI; "" when it has none. */

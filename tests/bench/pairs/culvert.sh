@@ -1,7 +1,8 @@
 # culvert: two culvertd, standalone, with pod-a and pod-b enrolled by their namespaces.
 #
 # The client dials the server's own address: what carries it is what the kernel captured. The
-# binary is $CULVERTD, else the build tree's; $CULVERT_BACKEND is its loopBackend.
+# binary is $CULVERTD, else the build tree's; $CULVERT_BACKEND is its loopBackend, and
+# $CULVERT_SETTINGS has more lines for its settings.
 
 CULVERTD=${CULVERTD:-$BENCH_BUILD/agent/culvertd}
 
@@ -53,6 +54,7 @@ workerThreads: 1
 loopBackend: ${CULVERT_BACKEND:-auto}
 drainTimeout: 1s
 log: "info,access=off"
+${CULVERT_SETTINGS:-}
 pods:
 - name: pod-$1
   namespace: bench

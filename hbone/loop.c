@@ -108,6 +108,7 @@ void hb_loop_free(struct hb_loop *loop)
 		assert(hb_list_is_empty(&loop->recv_stopped));
 		loop->backend->close(loop);
 	}
+	hb_pipes_close(&loop->pipes);
 	hb_buf_pool_free(loop->pool);
 	hb_slabs_free(loop->slabs);
 	hb_close_fd(&loop->wake_fd);

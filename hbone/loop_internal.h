@@ -4,6 +4,7 @@
  *   loop.c              turns, tasks, messages, timers; which backend
  *   loop_accept.c       accepting until stopped
  *   loop_recv.c         receivers: when each is armed, read directly, starved, or told
+ *   loop_pipes.c        pipes to splice through
  *   loop_uring.c        the io_uring backend; loop_uring_slots.c: the slots lent to the kernel
  *   loop_epoll.c        the epoll backend; loop_epoll_watch.c: which descriptors it watches
  */
@@ -12,6 +13,8 @@
 #include <stdatomic.h>
 
 #include <hbone/loop.h>
+
+#include "loop_pipes.h"
 
 /* As much as is sent at once; fits the second-level cache beside what it becomes. */
 #define HB_PASS_ON_BYTES (128u * 1024)
@@ -84,6 +87,7 @@ struct hb_loop {
 	struct hb_wheel wheel;
 	struct hb_buf_pool *pool;
 	struct hb_slabs *slabs;
+	struct hb_pipes pipes;
 	struct hb_list tasks;
 	size_t fresh_bytes; /* told by receivers since tasks ran */
 

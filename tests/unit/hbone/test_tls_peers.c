@@ -62,7 +62,9 @@ static void meet(enum hb_tls_role role, const char *own_san)
 	static const char *const wanted[] = { "spiffe://td/ns/a/sa/peer" };
 	struct hb_tls_ctx *ctx =
 	    rig_ctx(ca, &(struct testca_leaf){ .san = own_san }, testca_pem(ca));
-	struct hb_tls_options options = { role, ctx, wanted, 1, 0, 0 };
+	struct hb_tls_options options = {
+		.role = role, .ctx = ctx, .identities = wanted, .identities_count = 1
+	};
 
 	rig_up(&rig, loop);
 	rig_end(&rig, &options);

@@ -50,6 +50,7 @@ struct settings {
 	bool user_timeout;
 	bool unpaced_local; /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
+	uint64_t handshake_ms; /* of peers on 15008 */
 	/* logging */
 	const char *log; /* RUST_LOG */
 	bool log_json;

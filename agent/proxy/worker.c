@@ -11,8 +11,8 @@
 #include "log.h"
 #include "proxy/flowdump.h"
 
-/* In a turn. Each is a signature, or two or three to verify: a quarter of a millisecond at most. */
-#define HANDSHAKE_STEPS 2
+/* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
+#define HANDSHAKE_STEPS 1
 
 uint64_t worker_random(struct worker *worker)
 {

@@ -403,7 +403,7 @@ START_TEST(work_is_spread_over_turns)
 		unsigned before = victim.requests;
 
 		hb_loop_turn(loop, 10);
-		ck_assert_uint_le(victim.requests - before, 2 * 16);
+		ck_assert_uint_le(victim.requests - before, 2 * 8);
 	}
 	ck_assert_uint_eq(victim.requests, 150);
 	/* It is read from again, and an end that comes with a request does not hide it. */

@@ -253,6 +253,7 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 	if (r < 0)
 		goto out;
 
+	loop->turns++;
 	start_us = clock_us();
 	loop->now_ms = start_us / 1000;
 	/* Ready before completions: a receiver that becomes ready by one has had its share. Timers

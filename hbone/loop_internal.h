@@ -80,6 +80,7 @@ struct hb_loop {
 	const char *fallback_reason;
 	bool started; /* by the thread that runs it, at its first turn */
 	bool in_turn;
+	uint64_t turns;
 	unsigned ops; /* in flight, but the backend's own */
 	uint64_t longest_turn_us;
 	uint64_t now_ms; /* taken once per turn; the wheel follows when timers have their turn */
@@ -105,6 +106,8 @@ void hb_op_end(struct hb_loop *loop, struct hb_op *op);
 /* Runs the tasks if enough has come in since they ran. Between callbacks only. */
 void hb_loop_pass_on(struct hb_loop *loop);
 
+/* So many connections of one listening socket are told in a turn: each is work for its owner. */
+#define HB_ACCEPTS_PER_TURN 16
 /* loop_accept.c. @more: the op goes on; else it has ended. */
 void hb_accept_on_done(struct hb_accept *accept, int res, bool more);
 

@@ -101,7 +101,7 @@ void hb_loop_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events);
 /* Asks to end it early; done still runs, with what really happened. */
 void hb_loop_cancel(struct hb_loop *loop, struct hb_op *op);
 
-/* Accepting, until stopped. Sockets are non-blocking and close-on-exec. */
+/* Accepting, until stopped, at most 16 in a turn. Sockets are non-blocking and close-on-exec. */
 struct hb_accept {
 	struct hb_op op; /* the loop's */
 	/* @fd: yours; or -errno of one failed accept (it goes on by itself, after a pause if the
@@ -111,6 +111,11 @@ struct hb_accept {
 	struct hb_loop *loop;
 	int fd;
 	struct hb_timer retry;
+	uint64_t turn; /* the loop's, as all that follows */
+	unsigned told; /* in that turn */
+	int *held;     /* descriptors that wait for the next */
+	unsigned held_count, held_at, held_size;
+	struct hb_timer go_on;
 	bool stopping;
 };
 void hb_loop_accept(struct hb_loop *loop, struct hb_accept *accept, int listen_fd,

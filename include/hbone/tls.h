@@ -25,6 +25,7 @@
 #pragma once
 
 #include <hbone/loop.h>
+#include <hbone/pace.h>
 #include <hbone/stream.h>
 
 struct hb_tls_ctx;
@@ -94,6 +95,10 @@ struct hb_tls_options {
 	const char *const *identities;
 	size_t identities_count;
 	uint32_t handshake_ms; /* 0: 10000 */
+	/* Each step of the handshake for which something has come waits for its turn here, in
+	 * pace_group; borrowed, and kept for as long as any such stream. NULL: at once. */
+	struct hb_pace *pace;
+	uint32_t pace_group;
 	uint32_t key_records; /* sealed under one key, then it is renewed; 0: 2^23 (RFC 8446 5.5) */
 	struct hb_tls_crls *crls; /* a reference is taken; NULL: nobody is revoked */
 };

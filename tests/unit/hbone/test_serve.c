@@ -136,7 +136,12 @@ static void on_asked(struct hb_pool_wait *w, struct hb_stream *tunnel, const cha
 static void ask(const char *authority)
 {
 	static const char *const peers[] = { SERVER_ID };
-	struct hb_pool_key key = { 0, CLIENT_ID, peers, 1, addr };
+	struct hb_pool_key key = {
+		.identity = CLIENT_ID,
+		.peers = peers,
+		.peers_count = 1,
+		.dst = addr,
+	};
 	struct hb_tunnel_request request = { .authority = authority };
 
 	wait.on_tunnel = on_asked;

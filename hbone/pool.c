@@ -166,6 +166,13 @@ static void on_no_memory_time(struct hb_timer *timer)
 
 /* ---- connections ---- */
 
+static void count(struct hb_pool *pool, int more)
+{
+	pool->conns += (size_t)more;
+	if (pool->options.on_count)
+		pool->options.on_count(pool->options.owner);
+}
+
 static void conn_free(struct conn *conn)
 {
 	struct pool_peer *peer = conn->peer;
@@ -175,7 +182,7 @@ static void conn_free(struct conn *conn)
 	hb_loop_timer_stop(pool->loop, &conn->idle);
 	hb_list_remove(&conn->node);
 	free(conn);
-	pool->conns--;
+	count(pool, -1);
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
 	peer_free_if_unused(peer);
@@ -322,7 +329,7 @@ static struct hb_end dial_start(struct pool_peer *peer)
 	hb_list_init(&conn->opening);
 	hb_list_add(&peer->conns, &conn->node);
 	hb_timer_init(&conn->idle, on_idle_time);
-	pool->conns++;
+	count(pool, 1);
 	peer->dialling = true;
 	hb_dial_start(&conn->dial, pool->loop, fd, &peer->dst, pool->options.dial_ms, on_dialled);
 	return HB_END_CLEAN;

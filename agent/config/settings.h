@@ -51,7 +51,8 @@ struct settings {
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
 	bool user_timeout;
-	bool unpaced_local; /* unpaced congestion control on legs to apps */
+	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
+	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
 	/* logging */
 	const char *log; /* RUST_LOG */

@@ -30,6 +30,7 @@ static void inbound_free(struct inbound *in)
 {
 	hb_list_remove(&in->node);
 	in->pod->inbounds_count--;
+	reclaim_note(&in->pod->worker->reclaim, RECLAIM_PER_CONNECTION);
 	worker_settle(in->pod->worker);
 	free(in);
 }
@@ -203,6 +204,7 @@ void inbound_accept(struct pod *pod, int fd)
 	in->fd = fd;
 	in->identity = "";
 	pod->inbounds_count++;
+	reclaim_note(&pod->worker->reclaim, RECLAIM_PER_CONNECTION);
 	hb_list_add(&pod->inbounds, &in->node);
 	err = start(in);
 	if (err < 0)

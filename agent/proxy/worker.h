@@ -18,6 +18,7 @@
 #include "proxy/flow.h"
 #include "proxy/pod.h"
 #include "proxy/recheck.h"
+#include "proxy/reclaim.h"
 
 struct settings;
 struct redirect;
@@ -95,6 +96,7 @@ struct worker {
 	struct hb_pool *pool;
 	struct hb_list pods;
 	struct flows flows;
+	struct reclaim reclaim;
 	struct credentials credentials;
 	struct recheck recheck;
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */

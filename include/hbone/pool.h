@@ -39,6 +39,9 @@ struct hb_pool_options {
 	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. NULL:
 	 * one as socket() makes it. */
 	int (*make_socket)(void *owner, uint64_t scope, int family);
+	/* The number of connections has changed; nothing may be done to the pool in here. NULL:
+	 * nobody wants to know. */
+	void (*on_count)(void *owner);
 	void *owner;
 };
 

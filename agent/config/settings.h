@@ -47,6 +47,8 @@ struct settings {
 	uint32_t stream_window, connection_window;
 	uint32_t pool_streams_max;
 	uint64_t pool_idle_ms;
+	bool localhost_app_tunnel; /* PROXY headers go to loopback */
+	bool response_baggage;     /* workloads introduce themselves on answers */
 	bool keepalive;
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
@@ -54,6 +56,7 @@ struct settings {
 	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
 	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
+	uint64_t handshake_ms; /* of peers on 15008 */
 	/* logging */
 	const char *log; /* RUST_LOG */
 	bool log_json;

@@ -31,6 +31,9 @@ struct settings {
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;
+	const char *crl_file;
+	const char *trust_domain_aliases; /* comma-separated */
+	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
 	uint32_t admin_port, readiness_port; /* 0: off. 15000, 15021 in drop-in start */
@@ -48,7 +51,8 @@ struct settings {
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
 	bool user_timeout;
-	bool unpaced_local; /* unpaced congestion control on legs to apps */
+	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
+	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
 	uint64_t handshake_ms; /* of peers on 15008 */
 	/* logging */

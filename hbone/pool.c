@@ -30,7 +30,7 @@ void pool_peer_free_if_unused(struct pool_peer *peer)
 {
 	struct hb_pool *pool = peer->pool;
 
-	if (!hb_list_is_empty(&peer->conns) || !hb_list_is_empty(&peer->waits))
+	if (peer->conns_count || !hb_list_is_empty(&peer->waits))
 		return;
 	pool_peers_remove(&pool->peers, peer);
 	/* Not when the last connection goes: those who still wait are told first. */
@@ -326,6 +326,13 @@ static const struct hb_tcp_options tcp_default = {
 	.keepalive_probes = 9,
 };
 
+static int make_plain_socket(void *owner, uint64_t scope, int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
 struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *options)
 {
 	struct hb_pool *pool = calloc(1, sizeof(*pool));
@@ -337,6 +344,7 @@ struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *
 	pool->options = *options;
 	o = &pool->options;
 	pool->tcp = o->tcp ? *o->tcp : tcp_default;
+	o->make_socket = o->make_socket ? o->make_socket : make_plain_socket;
 	o->idle_ms = o->idle_ms ? o->idle_ms : 300000;
 	o->dial_ms = o->dial_ms ? o->dial_ms : 10000;
 	o->handshake_ms = o->handshake_ms ? o->handshake_ms : 10000;

@@ -43,6 +43,7 @@ void pool_conn_failed(struct pool_conn *conn, struct hb_end why)
 
 	peer->dialling = false;
 	peer->pool->counters.failed++;
+	hb_list_remove(&conn->node); /* who is told may close, drain or ask again all there are */
 	pool_fail_waits(peer, conn->why.code < 0 ? conn->why : why);
 	conn_free(conn);
 }

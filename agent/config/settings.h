@@ -56,6 +56,7 @@ struct settings {
 	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
 	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
+	uint64_t handshake_ms; /* of peers on 15008 */
 	/* logging */
 	const char *log; /* RUST_LOG */
 	bool log_json;

@@ -90,6 +90,10 @@ static const struct hb_stream_events tunnel_events = {
 
 static void refuse(struct request *request, int status, struct hb_end why, const char *words)
 {
+	char label[8];
+
+	snprintf(label, sizeof(label), "%d", status);
+	metrics_count(request->worker->metrics, METRIC_REQUESTS_REFUSED, label);
 	if (request->tunnel)
 		hb_tunnel_refuse(request->tunnel, status);
 	flow_end(hb_take(&request->flow), why, words && *words ? words : NULL);

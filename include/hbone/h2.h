@@ -54,6 +54,7 @@ enum hb_h2_kind {
 	HB_H2_HEADERS,    /* and CONTINUATION */
 	HB_H2_OVERSIZED,  /* header_list_max bytes of a list that is larger; answered 431 */
 	HB_H2_REFUSED,    /* requests above streams_max; each is answered REFUSED_STREAM */
+	HB_H2_DENIED,     /* requests that were answered with anything but 200 */
 	HB_H2_UNKNOWN,
 	HB_H2_KINDS,
 };

@@ -76,7 +76,8 @@ struct hb_pool_options {
 	uint32_t waiters_max;             /* in the pool; 0: 32768 */
 	uint32_t key_waiters_max;         /* for one key; 0: 16384 */
 	const struct hb_tcp_options *tcp; /* copied; NULL: keepalive as reference/datapath 5.2 */
-	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. */
+	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. NULL:
+	 * one as socket() makes it. */
 	int (*make_socket)(void *owner, uint64_t scope, int family);
 	/* The number of connections has changed; nothing may be done to the pool in here. NULL:
 	 * nobody wants to know. */

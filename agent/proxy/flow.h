@@ -98,7 +98,8 @@ const char *flow_text(const struct flow *flow, enum flow_text which);
 void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b);
 /* Ends what is opening or open with @why, code < 0. The end is told later, from the loop. */
 void flow_abort(struct flow *flow, struct hb_end why);
-/* The end of a flow that never opened. @error: the words for the log; NULL: from @why. */
+/* The end of a flow that never opened; it is gone then, as one is whose streams have ended. @error:
+ * the words for the log; NULL: from @why. */
 void flow_end(struct flow *flow, struct hb_end why, const char *error);
 
 /* What has been carried so far, or in all. */

@@ -255,7 +255,7 @@ static void tcp_free(struct hb_stream *s)
 	struct hb_tcp *tcp = hb_tcp_of(s);
 
 	assert(tcp->state == HB_TCP_CLOSED);
-	free(tcp);
+	hb_slab_put(tcp);
 }
 
 /* --- birth --- */
@@ -281,7 +281,7 @@ bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b, hb_tcp_on_spliced on_
 
 struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_options *options)
 {
-	struct hb_tcp *tcp = calloc(1, sizeof(*tcp));
+	struct hb_tcp *tcp = hb_slab_get(hb_loop_slabs(loop), sizeof(*tcp));
 
 	if (!tcp) {
 		close(fd);
@@ -295,7 +295,7 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);
-		free(tcp);
+		hb_slab_put(tcp);
 		return NULL;
 	}
 	return &tcp->stream;

@@ -21,7 +21,7 @@ static void flow_free(struct flow *flow)
 {
 	facts_put(&flow->flows->facts, flow->facts);
 	free((void *)(uintptr_t)flow->outcome);
-	free(flow);
+	hb_slab_put(flow);
 }
 
 static size_t kept_bytes(const struct flow *flow)
@@ -47,7 +47,7 @@ void flows_done(struct flows *flows)
 
 struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction)
 {
-	struct flow *flow = calloc(1, sizeof(*flow));
+	struct flow *flow = hb_slab_get(hb_loop_slabs(flows->loop), sizeof(*flow));
 
 	if (!flow)
 		return NULL;

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include <hbone/buf.h>
+#include <hbone/slab.h>
 #include <hbone/timer.h>
 
 struct hb_loop;
@@ -58,6 +59,9 @@ uint64_t hb_loop_now_ms(const struct hb_loop *loop); /* monotonic, taken once pe
 struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop);
 /* Bytes that went from socket to socket without a copy, so far: what relay joins, tcp with tcp. */
 uint64_t hb_loop_spliced_bytes(const struct hb_loop *loop);
+/* For quiet times: gives memory back that is kept for the next burst. */
+void hb_loop_trim(struct hb_loop *loop);
+struct hb_slabs *hb_loop_slabs(struct hb_loop *loop); /* for what lives no longer than the loop */
 
 void hb_loop_timer_start(struct hb_loop *loop, struct hb_timer *timer, uint64_t after_ms);
 void hb_loop_timer_stop(struct hb_loop *loop, struct hb_timer *timer);

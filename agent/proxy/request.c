@@ -123,6 +123,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 /* A name stands for a service of which this pod is an endpoint. Target port, or 0: nothing. */
 static uint16_t port_of_host(const struct pod *pod, const struct hb_tunnel_authority *authority)
 {
+	const struct endpoint *endpoint;
 	const struct service *service;
 	char host[256];
 
@@ -131,10 +132,8 @@ static uint16_t port_of_host(const struct pod *pod, const struct hb_tunnel_autho
 	memcpy(host, authority->host, authority->host_len);
 	host[authority->host_len] = 0;
 	service = snapshot_service_by_host(pod->worker->snapshot, host, pod->workload->ns);
-	for (size_t i = 0; service && i < service->endpoints_count; i++)
-		if (service->endpoints[i].workload == pod->workload)
-			return endpoint_target(service, &service->endpoints[i], authority->port);
-	return 0;
+	endpoint = service ? service_endpoint_of(service, pod->workload) : NULL;
+	return endpoint ? endpoint_target(service, endpoint, authority->port) : 0;
 }
 
 /* Is it for this pod, and for which port of its app? */

@@ -121,7 +121,7 @@ static void change(struct kept *now, struct item **items, uint64_t stamp)
 		now->in[j] = true;
 		now->stamp[j] = now->stamp[i];
 	} else {
-		ck_assert_int_eq(hamt_remove(&heap, &now->map, items[i]->hash, items[i]) == 0);
+		must(hamt_remove(&heap, &now->map, items[i]->hash, items[i]) == 0);
 		now->count--;
 	}
 	now->in[i] = !now->in[i];

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "agent.h"
-#include "control/meshfile.h"
 #define LOG_SCOPE "culvert"
 #include "log.h"
 
@@ -23,6 +22,7 @@ static const struct {
 	{ agent_start_loop, agent_stop_loop },   { agent_start_redirect, agent_stop_redirect },
 	{ agent_start_certs, agent_stop_certs }, { agent_start_workers, agent_stop_workers },
 	{ agent_start_admin, agent_stop_admin }, { agent_start_pods, agent_stop_pods },
+	{ agent_start_watch, agent_stop_watch },
 };
 
 static void on_unknown_variable(const char *name, void *arg)

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mesh/dump.h"
 #include "proxy/flowdump.h"
+#include "scrape.h"
 
 #define JSON "application/json"
 
@@ -313,6 +314,7 @@ static const struct admin_route routes[] = {
 	{ "GET", "/healthz", handle_health, "state of the agent and of each pod" },
 	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
 	{ "GET", "/connections", handle_connections, "live connections; ?recent=1: those that ended last" },
+	{ "GET", "/metrics", scrape_handle, "what was counted, for Prometheus" },
 	{ "*", "/config_dump", handle_config, "all that is known: mesh, certificates, pods, settings" },
 	{ "POST", "/logging", handle_logging, "log levels: ?level=info or ?level=access=debug, ?reset" },
 	{ "POST", "/quitquitquit", handle_shutdown, "end gracefully" },

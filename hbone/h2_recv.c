@@ -80,7 +80,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		h2_headers_clear(st); /* an earlier 1xx */
 		st->status = (int16_t)h2_status_of(value, value_len);
 	}
-	if (is_too_large(h2, st, name_len + value_len) || st->state != H2_STREAM_OPENING)
+	if (is_too_large(h2, st, name_len + value_len) && h2_guard_is_flood(&h2->guard))
+		return NGHTTP2_ERR_CALLBACK_FAILURE; /* what is left of the block may be long */
+	if (st->too_large || st->state != H2_STREAM_OPENING)
 		return 0;
 	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -121,6 +123,7 @@ static void response_came(struct h2_stream *st)
 static void peer_finished(struct h2_stream *st)
 {
 	st->rx_finish = true;
+	h2_window_look(st); /* it needs none any more */
 	if (hb_list_is_empty(&st->ready))
 		hb_list_add(&st->h2->ready, &st->ready);
 }
@@ -169,7 +172,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 			st->rst_came = true;
 		return 0;
 	case NGHTTP2_SETTINGS:
-		h2->settings_in = true;
+		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+			h2_window_settled(h2);
+		else
+			h2->settings_in = true;
 		h2->changed = true;
 		return 0;
 	default:
@@ -196,6 +202,7 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	h2_guard_payload(&h2->guard, len);
 	hb_bufq_push(&st->rx, view);
+	h2_window_came(st, len);
 	/* A window of tiny frames must not pin a slot for each. */
 	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
 		hb_bufq_compact(&st->rx);

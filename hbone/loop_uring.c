@@ -200,6 +200,11 @@ static void uring_arm(struct hb_recv *recv)
 {
 	struct io_uring_sqe *sqe = get_sqe(recv->loop);
 
+	if (recv->by_readiness) {
+		io_uring_prep_poll_add(sqe, recv->fd, POLLIN);
+		io_uring_sqe_set_data(sqe, &recv->op);
+		return;
+	}
 	io_uring_prep_recv(sqe, recv->fd, NULL, recv->read_max, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = HB_LENT_GROUP;
@@ -217,6 +222,16 @@ static bool uring_disarm(struct hb_recv *recv)
 static void uring_forget(struct hb_recv *recv)
 {
 	(void)recv; /* the ring knows operations, not descriptors */
+}
+
+/* With DEFER_TASKRUN the kernel fills slots only while we ask it to: what has no completion yet is
+ * empty. */
+static void uring_trim(struct hb_loop *loop)
+{
+	struct io_uring *ring = &loop->uring->ring;
+
+	if (io_uring_cq_ready(ring) == 0 && !io_uring_cq_has_overflow(ring))
+		hb_lent_discard(&loop->uring->lent);
 }
 
 static unsigned uring_slots(struct hb_loop *loop)
@@ -238,7 +253,13 @@ static void on_wake(struct hb_loop *loop)
 static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
 {
 	struct hb_loop *loop = recv->loop;
-	struct hb_buf *buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
+	struct hb_buf *buf;
+
+	if (recv->by_readiness && cqe->res >= 0) {
+		hb_recv_on_readable(recv);
+		return;
+	}
+	buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
 
 	if (cqe->res > 0) {
 		assert(buf);
@@ -347,6 +368,7 @@ const struct hb_backend hb_backend_uring = {
 	.disarm = uring_disarm,
 	.forget = uring_forget,
 	.slots = uring_slots,
+	.trim = uring_trim,
 	.submit = uring_submit,
 	.wait = uring_wait,
 	.tell = uring_tell,

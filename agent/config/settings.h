@@ -31,6 +31,9 @@ struct settings {
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;
+	const char *crl_file;
+	const char *trust_domain_aliases; /* comma-separated */
+	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
 	uint32_t admin_port, readiness_port; /* 0: off. 15000, 15021 in drop-in start */
@@ -44,12 +47,16 @@ struct settings {
 	uint32_t stream_window, connection_window;
 	uint32_t pool_streams_max;
 	uint64_t pool_idle_ms;
+	bool localhost_app_tunnel; /* PROXY headers go to loopback */
+	bool response_baggage;     /* workloads introduce themselves on answers */
 	bool keepalive;
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
 	bool user_timeout;
-	bool unpaced_local; /* unpaced congestion control on legs to apps */
+	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
+	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
+	uint64_t handshake_ms; /* of peers on 15008 */
 	/* logging */
 	const char *log; /* RUST_LOG */
 	bool log_json;

@@ -48,7 +48,7 @@ int appdial_start(struct hb_dial *dial, struct hb_loop *loop, const struct appdi
 
 	if (fd < 0)
 		return fd;
-	err = bind_source(fd, &source);
+	err = target->client ? bind_source(fd, &source) : 0;
 	if (err == 0)
 		err = redirect_exempt(target->redirect, fd, target->client);
 	if (err < 0)

@@ -4,8 +4,9 @@
  *
  * The socket is bound to a rotating 127.x.y.z, so that ports do not run out and replies need no
  * route; the client's address is what the app is told by accept() and getpeername(). The target is
- * always the pod's own address, never loopback, which the app may have kept private.
- * Ownership and life are those of hb_dial. Thread: the worker's own.
+ * the pod's own address, never loopback, which the app may have kept private; but for a waypoint
+ * that reads who speaks from a PROXY header (reference/datapath 3.5), and then nothing is
+ * disguised. Ownership and life are those of hb_dial. Thread: the worker's own.
  */
 #pragma once
 
@@ -18,8 +19,9 @@ struct redirect;
 struct appdial_target {
 	int netns_fd;
 	struct redirect *redirect;
-	const struct hb_addr *app, *client;
-	uint32_t turn; /* any number that changes from dial to dial */
+	const struct hb_addr *app;
+	const struct hb_addr *client; /* NULL: the source is what it is */
+	uint32_t turn;                /* any number that changes from dial to dial */
 };
 
 /* 0: on_done will come; or -errno, and it will not. */

@@ -73,6 +73,7 @@ static void on_accept(struct hb_accept *accept, int fd)
 		return;
 	}
 	if (fd < 0) {
+		metrics_count(pod->worker->metrics, METRIC_ACCEPT_ERRORS, NULL);
 		log_warn("accept failed, going on", "pod=%s: %s", pod->spec->key, hb_strerror(fd));
 		return;
 	}
@@ -184,6 +185,7 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 		if (!pod->full)
 			log_warn("pod has too many connections, refusing more", "pod=%s max=%u",
 			         pod->spec->key, POD_FLOWS_MAX);
+		metrics_count(pod->worker->metrics, METRIC_CONNECTIONS_REFUSED, "flows");
 		pod->full = true;
 		return NULL;
 	}

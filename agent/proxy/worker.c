@@ -11,6 +11,9 @@
 #include "log.h"
 #include "proxy/flowdump.h"
 
+/* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
+#define HANDSHAKE_STEPS 1
+
 uint64_t worker_random(struct worker *worker)
 {
 	/* splitmix64: good enough to spread load and to name traces; nothing secret hangs on it. */
@@ -85,8 +88,18 @@ static void on_settle(struct hb_task *task)
 
 static void on_flow_end(void *owner, struct flow *flow)
 {
+	struct worker *worker = owner;
+
 	flow->pod->flows--;
-	worker_settle(owner);
+	reclaim_note(&worker->reclaim, 1);
+	worker_settle(worker);
+}
+
+static void on_pool_count(void *owner)
+{
+	struct worker *worker = owner;
+
+	reclaim_note(&worker->reclaim, RECLAIM_PER_CONNECTION);
 }
 
 static int make_socket(void *owner, uint64_t scope, int family)
@@ -135,6 +148,7 @@ static int make_parts(struct worker *worker)
 		.idle_ms = settings->pool_idle_ms ? (uint32_t)settings->pool_idle_ms : 1,
 		.tcp = &worker->pool_leg,
 		.make_socket = make_socket,
+		.on_count = on_pool_count,
 		.owner = worker,
 	};
 
@@ -142,27 +156,45 @@ static int make_parts(struct worker *worker)
 	    &(struct hb_loop_options){ .backend = (enum hb_loop_choice)settings->loop_backend });
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
+	worker->metrics = metrics_new();
+	if (!worker->metrics)
+		return -ENOMEM;
+	newcomers_init(&worker->newcomers, worker_random(worker));
+	hb_pace_init(&worker->handshakes, worker->loop, HANDSHAKE_STEPS);
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
+	worker->flows.limits =
+	    (struct hb_relay_limits){ .idle_ms = (uint32_t)settings->idle_ms,
+		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
+	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, reclaim_release);
 	credentials_init(&worker->credentials, worker->loop, worker->options.want_credential,
 	                 worker->options.owner);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);
-	return worker->pool ? 0 : -ENOMEM;
+	if (!worker->pool)
+		return -ENOMEM;
+	recheck_start(worker, worker->options.crls);
+	return 0;
 }
 
 static void free_parts(struct worker *worker)
 {
 	hb_list_for_each_safe (node, &worker->pods)
 		pod_free(hb_container_of(node, struct pod, node));
-	if (worker->pool)
+	if (worker->pool) {
+		recheck_stop(worker);
 		hb_pool_free(worker->pool);
+	}
 	if (worker->loop) {
+		reclaim_done(&worker->reclaim);
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);
 	}
+	if (worker->loop && worker->metrics)
+		hb_pace_done(&worker->handshakes);
+	metrics_free(worker->metrics);
 	hb_loop_free(worker->loop);
 	snapshot_unref(worker->snapshot);
 }
@@ -493,6 +525,22 @@ static void on_dump(struct hb_msg *msg)
 void worker_dump(struct worker *worker, struct worker_dump *dump)
 {
 	ask_worker(worker, &dump->ask, on_dump);
+}
+
+static void on_metrics(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
+
+	question->copy = metrics_new();
+	if (question->copy)
+		metrics_merge(question->copy, ask->worker->metrics);
+	answer(ask);
+}
+
+void worker_metrics(struct worker *worker, struct worker_metrics *question)
+{
+	ask_worker(worker, &question->ask, on_metrics);
 }
 
 void worker_dump_done(struct worker_dump *dump)

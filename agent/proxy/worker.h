@@ -11,12 +11,17 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include <hbone/pace.h>
 #include <hbone/pool.h>
 #include <hbone/tcp.h>
 
+#include "metrics.h"
 #include "proxy/credentials.h"
 #include "proxy/flow.h"
+#include "proxy/newcomers.h"
 #include "proxy/pod.h"
+#include "proxy/recheck.h"
+#include "proxy/reclaim.h"
 
 struct settings;
 struct redirect;
@@ -26,7 +31,8 @@ struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
 	struct redirect *redirect;
-	struct hb_loop *control; /* answers are posted there */
+	struct hb_loop *control;  /* answers are posted there */
+	struct hb_tls_crls *crls; /* to begin with; a reference is taken; may be NULL */
 	/* Runs on the worker's thread. */
 	void (*want_credential)(void *owner, const char *identity);
 	void *owner;
@@ -47,6 +53,7 @@ const char *worker_fallback_reason(const struct worker *worker);
 int worker_add_pod(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
 int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx);
+int worker_set_crls(struct worker *worker, struct hb_tls_crls *crls); /* see recheck.h */
 
 /* A question: the caller's memory, the worker's until on_answer runs on the control loop. */
 struct worker_ask {
@@ -80,6 +87,12 @@ struct worker_dump {
 void worker_dump(struct worker *worker, struct worker_dump *dump);
 void worker_dump_done(struct worker_dump *dump); /* frees the pieces */
 
+struct worker_metrics {
+	struct worker_ask ask;
+	struct metrics *copy; /* the caller's to free; NULL: no memory */
+};
+void worker_metrics(struct worker *worker, struct worker_metrics *question);
+
 /*
  * What the rooms of the worker share; its own thread only.
  */
@@ -92,7 +105,12 @@ struct worker {
 	struct hb_pool *pool;
 	struct hb_list pods;
 	struct flows flows;
+	struct reclaim reclaim;
 	struct credentials credentials;
+	struct recheck recheck;
+	struct metrics *metrics;
+	struct newcomers newcomers;
+	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */
 	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */
 	struct hb_tcp_options peer_leg; /* below TLS, from peers: HTTP/2 pings, TCP does not */

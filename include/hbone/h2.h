@@ -6,6 +6,10 @@
  * 8.2, 8.3). A stream's credit is given back only while it is not paused; the connection's on
  * receipt (8.4). Windows start at HB_H2_WINDOW_FIRST and grow with demand (8.6).
  *
+ * Memory: what comes is held at most as far as windows go. So streams that nobody reads hold no
+ * more than HB_H2_WINDOW_FIRST each, and grown_max together. The credit of the connection does not
+ * depend on them: however many stand still, the others go on.
+ *
  * Ownership: hb_h2 owns the lower stream. Thread: the loop's own.
  */
 #pragma once
@@ -28,6 +32,7 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	enum hb_h2_role role;
 	uint32_t stream_window;     /* the most a stream's window may grow to [4 MiB] */
 	uint32_t connection_window; /* [16 MiB] */
+	uint32_t grown_max;         /* bytes that windows may grow in all; see below [8 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
 	uint32_t ping_interval_ms;  /* [10000] */
@@ -49,6 +54,7 @@ enum hb_h2_kind {
 	HB_H2_HEADERS,    /* and CONTINUATION */
 	HB_H2_OVERSIZED,  /* header_list_max bytes of a list that is larger; answered 431 */
 	HB_H2_REFUSED,    /* requests above streams_max; each is answered REFUSED_STREAM */
+	HB_H2_DENIED,     /* requests that were answered with anything but 200 */
 	HB_H2_UNKNOWN,
 	HB_H2_KINDS,
 };
@@ -93,6 +99,9 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 /* A header of the request, until it is answered, or of the response, until on_open has returned;
  * NULL: there is none. */
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
+/* The next line of that name after @line, which is of @stream; NULL: there is none. */
+const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
+                                          const struct hb_header *line);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2);

@@ -3,6 +3,7 @@
 # as server to the byte, nghttp2's tools, and a real Envoy in both roles.
 . "$(dirname "$0")/../support/cases.sh"
 . "$LAB_ROOT/tests/support/certs.sh"
+. "$LAB_ROOT/tests/support/openssl.sh"
 . "$LAB_ROOT/tests/support/envoy.sh"
 
 SERVER=$(lab_ip pod-b1)
@@ -41,35 +42,6 @@ start_apps() { # WHERE
 	lab_spawn "app-$1" "$1" $PYTHON "$APP" serve "${APP_PORTS[@]}" && lab_wait_port "$1" 9006
 }
 
-# ---- openssl ----
-
-# A HTTP/2 client that leaves at once: preface, empty SETTINGS, GOAWAY. What comes back is in $LAB_DATA/tls.
-tls_client() { # CERTIFICATE|- S_CLIENT ARGS...
-	local with=(-cert "$CERTS/$1.crt" -key "$CERTS/$1.key")
-	[ "$1" != - ] || with=()
-	shift
-	printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\10\7\0\0\0\0\0\0\0\0\0\0\0\0\0\0' |
-		lab_in outside timeout 10 openssl s_client -connect "$SERVER:15008" -quiet \
-			-CAfile "$LAB_DIR/ca-cert.pem" -verify_return_error "${with[@]}" "$@" \
-			>"$LAB_DATA/tls" 2>"$LAB_DATA/tls.err"
-}
-
-tls_accepts() { # CERTIFICATE ARGS...
-	tls_client "$@" || fail "openssl ended with $?: $(cat "$LAB_DATA/tls.err")"
-	expect_match "the server's first frame" '^00001[28]0400' "$(od -An -tx1 -N9 "$LAB_DATA/tls" | tr -d ' ')"
-}
-
-tls_refuses() { # ALERT WORDS CERTIFICATE ARGS...
-	local mark alert=$1 words=$2
-	shift 2
-	mark=$(lab_mark agent-b)
-	! tls_client "$@" || fail "openssl was let in"
-	expect_eq "bytes of HTTP/2" 0 "$(stat -c %s "$LAB_DATA/tls")"
-	expect_match "the alert" "alert number $alert\$" "$(cat "$LAB_DATA/tls.err")"
-	lab_wait_log 5 agent-b "$mark" "connection failed.*src.addr=$FOREIGN:.*error=\"tls error: $words\"" ||
-		fail "agent b says: $(lab_since agent-b "$mark")"
-}
-
 # ---- python3-h2 as client ----
 
 client() { # CASE ARGS...
@@ -99,6 +71,15 @@ we_reset() {
 	mark=$(lab_mark app-pod-b1)
 	client we_reset
 	app_says "$mark" 4 'hold .*end=reset'
+}
+
+# Its words count where its address does not: the lab's own network is "".
+introduces() { # NETWORK REGEX
+	local mark
+	mark=$(lab_mark agent-b)
+	client introduces --network "$1"
+	lab_wait_log 5 agent-b "$mark" "$2.*src.identity=\"spiffe://cluster.local/ns/demo/sa/peer\".*direction=\"inbound\"" ||
+		fail "agent b says: $(lab_since agent-b "$mark")"
 }
 
 denied() { # CERTIFICATE
@@ -298,6 +279,8 @@ case_run "client: its RST_STREAM is a reset" we_reset
 case_run "client: 29 requests that are refused, each with its answer" client refusals
 case_run "client: headers of 70 KB" client large_headers
 case_run "client: denied by policy" denied
+case_run "client: of another network, it is who it says" introduces beyond 'src.workload="visitor".*src.namespace="beyond"'
+case_run "client: of our network, it is whose address it has" introduces "" 'src.workload="foreign".*src.namespace="demo"'
 case_run "client: policy sees the first SAN alone" client exchange --name second-san --baggage $BAGGAGE
 case_run "client: windows are kept to the byte" client small_window
 case_run "client: the 201st stream is refused" client too_many_streams

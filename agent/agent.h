@@ -17,7 +17,9 @@
 #include "config/settings.h"
 #include "control/certs.h"
 #include "enrol.h"
+#include "inpod.h"
 #include "mesh/store.h"
+#include "node/podnet.h"
 #include "node/redirect.h"
 #include "proxy/worker.h"
 
@@ -27,11 +29,13 @@ struct agent {
 	const struct settings *settings;
 	struct hb_loop *loop;
 	struct snapshot *snapshot;
-	struct redirect *redirect;
+	struct redirect *redirect; /* NULL: rules of others bring the traffic */
+	struct podnet net;
 	struct certs *certs;
 	struct worker **workers;
-	unsigned workers_count; /* started */
-	struct enrolment enrolment;
+	unsigned workers_count;      /* started */
+	struct enrolment enrolment;  /* standalone and dedicated */
+	struct inpod inpod;          /* shared */
 	struct admin *admin, *ready; /* ready: readiness alone, for the network; NULL: off */
 	unsigned admins_open;
 	bool admins_closing;
@@ -68,5 +72,7 @@ void agent_stop_admin(struct agent *agent);
 int agent_start_pods(struct agent *agent, char *why, size_t why_size);
 void agent_stop_pods(struct agent *agent);
 
+/* One thing that the end waits for has ended: ends when it was the last. */
+void agent_settle(struct agent *agent);
 /* Begins to drain; the second time it ends at once what is left. */
 void agent_shutdown(struct agent *agent);

@@ -12,6 +12,7 @@
 #include "certreport.h"
 #include "log.h"
 #include "mesh/dump.h"
+#include "podlist.h"
 #include "proxy/flowdump.h"
 
 #define JSON "application/json"
@@ -48,10 +49,28 @@ static void no_memory(struct admin_request *request)
 	reply(request, 500, "text/plain", "no memory\n");
 }
 
+struct listing { /* of pods */
+	FILE *out;
+	const char *comma;
+	const struct worker_piece **pieces; /* their flows, ordered */
+	size_t count;
+};
+
+static void write_health(const struct pod_view *pod, void *arg)
+{
+	struct listing *list = arg;
+
+	fprintf(list->out, "%s{\"pod\":", list->comma);
+	flowdump_text(list->out, pod->pod);
+	fprintf(list->out, ",\"state\":\"%s\",\"reason\":", pod->up ? "up" : "waiting");
+	flowdump_text(list->out, pod->reason);
+	fputc('}', list->out);
+	list->comma = ",";
+}
+
 static void handle_health(struct admin_request *request, void *owner)
 {
 	const struct agent *agent = owner;
-	const struct enrolment *all = &agent->enrolment;
 	const char *fallback;
 	struct text text;
 
@@ -61,7 +80,7 @@ static void handle_health(struct admin_request *request, void *owner)
 	}
 	fprintf(text.out,
 	        "{\"status\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"workers\":%u,",
-	        all->up == all->count ? "ok" : "waiting", CULVERT_VERSION,
+	        podlist_pending(agent) ? "waiting" : "ok", CULVERT_VERSION,
 	        worker_backend(agent->workers[0]), agent->workers_count);
 	fallback = worker_fallback_reason(agent->workers[0]);
 	if (fallback) {
@@ -70,14 +89,7 @@ static void handle_health(struct admin_request *request, void *owner)
 		fputc(',', text.out);
 	}
 	fputs("\"pods\":[", text.out);
-	for (size_t i = 0; i < all->count; i++) {
-		fputs(i ? ",{\"pod\":" : "{\"pod\":", text.out);
-		flowdump_text(text.out, all->pods[i].key);
-		fprintf(text.out,
-		        ",\"state\":\"%s\",\"reason\":", all->pods[i].up ? "up" : "waiting");
-		flowdump_text(text.out, enrol_reason(&all->pods[i]));
-		fputc('}', text.out);
-	}
+	podlist_each(agent, write_health, &(struct listing){ .out = text.out, .comma = "" });
 	fputs("],\"ca\":\"built-in, not for production\"}\n", text.out);
 	text_reply(&text, request);
 }
@@ -85,12 +97,15 @@ static void handle_health(struct admin_request *request, void *owner)
 /* 200 once every pod is in the mesh: the answer that a readiness probe wants. */
 static void handle_ready(struct admin_request *request, void *owner)
 {
-	const struct agent *agent = owner;
+	const char *pending = podlist_pending(owner);
+	char body[64];
 
-	if (agent->enrolment.up == agent->enrolment.count)
+	if (!pending) {
 		reply(request, 200, "text/plain", "ready\n");
-	else
-		reply(request, 500, "text/plain", "not ready, pending: pods\n");
+		return;
+	}
+	snprintf(body, sizeof(body), "not ready, pending: %s\n", pending);
+	reply(request, 500, "text/plain", body);
 }
 
 /*
@@ -161,36 +176,40 @@ static void write_flows(FILE *out, const struct worker_piece **pieces, size_t co
 	fputc(']', out);
 }
 
+static void write_state(const struct pod_view *pod, void *arg)
+{
+	struct listing *list = arg;
+	FILE *out = list->out;
+
+	fputs(list->comma, out);
+	list->comma = ",";
+	flowdump_text(out, pod->id);
+	fprintf(out, ":{\"state\":\"%s\",", pod->up ? "Up" : "Pending");
+	if (pod->up) {
+		fputs("\"connections\":{", out);
+		write_flows(out, list->pieces, list->count, pod->index, false);
+		fputc(',', out);
+		write_flows(out, list->pieces, list->count, pod->index, true);
+		fputs("},", out);
+	}
+	fputs("\"info\":{\"name\":", out);
+	flowdump_text(out, pod->name);
+	fputs(",\"namespace\":", out);
+	flowdump_text(out, pod->ns);
+	fputs(",\"serviceAccount\":", out);
+	flowdump_text(out, pod->service_account);
+	fputs("}}", out);
+}
+
 static void write_states(struct gather *gather, FILE *out)
 {
-	const struct enrolment *all = &gather->agent->enrolment;
-	size_t count;
-	const struct worker_piece **pieces = sorted_pieces(gather, &count);
+	struct listing list = { .out = out, .comma = "" };
 
+	list.pieces = sorted_pieces(gather, &list.count);
 	fputc('{', out);
-	for (size_t i = 0; i < all->count; i++) {
-		const struct enrol_pod *pod = &all->pods[i];
-
-		fputs(i ? "," : "", out);
-		flowdump_text(out, pod->key);
-		fprintf(out, ":{\"state\":\"%s\",", pod->up ? "Up" : "Pending");
-		if (pod->up) {
-			fputs("\"connections\":{", out);
-			write_flows(out, pieces, count, (uint32_t)i + 1, false);
-			fputc(',', out);
-			write_flows(out, pieces, count, (uint32_t)i + 1, true);
-			fputs("},", out);
-		}
-		fputs("\"info\":{\"name\":", out);
-		flowdump_text(out, pod->setting->name);
-		fputs(",\"namespace\":", out);
-		flowdump_text(out, pod->setting->ns);
-		fputs(",\"serviceAccount\":", out);
-		flowdump_text(out, pod->setting->service_account);
-		fputs("}}", out);
-	}
+	podlist_each(gather->agent, write_state, &list);
 	fputc('}', out);
-	free(pieces);
+	free(list.pieces);
 }
 
 /* Takes @json. */

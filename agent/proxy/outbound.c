@@ -260,7 +260,7 @@ static int decide(struct pod *pod, struct flow *flow, struct route *route, char 
 	};
 
 	words[0] = 0;
-	if (hb_ip_is_loopback(&flow->orig_dst.ip) && pod_port_is_ours(flow->orig_dst.port))
+	if (hb_ip_is_loopback(&flow->orig_dst.ip) && pod_port_is_ours(pod, flow->orig_dst.port))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
@@ -335,7 +335,7 @@ void outbound_accept(struct pod *pod, int fd)
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
 	if (err == 0)
-		err = hb_addr_of_local(fd, &flow->orig_dst);
+		err = pod_orig_dst(pod, fd, &flow->orig_dst);
 	if (err == 0) {
 		flow->dst = flow->orig_dst;
 		err = decide(pod, flow, &route, words, sizeof(words));

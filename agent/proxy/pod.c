@@ -9,8 +9,6 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "node/netns.h"
-#include "node/redirect.h"
 #include "proxy/baggage.h"
 #include "proxy/inbound.h"
 #include "proxy/outbound.h"
@@ -18,7 +16,7 @@
 #include "proxy/worker.h"
 
 struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
-                              const char *service_account, int netns_fd)
+                              const char *service_account, int netns_fd, const struct podnet *net)
 {
 	struct pod_spec *spec = calloc(1, sizeof(*spec));
 	size_t size = strlen(ns) + strlen(name) + 2;
@@ -30,6 +28,7 @@ struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
 	atomic_init(&spec->refs, 1);
 	spec->index = index;
 	spec->netns_fd = netns_fd;
+	spec->net = net;
 	spec->ns = strdup(ns);
 	spec->name = strdup(name);
 	spec->service_account = strdup(service_account);
@@ -198,22 +197,18 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 
 int pod_socket(const struct pod *pod, int family)
 {
-	int fd = netns_socket(pod->spec->netns_fd, family, SOCK_STREAM);
-	int err;
-
-	if (fd < 0)
-		return fd;
-	err = redirect_exempt(pod->worker->options.redirect, fd, NULL);
-	if (err < 0) {
-		close(fd);
-		return err;
-	}
-	return fd;
+	return podnet_socket(pod->spec->net, pod->spec->netns_fd, family);
 }
 
-bool pod_port_is_ours(uint16_t port)
+int pod_orig_dst(const struct pod *pod, int fd, struct hb_addr *ret_addr)
 {
-	return port == POD_PORT_OUTBOUND || port == POD_PORT_PLAIN || port == POD_PORT_HBONE;
+	return podnet_orig_dst(pod->spec->net, fd, ret_addr);
+}
+
+bool pod_port_is_ours(const struct pod *pod, uint16_t port)
+{
+	return port == POD_PORT_OUTBOUND || port == POD_PORT_PLAIN || port == POD_PORT_HBONE ||
+	       (port == POD_PORT_SOCKS && pod->spec->net->socks5);
 }
 
 void pod_unknown_text(const struct pod *pod, char *out, size_t size)

@@ -157,7 +157,7 @@ static void validate(const struct inbound *in, const struct hb_tunnel_authority 
 		snprintf(refusal->words, sizeof(refusal->words),
 		         authority->is_ip ? "port 0 cannot be connected to"
 		                          : "no service of this pod by that name and port");
-	} else if (pod_port_is_ours(app->port)) {
+	} else if (pod_port_is_ours(in->pod, app->port)) {
 		refusal->status = 503;
 		refusal->code = HB_E_RECURSIVE;
 	}
@@ -232,8 +232,7 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 static int dial_app(struct request *request, struct inbound *in)
 {
 	struct appdial_target target = {
-		.netns_fd = in->pod->spec->netns_fd,
-		.redirect = in->pod->worker->options.redirect,
+		.pod = in->pod->spec,
 		.app = &request->flow->orig_dst,
 		.client = &in->src,
 		.turn = in->pod->worker->turn++,

@@ -19,13 +19,11 @@
 #include "proxy/pod.h"
 
 struct settings;
-struct redirect;
 struct worker;
 
 struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
-	struct redirect *redirect;
 	struct hb_loop *control; /* answers are posted there */
 	/* Runs on the worker's thread. */
 	void (*want_credential)(void *owner, const char *identity);

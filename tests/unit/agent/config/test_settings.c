@@ -22,7 +22,24 @@ static const struct {
 	{ "default socket", NULL, { 0 }, "adminSocket", "/run/culvert/admin.sock" },
 	{ "socket follows the state", "stateDir: /var/lib/c\n", { 0 }, "adminSocket", "/var/lib/c/admin.sock" },
 	{ "socket by itself", "stateDir: /var/lib/c\nadminSocket: /a.sock\n", { 0 }, "adminSocket", "/a.sock" },
-	{ "ports are off", NULL, { 0 }, "adminPort", "0" },
+	{ "ports are off", "nodeName: n\n", { 0 }, "adminPort", "0" },
+	{ "without a file it is as ztunnel starts", NULL, { 0 }, "proxyMode", "shared" },
+	{ "with a file it is standalone", "nodeName: n\n", { 0 }, "proxyMode", "standalone" },
+	{ "a mode over the file", "nodeName: n\n", { "PROXY_MODE=shared" }, "proxyMode", "shared" },
+	{ "shared: admin port", NULL, { 0 }, "adminPort", "15000" },
+	{ "shared: readiness port", NULL, { 0 }, "readinessPort", "15021" },
+	{ "shared: a port that is set", "proxyMode: shared\nadminPort: 0\n", { 0 }, "adminPort", "0" },
+	{ "shared: mark", NULL, { 0 }, "packetMark", "1337" },
+	{ "shared: a mark that is set", NULL, { "PACKET_MARK=7" }, "packetMark", "7" },
+	{ "dedicated: no mark", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a/b/c" }, "packetMark", "0" },
+	{ "dedicated: admin port", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a/b/c" }, "adminPort", "15000" },
+	{ "socket of istio-cni", NULL, { 0 }, "inpodUds", "/var/run/ztunnel/ztunnel.sock" },
+	{ "socket of istio-cni, set", NULL, { "INPOD_UDS=/x" }, "inpodUds", "/x" },
+	{ "port reuse", NULL, { "INPOD_PORT_REUSE=false" }, "inpodPortReuse", "false" },
+	{ "source as far as may be", NULL, { 0 }, "enableOrigSrc", "auto" },
+	{ "source always", NULL, { "ENABLE_ORIG_SRC=true" }, "enableOrigSrc", "true" },
+	{ "source never", NULL, { "ENABLE_ORIG_SRC=false" }, "enableOrigSrc", "false" },
+	{ "SOCKS5", NULL, { "UNSTABLE_ENABLE_SOCKS5=true" }, "enableSocks5", "true" },
 	{ "default lifetime", NULL, { 0 }, "secretTtl", "1d" },
 	{ "default window", NULL, { 0 }, "http2StreamWindowSize", "4194304" },
 	{ "default connection window", NULL, { 0 }, "http2ConnectionWindowSize", "16777216" },
@@ -93,9 +110,8 @@ static const struct {
 	{ "XDS_ADDRESS=istiod:15012", "XDS_ADDRESS" },
 	{ "XDS_ADDRESS=", NULL },
 	{ "CA_ADDRESS=https://istiod", "CA_ADDRESS" },
-	{ "INPOD_UDS=/var/run/ztunnel/ztunnel.sock", "INPOD_UDS" },
-	{ "PROXY_MODE=shared", "PROXY_MODE" },
-	{ "PROXY_MODE=dedicated", "PROXY_MODE" },
+	{ "INPOD_UDS=/var/run/ztunnel/ztunnel.sock", NULL },
+	{ "PROXY_MODE=shared", NULL },
 	{ "ENABLE_PROXY=true", NULL },
 	{ "ENABLE_PROXY=false", "ENABLE_PROXY" },
 	{ "TLS12_ENABLED=true", "TLS12_ENABLED" },
@@ -164,6 +180,20 @@ START_TEST(unknown)
 	ck_assert_msg(want ? told && strcmp(told, want) == 0 : !told, "%s: told %s", variable,
 	              told ? told : "nothing");
 	free(told);
+}
+END_TEST
+
+START_TEST(dedicated_workload)
+{
+	static const char *const variables[] = { "PROXY_MODE=dedicated",
+		                                 "PROXY_WORKLOAD_INFO=ns/pod/account", NULL };
+	struct settings *settings = load("dedicated", NULL, variables);
+
+	ck_assert_uint_eq(settings->pods_count, 1);
+	ck_assert_str_eq(settings->pods[0].ns, "ns");
+	ck_assert_str_eq(settings->pods[0].name, "pod");
+	ck_assert_str_eq(settings->pods[0].service_account, "account");
+	settings_free(settings);
 }
 END_TEST
 
@@ -253,6 +283,7 @@ int main(void)
 	tcase_add_loop_test(tc, workers, 0, HB_ARRAY_LEN(worker_rows));
 	tcase_add_loop_test(tc, unknown, 0, HB_ARRAY_LEN(unknown_rows));
 	tcase_add_test(tc, pods);
+	tcase_add_test(tc, dedicated_workload);
 	tcase_add_test(tc, dump);
 	tcase_add_test(tc, table_is_sound);
 	suite_add_tcase(suite, tc);

@@ -17,6 +17,7 @@
 
 #define WORKERS 2
 
+static const struct podnet captured; /* by BPF */
 static struct hb_loop *loop;
 static struct listeners listeners;
 static int netns_fd;
@@ -41,6 +42,7 @@ static void up(void)
 		.netns_fd = netns_fd,
 		.workers = WORKERS,
 		.ipv6 = true,
+		.net = &captured,
 		.on_ready = on_ready,
 	};
 }
@@ -89,6 +91,10 @@ START_TEST(all_sockets_listen)
 		for (int i = 0; i < POD_SOCKETS; i++) {
 			struct hb_addr addr;
 
+			if (i / 2 == POD_SOCKS) {
+				ck_assert_int_lt(fds[i], 0); /* it is switched off */
+				continue;
+			}
 			ck_assert_int_ge(fds[i], 0);
 			one = getsockopt(fds[i], SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
 			ck_assert_int_eq(one, 0);

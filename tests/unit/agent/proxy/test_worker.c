@@ -30,6 +30,7 @@ static const char mesh[] = "workloads:\n"
 			   "  services: {}\n";
 static const char nobody[] = "workloads: []\n";
 
+static const struct podnet captured; /* by BPF, which is not here */
 static struct hb_loop *loop;
 static struct settings settings;
 static struct worker *worker;
@@ -75,13 +76,14 @@ static void add_pod(void)
 {
 	int fds[POD_SOCKETS];
 
-	spec = pod_spec_new(1, "demo", "a", "a", netns_open("/proc/self/ns/net"));
+	spec = pod_spec_new(1, "demo", "a", "a", netns_open("/proc/self/ns/net"), &captured);
 	ck_assert_ptr_nonnull(spec);
 	listeners = (struct listeners){
 		.pod = spec->key,
 		.netns_fd = spec->netns_fd,
 		.workers = 1,
 		.ipv6 = true,
+		.net = &captured,
 		.on_ready = on_ready,
 	};
 	listeners_start(&listeners, loop);

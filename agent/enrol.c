@@ -154,6 +154,7 @@ static void on_sockets(struct listeners *listeners)
 	int err = agent->redirect ? capture(pod, why, sizeof(why)) : 0;
 
 	pod->spec->keeps_source = listeners->keeps_source;
+	pod->spec->awaits_workload = agent->settings->mode == MODE_DEDICATED;
 	if (err < 0) {
 		listeners_stop(listeners);
 		pod->listening = false;

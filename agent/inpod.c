@@ -70,6 +70,7 @@ static void serve(struct agent *agent, struct inpod_pod *pod, struct listeners *
 	int fds[POD_SOCKETS];
 
 	pod->spec->keeps_source = listeners->keeps_source;
+	pod->spec->awaits_workload = true;
 	for (unsigned i = 0; i < agent->workers_count; i++) {
 		int err;
 

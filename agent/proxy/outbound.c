@@ -321,7 +321,7 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 	return out;
 }
 
-void outbound_accept(struct pod *pod, int fd)
+void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 {
 	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
@@ -334,7 +334,9 @@ void outbound_accept(struct pod *pod, int fd)
 		return;
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
-	if (err == 0)
+	if (dst)
+		flow->orig_dst = *dst;
+	else if (err == 0)
 		err = pod_orig_dst(pod, fd, &flow->orig_dst);
 	if (err == 0) {
 		flow->dst = flow->orig_dst;

@@ -13,6 +13,8 @@
 #include "proxy/inbound.h"
 #include "proxy/outbound.h"
 #include "proxy/passthrough.h"
+#include "proxy/podsocks.h"
+#include "proxy/podwait.h"
 #include "proxy/worker.h"
 
 struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
@@ -59,10 +61,31 @@ void pod_spec_unref(struct pod_spec *spec)
 	free(spec);
 }
 
+void pod_serve(struct pod *pod, int port, int fd)
+{
+	switch ((enum pod_port)port) {
+	case POD_OUTBOUND:
+		outbound_accept(pod, fd, NULL);
+		break;
+	case POD_PLAIN:
+		passthrough_accept(pod, fd);
+		break;
+	case POD_HBONE:
+		inbound_accept(pod, fd);
+		break;
+	case POD_SOCKS:
+		podsocks_accept(pod, fd);
+		break;
+	case POD_PORTS:
+		break;
+	}
+}
+
 static void on_accept(struct hb_accept *accept, int fd)
 {
 	struct pod_listener *listener = hb_container_of(accept, struct pod_listener, accept);
 	struct pod *pod = listener->pod;
+	int port;
 
 	if (fd == -ECANCELED) {
 		close(listener->fd);
@@ -75,17 +98,9 @@ static void on_accept(struct hb_accept *accept, int fd)
 		log_warn("accept failed, going on", "pod=%s: %s", pod->spec->key, hb_strerror(fd));
 		return;
 	}
-	switch ((listener - pod->listeners) / 2) {
-	case POD_OUTBOUND:
-		outbound_accept(pod, fd);
-		break;
-	case POD_PLAIN:
-		passthrough_accept(pod, fd);
-		break;
-	case POD_HBONE:
-		inbound_accept(pod, fd);
-		break;
-	}
+	port = (int)(listener - pod->listeners) / 2;
+	if (!podwait_hold(pod, port, fd))
+		pod_serve(pod, port, fd);
 }
 
 struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS])
@@ -102,6 +117,8 @@ struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[
 	pod->worker = worker;
 	pod->spec = spec;
 	hb_list_init(&pod->inbounds);
+	hb_list_init(&pod->waits);
+	hb_list_init(&pod->socks);
 	pod_refresh(pod);
 	for (int i = 0; i < POD_SOCKETS; i++) {
 		struct pod_listener *listener = &pod->listeners[i];
@@ -129,10 +146,12 @@ void pod_refresh(struct pod *pod)
 	pod->credential =
 	    pod->workload ? credentials_of(&worker->credentials, pod->workload->identity) : NULL;
 	baggage = baggage_format(pod->workload, settings->cluster_id);
-	if (!baggage)
-		return; /* the old one is better than none */
-	free(pod->baggage);
-	pod->baggage = baggage;
+	if (baggage) { /* else the old one is better than none */
+		free(pod->baggage);
+		pod->baggage = baggage;
+	}
+	if (pod->workload)
+		podwait_release(pod);
 }
 
 void pod_stop_accepting(struct pod *pod)
@@ -157,13 +176,16 @@ void pod_abort(struct pod *pod, struct hb_end why)
 		if (flow->pod == pod)
 			flow_abort(flow, why);
 	}
+	podwait_abort(pod);
+	podsocks_abort(pod);
 	inbound_close_all(pod, why);
 	hb_pool_close_scope(pod->worker->pool, pod->spec->index, why);
 }
 
 bool pod_is_idle(const struct pod *pod)
 {
-	return pod->accepting == 0 && pod->flows == 0 && hb_list_is_empty(&pod->inbounds);
+	return pod->accepting == 0 && pod->flows == 0 && hb_list_is_empty(&pod->inbounds) &&
+	       hb_list_is_empty(&pod->waits) && hb_list_is_empty(&pod->socks);
 }
 
 void pod_free(struct pod *pod)

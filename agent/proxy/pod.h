@@ -39,8 +39,9 @@ struct pod_spec {
 	char *key;    /* "ns/name" */
 	int netns_fd; /* owned */
 	const struct podnet *net;
-	bool
-	    keeps_source; /* by rules: apps see their clients' addresses. Set before it is shared */
+	/* Set before it is shared: */
+	bool keeps_source;    /* by rules: apps see their clients' addresses */
+	bool awaits_workload; /* its workload may come later: see podwait.h */
 };
 
 /* Takes @netns_fd, also on failure (NULL: no memory). @net outlives it. */
@@ -69,6 +70,9 @@ struct pod {
 	bool full;                     /* their limit was hit, and that was said */
 	struct hb_list inbounds;       /* connections of peers */
 	size_t inbounds_count;
+	struct hb_list waits; /* podwait's */
+	struct hb_list socks; /* podsocks' */
+	size_t waits_count, socks_count;
 	struct worker_ask *leaving; /* to be answered when the pod is gone */
 };
 
@@ -76,6 +80,8 @@ struct pod {
 struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
 /* The worker has another snapshot: looks itself up again. */
 void pod_refresh(struct pod *pod);
+/* Takes @fd, accepted on port number @port. */
+void pod_serve(struct pod *pod, int port, int fd);
 void pod_stop_accepting(struct pod *pod);
 void pod_drain(struct pod *pod);                    /* peers are asked for no new streams */
 void pod_abort(struct pod *pod, struct hb_end why); /* everything that lives, now */

@@ -76,7 +76,7 @@ our_ports_are_nobodys() {
 # A download that is under way, and what became of it: its exit status in a file.
 slow_download() { # FILE
 	mkfifo "$1.fifo"
-	(rc=0; lab_curl pod-a1 "http://$SERVER4:8080/big" --limit-rate 500k -o "$1.body" || rc=$?; say $rc >"$1.rc") 2>"$1.err" 9>&- &
+	(rc=0; lab_curl pod-a1 "http://$SERVER4:8080/big" --limit-rate 10M -o "$1.body" || rc=$?; say $rc >"$1.rc") 2>"$1.err" 9>&- &
 	lab_wait 10 test -s "$1.body"
 }
 
@@ -154,6 +154,18 @@ nonsense() { # NACK COMMAND...
 	cni_says b "ok ack" snapshot
 	inpod_is_ready b
 	request pod-a1 "http://$SERVER4:8080" "$(lab_ip pod-a1)"
+}
+
+# A pod that the mesh does not know (yet): its connections wait for 5 s, and are then refused.
+unknown_pod_waits() {
+	local rc=0 time mark
+	cni_says b "ok ack" add uid-stranger demo stranger stranger "$(inpod_netns outside)"
+	mark=$(lab_mark agent-b)
+	time=$(lab_curl pod-a2 "http://$(lab_ip outside):15008/" -o /dev/null -w '%{time_total}' 2>/dev/null) || rc=$?
+	expect_match "curl's exit status" '^(56|52)$' $rc
+	expect_match "seconds it waited" '^[56]\.' "$time"
+	lab_logged agent-b "$mark" 'failed to fetch information about local workload: stranger.demo'
+	cni_says b "ok ack" del uid-stranger
 }
 
 snapshot_drops_the_unmentioned() {
@@ -242,7 +254,7 @@ fi
 lab_nginx
 WWW=$LAB_DATA/nginx-pod-b1/www
 yes culvert-known-plaintext | head -c 1048576 >"$WWW/known"
-head -c 2500000 /dev/urandom >"$WWW/big"
+head -c 40000000 /dev/urandom >"$WWW/big"
 for pod in "${LAB_PODS[@]}"; do inpod_rules "${pod%:*}"; done
 cni_start a
 cni_start b
@@ -268,6 +280,7 @@ case_run "a packet that is no message" nonsense 'not a message' raw ffffff
 case_run "an empty message of no kind" nonsense 'not a message' raw 2200
 case_run "a packet that is too long" nonsense 'longer' zeros 1025
 case_run "a name with a line break" nonsense 'not a message' raw 0a060a0178120312010a
+case_run "a pod that the mesh does not know is waited for" unknown_pod_waits
 case_run "a snapshot drops what it does not mention" snapshot_drops_the_unmentioned
 case_run "istio-cni is away and comes back" istio_cni_away
 case_run "two instances, one after the other" two_instances

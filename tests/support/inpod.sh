@@ -84,12 +84,17 @@ cni_hands_over() { # a|b
 	cni_says "$1" "ok ack" snapshot
 }
 
-# An agent as a DaemonSet would start it. /run/culvert, where it keeps its admin socket, is its own,
+# An agent as a DaemonSet would start it: with variables alone, unless LAB_BACKEND is to be forced. /run/culvert, where it keeps its admin socket, is its own,
 # and with INPOD_APART=--net its network namespace too.
 inpod_agent_launch() { # a|b [NAME [VARIABLE=VALUE...]]
-	local node=$1 name=${2:-agent-$1}
+	local node=$1 name=${2:-agent-$1} config=()
 	shift
 	[ $# = 0 ] || shift
+	if [ -n "${LAB_BACKEND:-}" ]; then # which has no variable
+		say "loopBackend: $LAB_BACKEND" >"$LAB_DIR/shared.yaml"
+		config=(--config "$LAB_DIR/shared.yaml")
+		set -- PROXY_MODE=shared "$@"
+	fi
 	lab_mark "$name" >"$LAB_DIR/$name.mark"
 	mkdir -p /run/culvert "$LAB_DIR/state/$name"
 	lab_spawn "$name" "node-$node" unshare --mount --propagation private ${INPOD_APART:-} sh -ec \
@@ -97,7 +102,7 @@ inpod_agent_launch() { # a|b [NAME [VARIABLE=VALUE...]]
 		env NODE_NAME="node-$node" INPOD_UDS="$LAB_DIR/zds-$node.sock" LOCAL_XDS_PATH="$LAB_DIR/mesh.yaml" \
 		XDS_ADDRESS= CA_ADDRESS= FAKE_CA=true FAKE_CA_CERT="$LAB_DIR/ca-cert.pem" FAKE_CA_KEY="$LAB_DIR/ca-key.pem" \
 		ISTIO_META_DNS_CAPTURE=false ZTUNNEL_WORKER_THREADS=2 RUST_LOG="${LAB_LOG:-info}" "$@" \
-		"$LAB_BUILD/agent/culvertd" proxy
+		"$LAB_BUILD/agent/culvertd" "${config[@]}" proxy
 }
 
 inpod_ctl() { # AGENT ARGS...

@@ -13,12 +13,10 @@ Everything is written out by hand, protobuf too, so that it shares no code with 
     add-fds UID NS NAME SA NETNS COUNT
     keep UID | keep-fd UID NETNS | del UID | snapshot
     raw HEX | zeros COUNT      a packet as it is
-    fill COUNT NETNS           adds that many pods without waiting for acks in between
     quiet SECONDS              nothing is said unasked
     eof SECONDS                the peer closes
     use N | close              another connection of those accepted (0: the first); closes it
     away | back                removes and closes the listening socket; makes it again
-    await SECONDS SUBSTRING    repeats the last message until its ack contains SUBSTRING ("-": is empty)
 
 Messages wait up to 5 s for their ack and print "ok ack" or "ok nack TEXT".
 """
@@ -27,7 +25,6 @@ import array
 import os
 import socket
 import sys
-import time
 
 
 def varint(n):
@@ -77,7 +74,6 @@ class Cni:
         self.listener = None
         self.connections = []
         self.current = None
-        self.last = None
         self.back()
 
     def back(self):
@@ -130,7 +126,6 @@ class Cni:
         return f"nack {error}" if error else "ack"
 
     def say(self, payload, paths=()):
-        self.last = (payload, paths)
         self.put(payload, paths)
         return self.get()
 
@@ -165,15 +160,6 @@ class Cni:
     def zeros(self, count):
         return self.say(bytes(int(count)))
 
-    def fill(self, count, netns):
-        """istio-cni never does this; whoever does must be answered once for each."""
-        count = int(count)
-        for i in range(count):
-            name = f"f{i}"
-            self.put(field(1, field(1, name) + field(2, info("fill", name, "x"))), [netns])
-        answers = [self.get() for _ in range(count)]
-        return f"{answers.count('ack')} of {count} acked"
-
     def quiet(self, seconds):
         self.current.settimeout(float(seconds))
         try:
@@ -193,16 +179,6 @@ class Cni:
             raise ValueError(f"data instead of the end: {got.hex()}")
         return self.close() or "eof"
 
-    def await_(self, seconds, wanted):
-        deadline = time.monotonic() + float(seconds)
-        while True:
-            answer = self.say(*self.last)
-            if (answer == "ack") if wanted == "-" else (wanted in answer):
-                return answer
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"still: {answer}")
-            time.sleep(0.1)
-
 
 def main():
     cni = Cni(sys.argv[1])
@@ -214,7 +190,7 @@ def main():
         if not words:
             continue
         name = words[0].replace("-", "_")
-        method = getattr(cni, name + "_" if name in ("del", "await") else name, None)
+        method = getattr(cni, "del_" if name == "del" else name, None)
         try:
             answer = method(*words[1:])
             print(f"ok {answer}".strip(), flush=True)

@@ -300,6 +300,70 @@ static void want_credential(void *owner, const char *identity)
 	hb_loop_post(agent->loop, &wish->msg);
 }
 
+/*
+ * What is spoken, and by whom it is not.
+ */
+static struct hb_tls_profile profile_of(const struct settings *settings)
+{
+	return (struct hb_tls_profile){
+		.tls12 = settings->tls12,
+		.pqc = settings->pqc,
+		.trust_domains = settings->trust_domain_aliases,
+	};
+}
+
+static int check_profile(const struct settings *settings, char *why, size_t why_size)
+{
+	struct hb_tls_profile profile = profile_of(settings);
+	const char *what;
+
+	if (hb_tls_profile_check(&profile, &what) == 0)
+		return 0;
+	snprintf(why, why_size, "compliancePolicy (or COMPLIANCE_POLICY): %s", what);
+	return -EINVAL;
+}
+
+static void on_crls(void *owner, struct hb_tls_crls *crls)
+{
+	struct agent *agent = owner;
+
+	for (unsigned i = 0; agent->phase != AGENT_STOP && i < agent->workers_count; i++)
+		if (worker_set_crls(agent->workers[i], hb_tls_crls_ref(crls)) < 0)
+			log_error("revocation lists did not reach a worker", "worker=%u: no memory",
+			          i);
+	hb_tls_crls_unref(crls);
+}
+
+int agent_start_crls(struct agent *agent, char *why, size_t why_size)
+{
+	const char *path = agent->settings->crl_file;
+
+	if (!*path)
+		return 0;
+	agent->crlfile = crlfile_new(agent->loop, path, on_crls, agent);
+	return agent->crlfile ? 0 : explain(why, why_size, path, -ENOMEM);
+}
+
+void agent_stop_crls(struct agent *agent)
+{
+	crlfile_free(agent->crlfile);
+}
+
+int agent_check(struct agent *agent, char *why, size_t why_size)
+{
+	const char *path = agent->settings->crl_file;
+	struct hb_tls_crls *crls = NULL;
+	int err = agent_start_mesh(agent, why, why_size);
+
+	agent_stop_mesh(agent);
+	if (err == 0)
+		err = check_profile(agent->settings, why, why_size);
+	if (err == 0 && *path)
+		err = crlfile_read(path, &crls, why, why_size);
+	hb_tls_crls_unref(crls);
+	return err;
+}
+
 int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 {
 	const struct settings *settings = agent->settings;
@@ -308,6 +372,7 @@ int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 		.ca_key = settings->fake_ca_key,
 		.state_dir = settings->state_dir,
 		.ttl_s = (uint32_t)(settings->secret_ttl_ms / 1000),
+		.profile = profile_of(settings),
 		.on_credential = on_credential,
 		.owner = agent,
 	};
@@ -318,6 +383,8 @@ int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 		         "is served yet");
 		return -EINVAL;
 	}
+	if (check_profile(settings, why, why_size) < 0)
+		return -EINVAL;
 	log_warn("certificates come from the built-in CA, which is not for production", "");
 	return certs_new(agent->loop, &options, &agent->certs, why, why_size);
 }
@@ -334,6 +401,7 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 		.count = count,
 		.settings = agent->settings,
 		.control = agent->loop,
+		.crls = agent->crlfile ? crlfile_current(agent->crlfile) : NULL,
 		.want_credential = want_credential,
 		.owner = agent,
 	};

@@ -16,6 +16,7 @@
 #include "admin.h"
 #include "config/settings.h"
 #include "control/certs.h"
+#include "control/crlfile.h"
 #include "enrol.h"
 #include "inpod.h"
 #include "mesh/store.h"
@@ -32,6 +33,7 @@ struct agent {
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
 	struct certs *certs;
+	struct crlfile *crlfile; /* NULL: crlFile is not set */
 	struct worker **workers;
 	unsigned workers_count;      /* started */
 	struct enrolment enrolment;  /* standalone and dedicated */
@@ -65,12 +67,17 @@ int agent_start_redirect(struct agent *agent, char *why, size_t why_size);
 void agent_stop_redirect(struct agent *agent);
 int agent_start_certs(struct agent *agent, char *why, size_t why_size);
 void agent_stop_certs(struct agent *agent);
+int agent_start_crls(struct agent *agent, char *why, size_t why_size);
+void agent_stop_crls(struct agent *agent);
 int agent_start_workers(struct agent *agent, char *why, size_t why_size);
 void agent_stop_workers(struct agent *agent);
 int agent_start_admin(struct agent *agent, char *why, size_t why_size);
 void agent_stop_admin(struct agent *agent);
 int agent_start_pods(struct agent *agent, char *why, size_t why_size);
 void agent_stop_pods(struct agent *agent);
+
+/* Reads all that can be wrong in files, and starts nothing. As a step of coming up. */
+int agent_check(struct agent *agent, char *why, size_t why_size);
 
 /* One thing that the end waits for has ended: ends when it was the last. */
 void agent_settle(struct agent *agent);

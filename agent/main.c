@@ -6,7 +6,6 @@
 
 #include "agent.h"
 #include "commandline.h"
-#include "control/meshfile.h"
 #define LOG_SCOPE "culvert"
 #include "log.h"
 
@@ -17,10 +16,15 @@ static const struct {
 	agent_start_fn start;
 	agent_stop_fn stop;
 } steps[] = {
-	{ agent_start_process, NULL },           { agent_start_mesh, agent_stop_mesh },
-	{ agent_start_loop, agent_stop_loop },   { agent_start_redirect, agent_stop_redirect },
-	{ agent_start_certs, agent_stop_certs }, { agent_start_workers, agent_stop_workers },
-	{ agent_start_admin, agent_stop_admin }, { agent_start_pods, agent_stop_pods },
+	{ agent_start_process, NULL },
+	{ agent_start_mesh, agent_stop_mesh },
+	{ agent_start_loop, agent_stop_loop },
+	{ agent_start_redirect, agent_stop_redirect },
+	{ agent_start_certs, agent_stop_certs },
+	{ agent_start_crls, agent_stop_crls },
+	{ agent_start_workers, agent_stop_workers },
+	{ agent_start_admin, agent_stop_admin },
+	{ agent_start_pods, agent_stop_pods },
 };
 
 static void on_unknown_variable(const char *name, void *arg)
@@ -60,18 +64,16 @@ static int run(const struct settings *settings)
 	return err == 0 ? 0 : err == -EINVAL ? EXIT_CONFIGURATION : EXIT_SYSTEM;
 }
 
-/* Reads all that can be wrong in files, and starts nothing. */
 static int check(const struct settings *settings)
 {
 	struct agent agent = { .settings = settings };
 	char why[512] = "";
-	int err = agent_start_mesh(&agent, why, sizeof(why));
+	int err = agent_check(&agent, why, sizeof(why));
 
 	if (err < 0)
 		fprintf(stderr, "culvertd: %s\n", why);
 	else
 		printf("culvertd: the configuration is good\n");
-	agent_stop_mesh(&agent);
 	return err < 0 ? EXIT_CONFIGURATION : 0;
 }
 

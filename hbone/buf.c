@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base_poison.h"
 #include "buf_internal.h"
 
 /* Free slots that stay: what one turn of a few busy streams uses; about 1 MiB, near the L2. */
@@ -13,21 +14,10 @@
 /* Free windows that stay: 40 KiB. */
 #define FREE_BUFS_KEPT 1024
 
-/* A free slot is poisoned, so that the address sanitizer sees who still looks at it. */
-#if defined(__has_feature) /* clang's way to ask */
-#define has_feature(name) __has_feature(name)
-#else
-#define has_feature(name) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#define poison(p, n)   __asan_poison_memory_region((p), (n))
-#define unpoison(p, n) __asan_unpoison_memory_region((p), (n))
-#else
-#define poison(p, n)   ((void)(p), (void)(n))
-#define unpoison(p, n) ((void)(p), (void)(n))
-#endif
+/* Out, and it is tight: 16 MiB. */
+#define TIGHT_SLOTS 1024
 
+/* A free slot is poisoned. */
 struct hb_slot {
 	struct hb_buf_pool *pool;
 	struct hb_slot *next; /* in the free list */
@@ -38,6 +28,7 @@ struct hb_slot {
 struct hb_buf_pool {
 	size_t slots_max;         /* 0: no bound */
 	size_t out;               /* slots that somebody owns */
+	size_t peak;              /* the most of them since it was asked */
 	size_t lent;              /* slots in the kernel's ring */
 	struct hb_slot *free;     /* most recently used first */
 	size_t free_slots;        /* at most FREE_SLOTS_KEPT */
@@ -74,6 +65,19 @@ size_t hb_buf_pool_slots_out(const struct hb_buf_pool *pool)
 	return pool->out;
 }
 
+bool hb_buf_pool_is_tight(const struct hb_buf_pool *pool)
+{
+	return pool->out >= TIGHT_SLOTS;
+}
+
+size_t hb_buf_pool_slots_peak(struct hb_buf_pool *pool)
+{
+	size_t peak = pool->peak;
+
+	pool->peak = pool->out;
+	return peak;
+}
+
 void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep)
 {
 	while (pool->free_slots > keep) {
@@ -81,7 +85,7 @@ void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep)
 
 		pool->free = slot->next;
 		pool->free_slots--;
-		unpoison(slot->bytes, sizeof(slot->bytes));
+		hb_unpoison(slot->bytes, sizeof(slot->bytes));
 		free(slot);
 	}
 }
@@ -95,7 +99,7 @@ static struct hb_slot *slot_get(struct hb_buf_pool *pool)
 	if (slot) {
 		pool->free = slot->next;
 		pool->free_slots--;
-		unpoison(slot->bytes, sizeof(slot->bytes));
+		hb_unpoison(slot->bytes, sizeof(slot->bytes));
 	} else {
 		slot = malloc(sizeof(*slot));
 		if (!slot)
@@ -103,7 +107,8 @@ static struct hb_slot *slot_get(struct hb_buf_pool *pool)
 		slot->pool = pool;
 	}
 	slot->windows = 1;
-	pool->out++;
+	if (++pool->out > pool->peak)
+		pool->peak = pool->out;
 	return slot;
 }
 
@@ -122,7 +127,7 @@ static void slot_put(struct hb_slot *slot)
 	slot->next = pool->free;
 	pool->free = slot;
 	pool->free_slots++;
-	poison(slot->bytes, sizeof(slot->bytes));
+	hb_poison(slot->bytes, sizeof(slot->bytes));
 }
 
 static struct hb_buf *window_get(struct hb_buf_pool *pool)

@@ -36,6 +36,8 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_STALLED] = "peer stopped halfway",
 	[HB_E_FIRST - HB_E_TLS_VERSION] = "peer does not speak TLS 1.3",
 	[HB_E_FIRST - HB_E_TLS_SUITE] = "peer offers no cipher suite of ours",
+	[HB_E_FIRST - HB_E_HALF_CLOSED] = "half-closed for too long",
+	[HB_E_FIRST - HB_E_USER_TIME] = "peer took too long to acknowledge what was sent",
 };
 
 /* RFC 9113 7. */

@@ -34,6 +34,7 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	hb_list_remove(&st->node);
 	hb_list_remove(&st->mark);
 	hb_list_remove(&st->ready);
+	h2_window_end(st);
 	hb_list_add(&st->h2->ended, &st->node);
 	if (st->gone)
 		st->h2->gone_count--;
@@ -51,7 +52,6 @@ static void tell_ended(struct hb_h2 *h2)
 
 		st->h2 = NULL;
 		hb_bufq_clear(&st->tx);
-		hb_bufq_clear(&st->rx);
 		if (st->stream.events)
 			st->stream.events->on_closed(&st->stream, st->end);
 		else
@@ -65,6 +65,10 @@ static void tell_ready(struct hb_h2 *h2)
 
 	while ((node = hb_list_shift(&h2->ready)))
 		h2_stream_deliver(hb_container_of(node, struct h2_stream, ready));
+	if (hb_list_is_empty(&h2->later))
+		return;
+	hb_list_move(&h2->ready, &h2->later);
+	h2_wake_flush(h2);
 }
 
 static void tell_marked(struct hb_h2 *h2)
@@ -239,6 +243,7 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 			receive(h2, buf);
 		hb_buf_free(buf);
 	}
+	h2_window_weigh(h2);
 	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
 	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
 	    QUEUE_MAX + QUEUE_STREAM_MAX * (size_t)h2->options.streams_max)
@@ -310,6 +315,7 @@ static void defaults(struct hb_h2_options *o)
 
 	o->stream_window = o->stream_window ? o->stream_window : 4u << 20;
 	o->connection_window = o->connection_window ? o->connection_window : 16u << 20;
+	o->grown_max = o->grown_max ? o->grown_max : 8u << 20;
 	o->header_list_max = o->header_list_max ? o->header_list_max : client ? 16384 : 65536;
 	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
@@ -331,7 +337,7 @@ static int session_start(struct hb_h2 *h2)
 		  client ? 0 : INT32_MAX },
 	};
 	nghttp2_session_callbacks *cb = h2_callbacks_new();
-	nghttp2_mem memory = h2_memory_hooks(&h2->memory);
+	nghttp2_mem memory = h2_memory_hooks(&h2->memory, hb_loop_slabs(h2->loop));
 	nghttp2_option *option = NULL;
 	nghttp2_session *session = NULL;
 	int err = -ENOMEM;
@@ -352,6 +358,7 @@ static int session_start(struct hb_h2 *h2)
 	if (err)
 		return -ENOMEM;
 	h2->session = session;
+	h2->first_told = settings[0].value;
 	if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, HB_ARRAY_LEN(settings)) ||
 	    nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
 	                                          (int32_t)o->connection_window))
@@ -375,6 +382,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_list_init(&h2->streams);
 		hb_list_init(&h2->ended);
 		hb_list_init(&h2->ready);
+		hb_list_init(&h2->later);
 		hb_list_init(&h2->marked);
 		hb_list_init(&h2->lingering);
 		hb_task_init(&h2->flush, on_flush);
@@ -415,7 +423,7 @@ void hb_h2_free(struct hb_h2 *h2)
 {
 	if (!h2)
 		return;
-	assert(h2->closed_told);
+	assert(h2->closed_told && h2->grown == 0 && h2->held == 0);
 	nghttp2_session_del(h2_session(h2));
 	hb_buf_free(h2->open);
 	hb_bufq_clear(&h2->out);
@@ -486,7 +494,7 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		st->end = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_STATUS(status));
 		st->reset_after_tx = true;
 		st->reset_code = st->too_large ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_NO_ERROR;
-		hb_bufq_clear(&st->rx);
+		h2_window_drop(st);
 		h2_stream_linger(st);
 	} else {
 		st->state = H2_STREAM_OPEN;

@@ -40,6 +40,7 @@ struct h2_stream {
 	int32_t id;
 	int16_t status; /* client: of the response, 0 before */
 	uint8_t state;
+	uint16_t charged;   /* of h2->grown */
 	uint8_t reset_code; /* of our RST_STREAM, sent or to be sent once the backlog is out */
 	bool paused : 1;
 	bool rx_finish : 1;
@@ -59,8 +60,9 @@ struct h2_stream {
 	bool reset_after_tx : 1;
 };
 
-struct h2_memory {    /* nghttp2's one large buffer */
-	void *mapped; /* NULL: not there */
+struct h2_memory { /* nghttp2's */
+	struct hb_slabs *slabs;
+	void *mapped; /* its one large buffer, or NULL */
 	size_t mapped_bytes;
 };
 
@@ -73,6 +75,7 @@ struct hb_h2 {
 	void *owner;
 	struct hb_h2_options options;
 	struct hb_list streams, ended, ready, marked;
+	struct hb_list later;     /* ready again, once the others have had their share */
 	struct hb_list lingering; /* all wait equally long: the first is the first due */
 	struct hb_task flush;
 	struct hb_timer life, retry; /* retry: no buffer was to be had */
@@ -88,6 +91,9 @@ struct hb_h2 {
 	uint64_t drain_ms;      /* server: the first of two GOAWAY went out */
 	uint32_t streams_count; /* those that are not gone or ended */
 	uint32_t gone_count;
+	uint32_t first_told; /* the first window of a stream that the peer was told last */
+	size_t held;         /* bytes on all streams' rx */
+	uint32_t grown;      /* what streams may hold above their first windows: h2_window.c */
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;
 	bool abort_asked, abort_lower; /* by hb_h2_close(): ends what a clean close spares */
@@ -101,6 +107,16 @@ static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 {
 	return hb_container_of(s, struct h2_stream, stream);
 }
+
+/* h2_window.c */
+void h2_window_begin(struct h2_stream *st);
+void h2_window_came(struct h2_stream *st, size_t bytes); /* they are on rx */
+void h2_window_took(struct h2_stream *st, size_t bytes); /* its owner has: they are off rx */
+void h2_window_drop(struct h2_stream *st);               /* nobody will: clears rx */
+void h2_window_weigh(struct hb_h2 *h2);                  /* does much stand unread? */
+void h2_window_settled(struct hb_h2 *h2);  /* the peer has acknowledged our settings */
+void h2_window_look(struct h2_stream *st); /* what it holds, or may come to hold, has changed */
+void h2_window_end(struct h2_stream *st);  /* it holds nothing any more */
 
 /* h2_stream.c */
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id);
@@ -121,7 +137,6 @@ void h2_on_linger_time(struct hb_timer *timer);
 /* h2.c, for h2_stream.c: each is a few lines over nghttp2 */
 void h2_wake(struct h2_stream *st);                          /* there is something to send */
 void h2_reset(struct h2_stream *st, uint32_t code);          /* submits RST_STREAM, once */
-void h2_credit(struct h2_stream *st, size_t bytes);          /* the owner has taken them */
 void h2_stream_end(struct h2_stream *st, struct hb_end why); /* on_closed will be told */
 /* Resets it, and ends it for its owner now, whether or not the peer takes the news. */
 void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why);

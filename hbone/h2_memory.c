@@ -3,8 +3,8 @@
  *
  * A session makes one buffer for the largest frame it may send, 16 KiB, once and for its life. Our
  * payload never passes through it, so all but its first page stays untouched; but memory that
- * malloc gives has been used before and counts in full. So that buffer is mapped. All else is
- * malloc's.
+ * malloc gives has been used before and counts in full. So that buffer is mapped. Small objects, of
+ * which each stream has one, come from slabs; the rest from malloc.
  */
 #include "h2_nghttp2.h"
 
@@ -13,6 +13,11 @@
 #include <sys/mman.h>
 
 #define MAPPED_FROM 16384u
+
+/* In front of what is not mapped. nghttp2 has nothing that must lie at more than 8. */
+struct prefix {
+	uint64_t slab_bytes; /* what was asked of a slab; 0: it is malloc's */
+};
 
 static void *map(struct h2_memory *memory, size_t size)
 {
@@ -25,49 +30,87 @@ static void *map(struct h2_memory *memory, size_t size)
 	return at;
 }
 
-static void unmap(struct h2_memory *memory)
+/* Zeroed. */
+static void *allocate(struct h2_memory *memory, size_t size)
 {
-	munmap(hb_take(&memory->mapped), memory->mapped_bytes);
+	size_t whole = sizeof(struct prefix) + size;
+	bool small = whole <= HB_SLAB_OBJECT_MAX;
+	struct prefix *prefix;
+
+	if (whole < size)
+		return NULL;
+	prefix = small ? hb_slab_get(memory->slabs, whole) : calloc(1, whole);
+	if (!prefix)
+		return NULL;
+	/* 1 for nothing: a slab's object all the same. */
+	prefix->slab_bytes = small ? (size ? size : 1) : 0;
+	return prefix + 1;
 }
 
 static void *on_malloc(size_t size, void *user)
 {
-	return malloc(size);
+	return allocate(user, size);
 }
 
 static void *on_calloc(size_t count, size_t size, void *user)
 {
-	return calloc(count, size);
+	size_t product;
+
+	return __builtin_mul_overflow(count, size, &product) ? NULL : allocate(user, product);
 }
 
 static void on_free(void *at, void *user)
 {
 	struct h2_memory *memory = user;
+	struct prefix *prefix = at;
 
-	if (at && at == memory->mapped)
-		unmap(memory);
+	if (!at)
+		return;
+	if (at == memory->mapped) {
+		munmap(hb_take(&memory->mapped), memory->mapped_bytes);
+		return;
+	}
+	prefix--;
+	if (prefix->slab_bytes)
+		hb_slab_put(prefix);
 	else
-		free(at);
+		free(prefix);
+}
+
+/* 0: malloc's, which knows itself. */
+static size_t bytes_of(const struct h2_memory *memory, const void *at)
+{
+	const struct prefix *prefix = at;
+
+	return at == memory->mapped ? memory->mapped_bytes : (size_t)prefix[-1].slab_bytes;
 }
 
 static void *on_realloc(void *at, size_t size, void *user)
 {
 	struct h2_memory *memory = user;
+	struct prefix *prefix = at;
 	void *moved;
 
 	if (!at && size >= MAPPED_FROM && !memory->mapped)
 		return map(memory, size);
-	if (!at || at != memory->mapped)
-		return realloc(at, size);
-	moved = malloc(size);
+	if (!at)
+		return allocate(memory, size);
+	if (size > SIZE_MAX - sizeof(*prefix))
+		return NULL;
+	if (bytes_of(memory, at) == 0) {
+		prefix = realloc(prefix - 1, sizeof(*prefix) + size);
+		return prefix ? prefix + 1 : NULL;
+	}
+	moved = allocate(memory, size);
 	if (!moved)
 		return NULL;
-	memcpy(moved, at, hb_min_size(size, memory->mapped_bytes));
-	unmap(memory);
+	memcpy(moved, at, hb_min_size(size, bytes_of(memory, at)));
+	on_free(at, memory);
 	return moved;
 }
 
-nghttp2_mem h2_memory_hooks(struct h2_memory *memory)
+nghttp2_mem h2_memory_hooks(struct h2_memory *memory, struct hb_slabs *slabs)
 {
+	memory->slabs = slabs;
 	return (nghttp2_mem){ memory, on_malloc, on_free, on_calloc, on_realloc };
 }

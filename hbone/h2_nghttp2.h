@@ -29,7 +29,7 @@ static inline struct h2_stream *h2_stream_by_id(const struct hb_h2 *h2, int32_t 
 }
 
 /* h2_memory.c: what a session is made with; @memory outlives it. */
-nghttp2_mem h2_memory_hooks(struct h2_memory *memory);
+nghttp2_mem h2_memory_hooks(struct h2_memory *memory, struct hb_slabs *slabs);
 
 /* h2_send.c */
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,

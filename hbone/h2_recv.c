@@ -121,6 +121,7 @@ static void response_came(struct h2_stream *st)
 static void peer_finished(struct h2_stream *st)
 {
 	st->rx_finish = true;
+	h2_window_look(st); /* it needs none any more */
 	if (hb_list_is_empty(&st->ready))
 		hb_list_add(&st->h2->ready, &st->ready);
 }
@@ -169,7 +170,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 			st->rst_came = true;
 		return 0;
 	case NGHTTP2_SETTINGS:
-		h2->settings_in = true;
+		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+			h2_window_settled(h2);
+		else
+			h2->settings_in = true;
 		h2->changed = true;
 		return 0;
 	default:
@@ -196,6 +200,7 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	h2_guard_payload(&h2->guard, len);
 	hb_bufq_push(&st->rx, view);
+	h2_window_came(st, len);
 	/* A window of tiny frames must not pin a slot for each. */
 	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
 		hb_bufq_compact(&st->rx);

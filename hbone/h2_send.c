@@ -70,26 +70,6 @@ void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why)
 	h2_stream_end(st, why);
 }
 
-/*
- * Gives a stream's credit back. A stream whose owner keeps up gets a larger window each time it has
- * used the present one up, so that a short one never pins what a long one needs.
- */
-void h2_credit(struct h2_stream *st, size_t bytes)
-{
-	nghttp2_session *session = h2_session(st->h2);
-
-	st->since_grown += (uint32_t)bytes;
-	(void)nghttp2_session_consume_stream(session, st->id, bytes);
-	if (st->since_grown >= st->window && st->window < st->h2->options.stream_window &&
-	    !st->rx_finish) {
-		st->since_grown = 0;
-		st->window = hb_min_u32(st->window * 2, st->h2->options.stream_window);
-		(void)nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, st->id,
-		                                            (int32_t)st->window);
-	}
-	h2_wake_flush(st->h2);
-}
-
 static void seal_open(struct hb_h2 *h2)
 {
 	if (h2->open)

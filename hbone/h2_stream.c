@@ -14,11 +14,14 @@
 /* RFC 9113 7 */
 enum { NO_ERROR = 0, CANCEL = 8, CONNECT_ERROR = 10 };
 
+/* What a stream that was held up gives at a time. */
+#define SHARE_BYTES (256u * 1024)
+
 static const struct hb_stream_ops ops;
 
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 {
-	struct h2_stream *st = calloc(1, sizeof(*st));
+	struct h2_stream *st = hb_slab_get(hb_loop_slabs(h2->loop), sizeof(*st));
 
 	if (!st)
 		return NULL;
@@ -26,7 +29,7 @@ struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 	st->h2 = h2;
 	st->id = id;
 	st->paused = true;
-	st->window = HB_H2_WINDOW_FIRST;
+	h2_window_begin(st);
 	hb_list_init(&st->ready);
 	hb_list_init(&st->mark);
 	hb_list_add(&h2->streams, &st->node);
@@ -42,7 +45,7 @@ void h2_stream_delete(struct h2_stream *st)
 	hb_bufq_clear(&st->tx);
 	hb_bufq_clear(&st->rx);
 	h2_headers_clear(st);
-	free(st);
+	hb_slab_put(st);
 }
 
 int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
@@ -117,6 +120,25 @@ void h2_stream_look(struct h2_stream *st)
 	hb_loop_defer(st->h2->loop, &st->h2->flush);
 }
 
+static bool is_tight(const struct h2_stream *st)
+{
+	return hb_buf_pool_is_tight(hb_loop_pool(st->h2->loop));
+}
+
+/* The owner has to see that its far side is full before it is given more. */
+static struct hb_buf *take_share(struct h2_stream *st)
+{
+	uint32_t most = is_tight(st) ? HB_BUF_TIGHT_HIGH : SHARE_BYTES;
+	struct hb_bufq *rx = &st->rx;
+	struct hb_bufq share = { 0 };
+
+	if (rx->bytes <= most)
+		return hb_bufq_take(rx);
+	while (rx->head && share.bytes < most)
+		hb_bufq_push(&share, hb_bufq_shift(rx));
+	return hb_bufq_take(&share);
+}
+
 void h2_stream_deliver(struct h2_stream *st)
 {
 	struct hb_buf *chain;
@@ -135,11 +157,13 @@ void h2_stream_deliver(struct h2_stream *st)
 	if (!is_listening(st))
 		return;
 	if (st->rx.bytes) {
-		bytes = st->rx.bytes;
-		chain = hb_bufq_take(&st->rx);
+		chain = take_share(st);
+		bytes = hb_buf_chain_bytes(chain);
 		st->stream.bytes_in += bytes;
-		h2_credit(st, bytes);
-		if (st->rx_finish)
+		h2_window_took(st, bytes);
+		if (st->rx.bytes)
+			hb_list_add(&st->h2->later, &st->ready);
+		else if (st->rx_finish)
 			hb_list_add(&st->h2->ready, &st->ready);
 		st->stream.events->on_data(&st->stream, chain);
 		return;
@@ -153,15 +177,25 @@ void h2_stream_deliver(struct h2_stream *st)
 	}
 }
 
+static bool is_high(const struct h2_stream *st)
+{
+	return st->tx.bytes > (is_tight(st) ? HB_BUF_TIGHT_HIGH : HB_H2_STREAM_HIGH);
+}
+
+static bool is_low(const struct h2_stream *st)
+{
+	return st->tx.bytes <= (is_tight(st) ? HB_BUF_TIGHT_LOW : HB_H2_STREAM_LOW);
+}
+
 void h2_stream_mark(struct h2_stream *st)
 {
 	if (st->state != H2_STREAM_OPEN)
 		return;
-	if (!st->full_told && st->tx.bytes > HB_H2_STREAM_HIGH) {
+	if (!st->full_told && is_high(st)) {
 		st->full_told = true;
 		hb_list_add(&st->h2->marked, &st->mark);
 		st->stream.events->on_full(&st->stream);
-	} else if (st->full_told && st->tx.bytes > HB_H2_STREAM_LOW) {
+	} else if (st->full_told && !is_low(st)) {
 		hb_list_add(&st->h2->marked, &st->mark);
 	} else if (st->full_told) {
 		st->full_told = false;
@@ -179,7 +213,7 @@ static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 	}
 	s->bytes_out += hb_buf_chain_bytes(chain);
 	hb_bufq_push(&st->tx, chain);
-	if (st->tx.bytes > HB_H2_STREAM_HIGH && !st->full_told && hb_list_is_empty(&st->mark))
+	if (is_high(st) && !st->full_told && hb_list_is_empty(&st->mark))
 		hb_list_add(&st->h2->marked, &st->mark);
 	h2_wake(st);
 }
@@ -214,6 +248,7 @@ static uint32_t reset_code_of(struct hb_end why)
 	case -ECONNRESET:
 	case -EPIPE:
 	case -ETIMEDOUT:
+	case HB_E_USER_TIME:
 	case -EHOSTUNREACH:
 	case -ENETUNREACH:
 	case -ECONNREFUSED:
@@ -233,7 +268,7 @@ static void close_cleanly(struct h2_stream *st)
 	st->state = H2_STREAM_CLOSING;
 	st->end = HB_END_CLEAN;
 	st->tx_finish = true;
-	hb_bufq_clear(&st->rx); /* nothing is told but the end from here on */
+	h2_window_drop(st); /* nothing is told but the end from here on */
 	st->reset_after_tx = st->h2->options.role == HB_H2_SERVER && !st->rx_finish;
 	st->reset_code = NO_ERROR;
 	h2_stream_linger(st);

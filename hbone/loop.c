@@ -10,6 +10,8 @@
 
 #define ENTRIES   1024
 #define SLOTS_MAX 65536
+/* Free slots that hb_loop_trim() leaves: what a few busy streams use. */
+#define SLOTS_KEPT 8
 /* A starved receiver waits for a slot to come back, which a turn sees; if it was memory that
  * failed, nobody tells, so it is tried again. */
 #define STARVED_RETRY_MS 50
@@ -73,7 +75,8 @@ static int init(struct hb_loop *loop, struct hb_loop_options options)
 	if (!options.slots_max)
 		options.slots_max = SLOTS_MAX;
 	loop->pool = hb_buf_pool_new(options.slots_max);
-	if (!loop->pool)
+	loop->slabs = hb_slabs_new();
+	if (!loop->pool || !loop->slabs)
 		return -ENOMEM;
 	return choose_backend(loop, &options);
 }
@@ -106,6 +109,7 @@ void hb_loop_free(struct hb_loop *loop)
 		loop->backend->close(loop);
 	}
 	hb_buf_pool_free(loop->pool);
+	hb_slabs_free(loop->slabs);
 	hb_close_fd(&loop->wake_fd);
 	free(loop);
 }
@@ -338,6 +342,18 @@ uint64_t hb_loop_now_ms(const struct hb_loop *loop)
 struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop)
 {
 	return loop->pool;
+}
+
+void hb_loop_trim(struct hb_loop *loop)
+{
+	hb_buf_pool_trim(loop->pool, SLOTS_KEPT);
+	hb_slabs_trim(loop->slabs);
+	loop->backend->trim(loop);
+}
+
+struct hb_slabs *hb_loop_slabs(struct hb_loop *loop)
+{
+	return loop->slabs;
 }
 
 void hb_loop_timer_start(struct hb_loop *loop, struct hb_timer *timer, uint64_t after_ms)

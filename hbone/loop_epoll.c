@@ -360,6 +360,11 @@ static int epoll_wait_turn(struct hb_loop *loop, uint64_t wait_ms)
 	return wait_for_events(loop, (int)hb_min_size(wait_ms, INT_MAX));
 }
 
+static void epoll_trim(struct hb_loop *loop)
+{
+	(void)loop; /* it lends nothing */
+}
+
 static int epoll_submit(struct hb_loop *loop)
 {
 	(void)loop; /* all has been tried at once */
@@ -451,6 +456,7 @@ const struct hb_backend hb_backend_epoll = {
 	.disarm = epoll_disarm,
 	.forget = epoll_forget,
 	.slots = epoll_slots,
+	.trim = epoll_trim,
 	.submit = epoll_submit,
 	.wait = epoll_wait_turn,
 	.tell = epoll_tell,

@@ -51,6 +51,8 @@ struct hb_backend {
 	bool (*disarm)(struct hb_recv *recv);
 	/* Nothing of the receiver is in flight, nor will be again. */
 	void (*forget)(struct hb_recv *recv);
+	/* Gives memory back that the next burst will take again. */
+	void (*trim)(struct hb_loop *loop);
 	/* How many receivers could now be given something to read into. */
 	unsigned (*slots)(struct hb_loop *loop);
 
@@ -81,6 +83,7 @@ struct hb_loop {
 
 	struct hb_wheel wheel;
 	struct hb_buf_pool *pool;
+	struct hb_slabs *slabs;
 	struct hb_list tasks;
 	size_t fresh_bytes; /* told by receivers since tasks ran */
 

@@ -219,6 +219,16 @@ static void uring_forget(struct hb_recv *recv)
 	(void)recv; /* the ring knows operations, not descriptors */
 }
 
+/* With DEFER_TASKRUN the kernel fills slots only while we ask it to: what has no completion yet is
+ * empty. */
+static void uring_trim(struct hb_loop *loop)
+{
+	struct io_uring *ring = &loop->uring->ring;
+
+	if (io_uring_cq_ready(ring) == 0 && !io_uring_cq_has_overflow(ring))
+		hb_lent_discard(&loop->uring->lent);
+}
+
 static unsigned uring_slots(struct hb_loop *loop)
 {
 	hb_lent_fill(&loop->uring->lent, loop->pool);
@@ -347,6 +357,7 @@ const struct hb_backend hb_backend_uring = {
 	.disarm = uring_disarm,
 	.forget = uring_forget,
 	.slots = uring_slots,
+	.trim = uring_trim,
 	.submit = uring_submit,
 	.wait = uring_wait,
 	.tell = uring_tell,

@@ -27,6 +27,8 @@ struct hb_uring {
 
 int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max);
 void hb_lent_done(struct hb_lent *lent); /* the ring is closed already */
+/* Gives the pages of empty slots back; the kernel takes new ones as it fills them. */
+void hb_lent_discard(struct hb_lent *lent);
 /* Lends until the target is reached or the pool says no. */
 void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool);
 /* The slot that a completion with these flags has used, or NULL; another is lent in its place. */

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "buf_internal.h"
 #include "loop_uring.h"
@@ -38,6 +39,24 @@ void hb_lent_done(struct hb_lent *lent)
 		hb_buf_free(lent->bufs[id]);
 	}
 	free(lent->ring);
+}
+
+void hb_lent_discard(struct hb_lent *lent)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	for (size_t id = 0; id < HB_LENT_MAX; id++) {
+		const struct hb_buf *buf = lent->bufs[id];
+		uintptr_t start, end;
+
+		if (!buf)
+			continue;
+		start = ((uintptr_t)buf->data + page - 1) & ~(page - 1);
+		end = ((uintptr_t)buf->data + HB_BUF_PAYLOAD) & ~(page - 1);
+		/* Fails where memory is locked: then it stays. */
+		if (start < end)
+			(void)madvise((void *)start, end - start, MADV_DONTNEED);
+	}
 }
 
 static void lend(struct hb_lent *lent, struct hb_buf *buf, size_t id)

@@ -42,7 +42,8 @@ struct hb_pool {
 	struct hb_tcp_options tcp;
 	struct pool_peers peers;
 	size_t conns;
-	struct hb_task empty; /* draining, and no peer is left */
+	struct hb_tls_crls *crls; /* counted; NULL: none */
+	struct hb_task empty;     /* draining, and no peer is left */
 	bool draining;
 	void (*on_empty)(void *owner);
 	void *on_empty_owner;
@@ -165,6 +166,13 @@ static void on_no_memory_time(struct hb_timer *timer)
 
 /* ---- connections ---- */
 
+static void count(struct hb_pool *pool, int more)
+{
+	pool->conns += (size_t)more;
+	if (pool->options.on_count)
+		pool->options.on_count(pool->options.owner);
+}
+
 static void conn_free(struct conn *conn)
 {
 	struct pool_peer *peer = conn->peer;
@@ -174,7 +182,7 @@ static void conn_free(struct conn *conn)
 	hb_loop_timer_stop(pool->loop, &conn->idle);
 	hb_list_remove(&conn->node);
 	free(conn);
-	pool->conns--;
+	count(pool, -1);
 	if (!hb_list_is_empty(&peer->waits))
 		hb_loop_defer(pool->loop, &peer->serve);
 	peer_free_if_unused(peer);
@@ -279,6 +287,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 		.identities = peer->peers,
 		.identities_count = peer->peers_count,
 		.handshake_ms = pool->options.handshake_ms,
+		.crls = pool->crls,
 	};
 	struct hb_stream *tcp;
 
@@ -319,7 +328,7 @@ static struct hb_end dial_start(struct pool_peer *peer)
 	hb_list_init(&conn->opening);
 	hb_list_add(&peer->conns, &conn->node);
 	hb_timer_init(&conn->idle, on_idle_time);
-	pool->conns++;
+	count(pool, 1);
 	peer->dialling = true;
 	hb_dial_start(&conn->dial, pool->loop, fd, &peer->dst, pool->options.dial_ms, on_dialled);
 	return HB_END_CLEAN;
@@ -478,6 +487,36 @@ void hb_pool_close_scope(struct hb_pool *pool, uint64_t scope, struct hb_end why
 	each_conn(pool, conn_close, scope, why);
 }
 
+/* True: it is revoked. */
+static bool conn_recheck(struct conn *conn, int64_t now_s)
+{
+	struct hb_end why = hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_TLS_REVOKED);
+	int code = conn->state == CONN_DIALLING
+	               ? 0
+	               : hb_tls_recheck(conn->tls, conn->peer->pool->crls, now_s);
+
+	if (code == HB_TLS_EXPIRED && conn->state >= CONN_GREETING)
+		hb_h2_drain(conn->h2);
+	if (code == HB_TLS_REVOKED)
+		conn_close(conn, why);
+	return code == HB_TLS_REVOKED;
+}
+
+size_t hb_pool_recheck(struct hb_pool *pool, struct hb_tls_crls *crls, int64_t now_s)
+{
+	struct hb_tls_crls *old = pool->crls;
+	size_t revoked = 0;
+
+	pool->crls = hb_tls_crls_ref(crls);
+	hb_tls_crls_unref(old);
+	for (size_t i = 0; i < POOL_BUCKETS; i++)
+		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
+			hb_list_for_each (node, &peer->conns)
+				revoked +=
+				    conn_recheck(hb_container_of(node, struct conn, node), now_s);
+	return revoked;
+}
+
 static const struct hb_tcp_options tcp_default = {
 	.read_max = HB_BUF_PAYLOAD,
 	.keepalive_idle_s = 180,
@@ -511,6 +550,7 @@ void hb_pool_free(struct hb_pool *pool)
 		return;
 	assert(pool->peers.count == 0);
 	hb_loop_undefer(&pool->empty);
+	hb_tls_crls_unref(pool->crls);
 	free(pool);
 }
 

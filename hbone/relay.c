@@ -1,18 +1,18 @@
 /*
  * relay: joins two streams until both have ended.
  *
- *   running --both finished, one closed, idle, abort--> ending --both closed--> on_done
+ *   running --both finished, one closed, silence, abort--> ending --both closed--> on_done
  */
 #include <hbone/relay.h>
 
 #include <assert.h>
 
-struct hb_relay_idle {
+struct hb_relay_watch {
 	struct hb_relay *relay;
 	struct hb_loop *loop;
 	struct hb_timer timer;
 	uint64_t seen; /* bytes of both sides at the last look */
-	uint32_t after_ms;
+	struct hb_relay_limits limits;
 };
 
 static struct hb_relay_side *side_of(struct hb_relay *relay, const struct hb_stream *s)
@@ -33,11 +33,66 @@ static void close_side(struct hb_relay_side *side, struct hb_end why)
 
 static void stop_watching(struct hb_relay *relay)
 {
-	struct hb_relay_idle *idle = hb_take(&relay->idle);
+	struct hb_relay_watch *watch = hb_take(&relay->watch);
 
-	if (idle)
-		hb_loop_timer_stop(idle->loop, &idle->timer);
-	free(idle);
+	if (watch)
+		hb_loop_timer_stop(watch->loop, &watch->timer);
+	free(watch);
+}
+
+static uint64_t bytes_seen(const struct hb_relay *relay)
+{
+	return (uint64_t)relay->a.bytes + relay->b.bytes;
+}
+
+/* One side has finished and the other has not, and that has a limit of its own. */
+static bool is_half_closed(const struct hb_relay *relay)
+{
+	const struct hb_relay_limits *limits = &relay->watch->limits;
+
+	return relay->a.finished != relay->b.finished && limits->half_closed_ms &&
+	       (!limits->idle_ms || limits->half_closed_ms < limits->idle_ms);
+}
+
+/* Anew from now on. */
+static void listen_for_silence(struct hb_relay *relay)
+{
+	struct hb_relay_watch *watch = relay->watch;
+	uint32_t after_ms = 0;
+
+	if (!watch)
+		return;
+	after_ms = is_half_closed(relay) ? watch->limits.half_closed_ms : watch->limits.idle_ms;
+	watch->seen = bytes_seen(relay);
+	if (after_ms)
+		hb_loop_timer_start(watch->loop, &watch->timer, after_ms);
+}
+
+static void on_silence_time(struct hb_timer *timer)
+{
+	struct hb_relay_watch *watch = hb_container_of(timer, struct hb_relay_watch, timer);
+	struct hb_relay *relay = watch->relay;
+	int code = is_half_closed(relay) ? HB_E_HALF_CLOSED : HB_E_IDLE;
+
+	if (watch->seen == bytes_seen(relay))
+		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, code));
+	else
+		listen_for_silence(relay);
+}
+
+/* 0 or -ENOMEM. */
+static int start_watch(struct hb_relay *relay, struct hb_loop *loop,
+                       const struct hb_relay_limits *limits)
+{
+	struct hb_relay_watch *watch = malloc(sizeof(*watch));
+
+	if (!watch)
+		return -ENOMEM;
+	*watch = (struct hb_relay_watch){ .relay = relay, .loop = loop, .limits = *limits };
+	hb_timer_init(&watch->timer, on_silence_time);
+	relay->watch = watch;
+	listen_for_silence(relay);
+	return 0;
 }
 
 static void begin_end(struct hb_relay *relay, struct hb_end why)
@@ -68,8 +123,10 @@ static void on_finish(struct hb_stream *s)
 	if (relay->ending)
 		return;
 	hb_stream_finish(to->stream);
-	if (!to->finished)
+	if (!to->finished) {
+		listen_for_silence(relay);
 		return;
+	}
 	begin_end(relay, HB_END_CLEAN);
 	close_side(from, HB_END_CLEAN);
 	close_side(to, HB_END_CLEAN);
@@ -133,45 +190,15 @@ static const struct hb_stream_events events = {
 	.on_closed = on_closed,
 };
 
-static uint64_t bytes_seen(const struct hb_relay *relay)
-{
-	return (uint64_t)relay->a.bytes + relay->b.bytes;
-}
-
-static void on_idle_time(struct hb_timer *timer)
-{
-	struct hb_relay_idle *idle = hb_container_of(timer, struct hb_relay_idle, timer);
-	struct hb_relay *relay = idle->relay;
-
-	if (idle->seen == bytes_seen(relay)) {
-		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, HB_E_IDLE));
-		return;
-	}
-	idle->seen = bytes_seen(relay);
-	hb_loop_timer_start(idle->loop, timer, idle->after_ms);
-}
-
-/* 0 or -ENOMEM. */
-static int watch(struct hb_relay *relay, struct hb_loop *loop, uint32_t after_ms)
-{
-	struct hb_relay_idle *idle = malloc(sizeof(*idle));
-
-	if (!idle)
-		return -ENOMEM;
-	*idle = (struct hb_relay_idle){ .relay = relay, .loop = loop, .after_ms = after_ms };
-	hb_timer_init(&idle->timer, on_idle_time);
-	hb_loop_timer_start(loop, &idle->timer, after_ms);
-	relay->idle = idle;
-	return 0;
-}
-
 void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
-                    struct hb_stream *b, uint32_t idle_ms, hb_relay_done on_done)
+                    struct hb_stream *b, const struct hb_relay_limits *limits,
+                    hb_relay_done on_done)
 {
 	*relay = (struct hb_relay){ .a.stream = a, .b.stream = b, .on_done = on_done };
 	a->owner = b->owner = relay;
 	a->events = b->events = &events;
-	if (idle_ms && watch(relay, loop, idle_ms) < 0) {
+	if (limits && (limits->idle_ms || limits->half_closed_ms) &&
+	    start_watch(relay, loop, limits) < 0) {
 		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, -ENOMEM));
 		return;
 	}

@@ -74,6 +74,7 @@ struct hb_tcp {
 	bool shut : 1;          /* and done */
 	bool full : 1;          /* on_full was told */
 	bool recv_stopped : 1;
+	bool user_timeout : 1; /* the kernel was asked for one, which overrides its other ones */
 };
 
 static void on_send(struct hb_op *op, int res);
@@ -208,6 +209,8 @@ static void end(struct hb_tcp *tcp, struct hb_end why)
 
 static void fail(struct hb_tcp *tcp, int code)
 {
+	if (code == -ETIMEDOUT && tcp->user_timeout)
+		code = HB_E_USER_TIME;
 	end(tcp, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, code));
 }
 
@@ -330,12 +333,14 @@ static void flush(struct hb_tcp *tcp)
 
 static void tell_room(struct hb_tcp *tcp)
 {
+	bool tight = hb_buf_pool_is_tight(hb_loop_pool(loop_of(tcp)));
+
 	if (tcp->state != OPEN)
 		return;
-	if (!tcp->full && unsent(tcp) > HB_TCP_HIGH) {
+	if (!tcp->full && unsent(tcp) > (tight ? HB_BUF_TIGHT_HIGH : HB_TCP_HIGH)) {
 		tcp->full = true;
 		tcp->stream.events->on_full(&tcp->stream);
-	} else if (tcp->full && unsent(tcp) < HB_TCP_LOW) {
+	} else if (tcp->full && unsent(tcp) < (tight ? HB_BUF_TIGHT_LOW : HB_TCP_LOW)) {
 		tcp->full = false;
 		tcp->stream.events->on_drained(&tcp->stream);
 	}
@@ -550,7 +555,7 @@ static void tcp_free(struct hb_stream *s)
 	struct hb_tcp *tcp = of_stream(s);
 
 	assert(tcp->state == CLOSED);
-	free(tcp);
+	hb_slab_put(tcp);
 }
 
 /* --- birth --- */
@@ -566,7 +571,7 @@ static const struct hb_stream_ops ops = {
 
 struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_options *options)
 {
-	struct hb_tcp *tcp = calloc(1, sizeof(*tcp));
+	struct hb_tcp *tcp = hb_slab_get(hb_loop_slabs(loop), sizeof(*tcp));
 
 	if (!tcp) {
 		close(fd);
@@ -575,11 +580,12 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	hb_tcp_set_options(fd, options);
 	tcp->stream.ops = &ops;
 	tcp->paused = true;
+	tcp->user_timeout = options->user_timeout_ms > 0;
 	tcp->linger_ms = options->linger_ms ? options->linger_ms : HB_TCP_LINGER_MS;
 	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);
-		free(tcp);
+		hb_slab_put(tcp);
 		return NULL;
 	}
 	return &tcp->stream;

@@ -144,8 +144,8 @@ static bool seal(struct tls *tls, struct hb_buf *buf)
 	if (!in_place || tls->wire.target)
 		hb_buf_free(buf);
 	tls->wire.target = NULL;
-	if (ok && ++tls->records >= tls->key_records) {
-		/* RFC 8446 5.5. Goes out in front of the next record. */
+	if (ok && ++tls->records >= tls->key_records && SSL_version(tls->ssl) >= TLS1_3_VERSION) {
+		/* RFC 8446 5.5. Goes out in front of the next record. TLS 1.2 has no such thing. */
 		tls->records = 0;
 		ok = SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
 	}
@@ -550,6 +550,13 @@ const char *hb_tls_peer_identity(const struct hb_stream *stream)
 	const struct tls *tls = tls_of(stream);
 
 	return tls->state != TLS_OPENING && tls->peer.identity ? tls->peer.identity : "";
+}
+
+int hb_tls_recheck(struct hb_stream *stream, struct hb_tls_crls *crls, int64_t now_s)
+{
+	struct tls *tls = tls_of(stream);
+
+	return hb_tls_peer_recheck(&tls->peer, tls->ssl, crls, now_s);
 }
 
 const char *hb_tls_describe(const struct hb_stream *stream)

@@ -5,6 +5,7 @@
 #include "tls_ctx.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -17,7 +18,13 @@
 /* AES-128 first: it is the faster one, and servers follow the client's order. ChaCha20 is never
  * offered: peers do not know it. */
 #define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
-#define GROUPS "X25519:P-256:P-384"
+#define SUITES_12                                                                                  \
+	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"                             \
+	"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384"
+#define PQC "X25519MLKEM768"
+/* The first list that the library knows. With stars (OpenSSL 3.5) the client sends a share for
+ * both, so that a peer that has only one of them needs no second round. */
+static const char *const groups[] = { "*" PQC ":*X25519:P-256:P-384", "X25519:P-256:P-384" };
 
 static const unsigned char alpn_h2[] = { 2, 'h', '2' };
 
@@ -137,8 +144,20 @@ static const char *parse(struct parsed *parsed, const struct hb_tls_material *ma
 
 /* ---- contexts ---- */
 
-static SSL_CTX *role_new(enum hb_tls_role role, const struct parsed *parsed)
+static bool set_groups(SSL_CTX *ctx, const struct hb_tls_profile *profile)
 {
+	if (profile->pqc)
+		return SSL_CTX_set1_groups_list(ctx, PQC);
+	for (size_t i = 0; i < HB_ARRAY_LEN(groups); i++)
+		if (SSL_CTX_set1_groups_list(ctx, groups[i]))
+			return true;
+	return false;
+}
+
+/* Without a certificate yet. NULL: the library does not have what the profile says. */
+static SSL_CTX *profiled(enum hb_tls_role role, const struct hb_tls_profile *profile)
+{
+	int oldest = profile->tls12 && !profile->pqc ? TLS1_2_VERSION : TLS1_3_VERSION;
 	SSL_CTX *ctx =
 	    SSL_CTX_new(role == HB_TLS_SERVER ? TLS_server_method() : TLS_client_method());
 
@@ -155,15 +174,13 @@ static SSL_CTX *role_new(enum hb_tls_role role, const struct parsed *parsed)
 	SSL_CTX_set_security_level(ctx, 2);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_cert_verify_callback(ctx, hb_tls_peer_verify, NULL);
-	SSL_CTX_set1_cert_store(ctx, parsed->roots);
 	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
 
-	bool ok = SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) &&
+	bool ok = SSL_CTX_set_min_proto_version(ctx, oldest) &&
 	          SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) &&
-	          SSL_CTX_set_ciphersuites(ctx, SUITES) && SSL_CTX_set1_groups_list(ctx, GROUPS) &&
-	          SSL_CTX_set_num_tickets(ctx, 0) && SSL_CTX_use_certificate(ctx, parsed->leaf) &&
-	          SSL_CTX_set1_chain(ctx, parsed->chain) &&
-	          SSL_CTX_use_PrivateKey(ctx, parsed->key);
+	          SSL_CTX_set_ciphersuites(ctx, SUITES) &&
+	          SSL_CTX_set_cipher_list(ctx, SUITES_12) && set_groups(ctx, profile) &&
+	          SSL_CTX_set_num_tickets(ctx, 0);
 
 	if (role == HB_TLS_SERVER)
 		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
@@ -176,7 +193,38 @@ static SSL_CTX *role_new(enum hb_tls_role role, const struct parsed *parsed)
 	return ctx;
 }
 
-static int build(struct hb_tls_ctx *ctx, const struct parsed *parsed, const char **ret_why)
+int hb_tls_profile_check(const struct hb_tls_profile *profile, const char **ret_why)
+{
+	static _Thread_local char why[160];
+	SSL_CTX *ctx = profiled(HB_TLS_CLIENT, profile);
+
+	SSL_CTX_free(ctx);
+	ERR_clear_error();
+	if (ctx)
+		return 0;
+	snprintf(why, sizeof(why), "%s has no key exchange %s, which takes OpenSSL 3.5",
+	         OpenSSL_version(OPENSSL_VERSION), profile->pqc ? PQC : "of ours");
+	*ret_why = why;
+	return -ENOTSUP;
+}
+
+static SSL_CTX *role_new(enum hb_tls_role role, const struct hb_tls_profile *profile,
+                         const struct parsed *parsed)
+{
+	SSL_CTX *ctx = profiled(role, profile);
+
+	if (!ctx)
+		return NULL;
+	SSL_CTX_set1_cert_store(ctx, parsed->roots);
+	if (SSL_CTX_use_certificate(ctx, parsed->leaf) && SSL_CTX_set1_chain(ctx, parsed->chain) &&
+	    SSL_CTX_use_PrivateKey(ctx, parsed->key))
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+static int build(struct hb_tls_ctx *ctx, const struct parsed *parsed,
+                 const struct hb_tls_profile *profile, const char **ret_why)
 {
 	int err = hb_tls_first_spiffe(parsed->leaf, &ctx->identity);
 
@@ -186,13 +234,18 @@ static int build(struct hb_tls_ctx *ctx, const struct parsed *parsed, const char
 	}
 	if (ctx->identity[0] != '\0')
 		ctx->trust_domain_len = hb_spiffe_trust_domain(ctx->identity, &ctx->trust_domain);
+	if (profile->trust_domains)
+		ctx->trust_domains = strdup(profile->trust_domains);
 	ctx->wire = hb_tls_wire_method_new();
-	if (!ctx->wire) {
+	if (!ctx->wire || (profile->trust_domains && !ctx->trust_domains)) {
 		*ret_why = "no memory";
 		return -ENOMEM;
 	}
+	err = hb_tls_profile_check(profile, ret_why);
+	if (err < 0)
+		return err;
 	for (int role = HB_TLS_CLIENT; role <= HB_TLS_SERVER; role++) {
-		ctx->roles[role] = role_new((enum hb_tls_role)role, parsed);
+		ctx->roles[role] = role_new((enum hb_tls_role)role, profile, parsed);
 		if (!ctx->roles[role]) {
 			*ret_why = "OpenSSL does not take the certificate (is its key too short?)";
 			return -EINVAL;
@@ -207,12 +260,15 @@ static void ctx_free(struct hb_tls_ctx *ctx)
 		SSL_CTX_free(ctx->roles[i]);
 	BIO_meth_free(ctx->wire);
 	free(ctx->identity);
+	free(ctx->trust_domains);
 	free(ctx);
 }
 
 int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **ret_ctx,
                    const char **ret_why)
 {
+	static const struct hb_tls_profile standard;
+	const struct hb_tls_profile *profile = material->profile ? material->profile : &standard;
 	struct hb_tls_ctx *ctx = calloc(1, sizeof(*ctx));
 	struct parsed parsed = { 0 };
 	int err;
@@ -224,7 +280,7 @@ int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **r
 	atomic_init(&ctx->refs, 1);
 	ERR_clear_error();
 	*ret_why = parse(&parsed, material);
-	err = *ret_why ? -EINVAL : build(ctx, &parsed, ret_why);
+	err = *ret_why ? -EINVAL : build(ctx, &parsed, profile, ret_why);
 	parsed_done(&parsed);
 	ERR_clear_error(); /* the end of each PEM text has left a note there */
 	if (err < 0) {

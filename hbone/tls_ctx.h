@@ -16,4 +16,5 @@ struct hb_tls_ctx {
 	char *identity;           /* the leaf's first SPIFFE URI; "" when it has none */
 	const char *trust_domain; /* inside identity */
 	size_t trust_domain_len;
+	char *trust_domains; /* others that are let in, separated by commas; NULL: none */
 };

@@ -8,12 +8,14 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "tls_crl.h"
 #include "tls_ctx.h"
 
 bool hb_tls_peer_init(struct hb_tls_peer *peer, const struct hb_tls_options *options)
 {
 	peer->ctx = options->ctx;
 	peer->role = options->role;
+	peer->crls = hb_tls_crls_ref(options->crls);
 	if (options->identities_count == 0)
 		return true;
 	peer->identities = calloc(options->identities_count, sizeof(*peer->identities));
@@ -35,20 +37,35 @@ void hb_tls_peer_done(struct hb_tls_peer *peer)
 		free(peer->identities[i]);
 	free(peer->identities);
 	free(peer->identity);
+	hb_tls_crls_unref(peer->crls);
 }
 
-static bool same_trust_domain(const struct hb_tls_ctx *ctx, const char *uri)
+/* Whether the comma-separated @list has the word. */
+static bool is_listed(const char *list, const char *word, size_t len)
+{
+	while (list) {
+		if (strcspn(list, ",") == len && memcmp(list, word, len) == 0)
+			return true;
+		list = strchr(list, ',');
+		list = list ? list + 1 : NULL;
+	}
+	return false;
+}
+
+static bool is_our_trust_domain(const struct hb_tls_ctx *ctx, const char *uri)
 {
 	const char *start;
 	size_t len = hb_spiffe_trust_domain(uri, &start);
 
-	return len == ctx->trust_domain_len && memcmp(start, ctx->trust_domain, len) == 0;
+	if (len == ctx->trust_domain_len && memcmp(start, ctx->trust_domain, len) == 0)
+		return true;
+	return len > 0 && is_listed(ctx->trust_domains, start, len);
 }
 
 static bool is_acceptable(const struct hb_tls_peer *peer, const char *uri, size_t len)
 {
 	if (peer->role == HB_TLS_SERVER)
-		return same_trust_domain(peer->ctx, uri);
+		return is_our_trust_domain(peer->ctx, uri);
 	for (size_t i = 0; i < peer->identities_count; i++)
 		if (strlen(peer->identities[i]) == len &&
 		    memcmp(peer->identities[i], uri, len) == 0)
@@ -130,6 +147,11 @@ int hb_tls_peer_verify(X509_STORE_CTX *store, void *arg)
 		X509_STORE_CTX_set_error(store, error);
 		return 0;
 	}
+	if (hb_tls_crls_revoke(peer->crls, X509_STORE_CTX_get0_chain(store))) {
+		peer->code = HB_TLS_REVOKED;
+		X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED);
+		return 0;
+	}
 
 	peer->code = hb_tls_peer_check(peer, X509_STORE_CTX_get0_cert(store));
 	if (peer->code != 0) {
@@ -138,6 +160,32 @@ int hb_tls_peer_verify(X509_STORE_CTX *store, void *arg)
 		return 0;
 	}
 	return 1;
+}
+
+/* The last of the chain is a root, and stands for itself. */
+static bool has_expired(const STACK_OF(X509) * chain, int64_t now_s)
+{
+	time_t now = now_s;
+
+	for (int i = 0; i == 0 || i + 1 < sk_X509_num(chain); i++)
+		if (X509_cmp_time(X509_get0_notAfter(sk_X509_value(chain, i)), &now) < 0)
+			return true;
+	return false;
+}
+
+int hb_tls_peer_recheck(struct hb_tls_peer *peer, const SSL *ssl, struct hb_tls_crls *crls,
+                        int64_t now_s)
+{
+	const STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+	struct hb_tls_crls *old = peer->crls;
+
+	peer->crls = hb_tls_crls_ref(crls);
+	hb_tls_crls_unref(old);
+	if (!chain)
+		return 0;
+	if (hb_tls_crls_revoke(crls, chain))
+		return HB_TLS_REVOKED;
+	return has_expired(chain, now_s) ? HB_TLS_EXPIRED : 0;
 }
 
 /* Which of our words fits an error of OpenSSL's queue; 0: none. */

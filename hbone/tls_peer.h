@@ -11,6 +11,7 @@
 /* One connection's rules and what came of them. It is its SSL's app data. */
 struct hb_tls_peer {
 	const struct hb_tls_ctx *ctx; /* borrowed */
+	struct hb_tls_crls *crls;     /* counted; NULL: none */
 	enum hb_tls_role role;        /* ours */
 	char **identities;            /* client: what the peer may be */
 	size_t identities_count;
@@ -34,6 +35,9 @@ int hb_tls_peer_verify(X509_STORE_CTX *store, void *arg);
  * an identity of its own has no trust domain to ask for. 0 with peer->identity, or why not.
  */
 int hb_tls_peer_check(struct hb_tls_peer *peer, const X509 *cert);
+/* hb_tls_recheck(). */
+int hb_tls_peer_recheck(struct hb_tls_peer *peer, const SSL *ssl, struct hb_tls_crls *crls,
+                        int64_t now_s);
 /* After an OpenSSL call has failed for good: why. Empties OpenSSL's error queue. */
 struct hb_end hb_tls_peer_why(const struct hb_tls_peer *peer);
 

@@ -14,6 +14,8 @@
 
 #include "config/settings_table.h"
 
+#define MESH_CONFIG "./etc/istio/config/mesh" /* where the chart mounts it */
+
 static const char *variable_lookup(char *const *environ_, const char *name)
 {
 	size_t len = strlen(name);
@@ -247,7 +249,11 @@ int settings_load(const char *path, char *const *environ_, struct settings **ret
 	if (!err && path) {
 		loaded->path = setting_text_add(&loaded->texts, path);
 		err = loaded->path ? settings_read_file(loaded, path, why, why_size) : -ENOMEM;
-	}
+	} else if (!err)
+		err = settings_read_mesh_config(loaded, MESH_CONFIG, why, why_size);
+	if (!err && variable_lookup(environ_, "PROXY_CONFIG"))
+		err = settings_read_proxy_config(loaded, variable_lookup(environ_, "PROXY_CONFIG"),
+		                                 why, why_size);
 	if (!err)
 		err = read_environment(loaded, environ_, why, why_size);
 	if (!err)

@@ -1,7 +1,8 @@
 /*
  * settings: everything that can be set, from one table {key, ztunnel's variable, type, range,
- * default, help}, which also writes docs/settings.md. Later wins: default, settings file
- * (--config), environment. Immutable after start. Strings are never NULL; "" is absent.
+ * default, help}, which also writes docs/settings.md. Later wins: default, settings file (--config,
+ * or without one Istio's mesh config), PROXY_CONFIG, environment. Immutable after start. Strings
+ * are never NULL; "" is absent.
  */
 #pragma once
 
@@ -36,6 +37,9 @@ struct settings {
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;
+	const char *crl_file;
+	const char *trust_domain_aliases; /* comma-separated */
+	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
 	uint32_t admin_port, readiness_port; /* 0: off */
@@ -53,7 +57,8 @@ struct settings {
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
 	bool user_timeout;
-	bool unpaced_local; /* unpaced congestion control on legs to apps */
+	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
+	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
 	/* pods by rules of others: shared and dedicated */
 	const char *inpod_uds;

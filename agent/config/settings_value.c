@@ -93,8 +93,8 @@ static void list_choices(const char *choices, char *out, size_t size)
 		const char *after = choices + len + 1;
 		const char *between = !choices[len] ? "" : strchr(after, '|') ? ", " : " or ";
 
-		used +=
-		    (size_t)snprintf(out + used, size - used, "%.*s%s", (int)len, choices, between);
+		used += (size_t)snprintf(out + used, size - used, "%.*s%s", len ? (int)len : 7,
+		                         len ? choices : "nothing", between);
 		if (!choices[len])
 			return;
 		choices = after;

@@ -39,6 +39,7 @@ struct certs {
 	struct hb_loop *loop;
 	struct fakeca *ca;
 	uint32_t ttl_s;
+	struct hb_tls_profile profile;
 	void (*on_credential)(void *owner, const char *identity, struct hb_tls_ctx *ctx);
 	void *owner;
 	struct hb_list all;
@@ -121,8 +122,12 @@ static int make(struct credential *credential, struct fakeca_leaf *ret_leaf,
 	if (err < 0)
 		return err;
 
-	struct hb_tls_material material = { leaf.chain_pem, leaf.key_pem,
-		                            fakeca_roots_pem(certs->ca) };
+	struct hb_tls_material material = {
+		.chain = leaf.chain_pem,
+		.key = leaf.key_pem,
+		.roots = fakeca_roots_pem(certs->ca),
+		.profile = &certs->profile,
+	};
 
 	err = hb_tls_ctx_new(&material, ret_ctx, &why);
 	if (err < 0) {
@@ -191,6 +196,7 @@ int certs_new(struct hb_loop *loop, const struct certs_options *options, struct 
 	}
 	certs->loop = loop;
 	certs->ttl_s = options->ttl_s ? options->ttl_s : TTL_S;
+	certs->profile = options->profile;
 	certs->on_credential = options->on_credential;
 	certs->owner = options->owner;
 	hb_list_init(&certs->all);

@@ -14,7 +14,8 @@ struct certs_options {
 	const char *ca_cert; /* PEM files of the built-in CA; "" both: state_dir/fake-ca-*.pem, */
 	const char *ca_key;  /* made on first use, shared by all agents of the machine */
 	const char *state_dir;
-	uint32_t ttl_s; /* certificate lifetime; 0: 86400 */
+	uint32_t ttl_s;                /* certificate lifetime; 0: 86400 */
+	struct hb_tls_profile profile; /* of the contexts; trust_domains is borrowed */
 	/* A (new) credential for @identity: one reference is given away. Never from inside
 	 * certs_want(); may call certs_want() and certs_forget(), but not certs_free(). */
 	void (*on_credential)(void *owner, const char *identity, struct hb_tls_ctx *ctx);

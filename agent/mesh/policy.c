@@ -3,6 +3,7 @@
  */
 #include "mesh/policy.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -140,21 +141,34 @@ static bool rule_matches(const struct policy_rule *rule, const struct peer *peer
 	return true;
 }
 
-static bool policy_matches(const struct policy *policy, const struct peer *peer)
+#define NO_RULE SIZE_MAX
+
+/* The first rule that matches, or NO_RULE. */
+static size_t policy_matches(const struct policy *policy, const struct peer *peer)
 {
 	for (size_t i = 0; i < policy->rules_count; i++) {
 		if (rule_matches(&policy->rules[i], peer))
-			return true;
+			return i;
 	}
-	return false;
+	return NO_RULE;
 }
 
 /*
  * What the policies seen so far say. Of several that would decide alike the first by key is named,
  * so the answer does not depend on the order of lists or indexes.
  */
+struct hit {
+	const struct policy *policy; /* NULL: none */
+	size_t rule;
+};
+
+struct said { /* by those in force, or by the dry-run ones */
+	struct hit denied, allowed;
+	const struct policy *unmatched; /* ALLOW that did not match */
+};
+
 struct tally {
-	const struct policy *denied, *allowed, *unmatched; /* unmatched: ALLOW that did not match */
+	struct said said[2]; /* [policy->dry_run] */
 	const char *missing;
 };
 
@@ -165,16 +179,17 @@ static bool is_first(const char *key, const char *than)
 
 static void judge_one(struct tally *tally, const struct policy *policy, const struct peer *peer)
 {
-	const struct policy **place =
-	    policy->action == ACTION_DENY ? &tally->denied : &tally->allowed;
+	struct said *said = &tally->said[policy->dry_run];
+	struct hit *hit = policy->action == ACTION_DENY ? &said->denied : &said->allowed;
+	size_t rule = NO_RULE;
 
-	if (policy->dry_run)
-		return;
-	if (is_first(policy->key, *place ? (*place)->key : NULL) && policy_matches(policy, peer))
-		*place = policy;
+	if (is_first(policy->key, hit->policy ? hit->policy->key : NULL))
+		rule = policy_matches(policy, peer);
+	if (rule != NO_RULE)
+		*hit = (struct hit){ policy, rule };
 	else if (policy->action == ACTION_ALLOW &&
-	         is_first(policy->key, tally->unmatched ? tally->unmatched->key : NULL))
-		tally->unmatched = policy; /* read only when none allowed */
+	         is_first(policy->key, said->unmatched ? said->unmatched->key : NULL))
+		said->unmatched = policy; /* read only when none allowed */
 }
 
 static void judge_namespace(struct tally *tally, const struct snapshot *s, const char *ns,
@@ -202,12 +217,42 @@ static void judge_listed(struct tally *tally, const struct snapshot *s, const st
 	}
 }
 
+/* reference/datapath 4.3 */
+static void decide(const struct tally *tally, struct policy_verdict *verdict)
+{
+	const struct said *said = &tally->said[false];
+	struct hit by = { 0 };
+
+	if (said->denied.policy) {
+		verdict->reason = POLICY_DENIED_BY;
+		by = said->denied;
+	} else if (tally->missing) {
+		verdict->reason = POLICY_MISSING;
+		verdict->key = tally->missing;
+	} else if (said->allowed.policy) {
+		verdict->reason = POLICY_ALLOWED_BY;
+		by = said->allowed;
+		verdict->allowed = true;
+	} else if (said->unmatched) {
+		verdict->reason = POLICY_NONE_ALLOWED;
+		verdict->key = said->unmatched->key;
+	} else {
+		verdict->reason = POLICY_NO_ALLOW_POLICIES;
+		verdict->allowed = true;
+	}
+	verdict->by = by.policy;
+	verdict->rule = by.rule;
+	if (by.policy)
+		verdict->key = by.policy->key;
+}
+
 void policy_judge(const struct snapshot *s, const struct workload *dst,
                   const struct policy_query *query, struct policy_verdict *ret_verdict)
 {
 	struct policy_verdict verdict = { .key = "" };
 	struct peer peer = { .query = query };
 	struct tally tally = { 0 };
+	const struct said *dry = &tally.said[true];
 
 	/* An identity that does not parse is none: it can only lose what identities gain. */
 	if (query->identity && identity_parse(query->identity, &peer.identity) == 0) {
@@ -219,26 +264,35 @@ void policy_judge(const struct snapshot *s, const struct workload *dst,
 		judge_namespace(&tally, s, dst->ns, &peer);
 	judge_listed(&tally, s, dst, &peer);
 
-	if (tally.denied) {
-		verdict.reason = POLICY_DENIED_BY;
-		verdict.by = tally.denied;
-	} else if (tally.missing) {
-		verdict.reason = POLICY_MISSING;
-		verdict.key = tally.missing;
-	} else if (tally.allowed) {
-		verdict.reason = POLICY_ALLOWED_BY;
-		verdict.by = tally.allowed;
-		verdict.allowed = true;
-	} else if (tally.unmatched) {
-		verdict.reason = POLICY_NONE_ALLOWED;
-		verdict.key = tally.unmatched->key;
-	} else {
-		verdict.reason = POLICY_NO_ALLOW_POLICIES;
-		verdict.allowed = true;
-	}
-	if (verdict.by)
-		verdict.key = verdict.by->key;
+	decide(&tally, &verdict);
+	verdict.audit.denies = dry->denied.policy;
+	verdict.audit.allows = dry->allowed.policy;
+	if (!dry->allowed.policy && !tally.said[false].allowed.policy)
+		verdict.audit.lacks = dry->unmatched;
 	*ret_verdict = verdict;
+}
+
+bool policy_audit_allows(const struct policy_verdict *verdict)
+{
+	const struct policy_audit *audit = &verdict->audit;
+
+	if (verdict->reason == POLICY_DENIED_BY || verdict->reason == POLICY_MISSING ||
+	    audit->denies)
+		return false;
+	return verdict->reason == POLICY_ALLOWED_BY || audit->allows ||
+	       (verdict->reason == POLICY_NO_ALLOW_POLICIES && !audit->lacks);
+}
+
+void policy_verdict_explain(const struct policy_verdict *verdict, char *out, size_t size)
+{
+	if (verdict->by)
+		snprintf(out, size, "%s rule %zu", verdict->key, verdict->rule + 1);
+	else if (verdict->reason == POLICY_MISSING)
+		snprintf(out, size, "%s, which is not known", verdict->key);
+	else if (verdict->reason == POLICY_NONE_ALLOWED)
+		snprintf(out, size, "%s, of which no rule matches", verdict->key);
+	else
+		snprintf(out, size, "%s", "");
 }
 
 void policy_verdict_format(const struct policy_verdict *verdict, char *out, size_t size)

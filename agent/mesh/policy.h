@@ -22,12 +22,24 @@ enum policy_reason {
 	POLICY_MISSING,           /* key names a listed policy that is not known: denied */
 };
 
+/*
+ * What dry-run policies (AUDIT) would have said. Of several that match the first by key is named.
+ * They never change a verdict.
+ */
+struct policy_audit {
+	const struct policy *denies; /* a DENY that matches, or NULL */
+	const struct policy *allows; /* an ALLOW that matches, or NULL */
+	const struct policy *lacks;  /* an ALLOW that does not, where none does, enforced or not */
+};
+
 struct policy_verdict {
 	bool allowed;
 	enum policy_reason reason;
 	const struct policy *by; /* or NULL */
+	size_t rule;             /* of by->rules, the first that matched */
 	const char *key;         /* "ns/name" of what decided, or of an allow policy that did not
 	                          * match (so that a denial can be explained); "" when there is none */
+	struct policy_audit audit;
 };
 
 void policy_judge(const struct snapshot *s, const struct workload *dst,
@@ -35,3 +47,9 @@ void policy_judge(const struct snapshot *s, const struct workload *dst,
 /* ztunnel's own words: "allow policies exist, but none allowed", "explicitly denied by: ns/name".
  */
 void policy_verdict_format(const struct policy_verdict *verdict, char *out, size_t size);
+/* Our words, for people: "app/deny-all rule 1" (rules count from 1), "app/gone, which is not
+ * known";
+ * "" when no policy has a part in it. */
+void policy_verdict_explain(const struct policy_verdict *verdict, char *out, size_t size);
+/* Would it be allowed, were the dry-run policies in force too? */
+bool policy_audit_allows(const struct policy_verdict *verdict);

@@ -23,7 +23,7 @@ enum flow_text {
 	FLOW_DST_IDENTITY,
 	FLOW_DST_CLUSTER,
 	FLOW_AUTHORITY, /* of the CONNECT; "" without a tunnel */
-	FLOW_POLICY,    /* key of the policy that decided, or "" */
+	FLOW_POLICY,    /* the policy and rule that decided, or "" */
 	FLOW_TEXTS,
 };
 

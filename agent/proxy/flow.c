@@ -21,7 +21,7 @@ static void flow_free(struct flow *flow)
 {
 	facts_put(&flow->flows->facts, flow->facts);
 	free((void *)(uintptr_t)flow->outcome);
-	free(flow);
+	hb_slab_put(flow);
 }
 
 static size_t kept_bytes(const struct flow *flow)
@@ -47,7 +47,7 @@ void flows_done(struct flows *flows)
 
 struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction)
 {
-	struct flow *flow = calloc(1, sizeof(*flow));
+	struct flow *flow = hb_slab_get(hb_loop_slabs(flows->loop), sizeof(*flow));
 
 	if (!flow)
 		return NULL;
@@ -169,7 +169,7 @@ void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b)
 {
 	flow->state = FLOW_OPEN;
 	accesslog_opened(flow);
-	hb_relay_start(&flow->relay, flow->flows->loop, a, b, 0, on_relay_done);
+	hb_relay_start(&flow->relay, flow->flows->loop, a, b, &flow->flows->limits, on_relay_done);
 }
 
 void flow_abort(struct flow *flow, struct hb_end why)

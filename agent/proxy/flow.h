@@ -67,6 +67,7 @@ struct flows {
 	size_t kept;  /* the newest of them, in the ring */
 	size_t kept_bytes;
 	struct hb_loop *loop;
+	struct hb_relay_limits limits; /* of what flow_join() joins; all 0 at first */
 	uint64_t next_id, id_step;
 	/* The flow's pod may let go of it now; it is logged already. */
 	void (*on_end)(void *owner, struct flow *flow);

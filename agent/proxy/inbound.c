@@ -30,6 +30,7 @@ static void inbound_free(struct inbound *in)
 {
 	hb_list_remove(&in->node);
 	in->pod->inbounds_count--;
+	reclaim_note(&in->pod->worker->reclaim, RECLAIM_PER_CONNECTION);
 	worker_settle(in->pod->worker);
 	free(in);
 }
@@ -130,7 +131,11 @@ static const struct hb_stream_events tls_events = {
 static int handshake(struct inbound *in, struct hb_tls_ctx *ctx)
 {
 	struct worker *worker = in->pod->worker;
-	struct hb_tls_options options = { .role = HB_TLS_SERVER, .ctx = ctx };
+	struct hb_tls_options options = {
+		.role = HB_TLS_SERVER,
+		.ctx = ctx,
+		.crls = worker->recheck.crls,
+	};
 	struct hb_stream *tcp = hb_tcp_new(worker->loop, in->fd, &worker->peer_leg);
 
 	in->fd = -1;
@@ -199,6 +204,7 @@ void inbound_accept(struct pod *pod, int fd)
 	in->fd = fd;
 	in->identity = "";
 	pod->inbounds_count++;
+	reclaim_note(&pod->worker->reclaim, RECLAIM_PER_CONNECTION);
 	hb_list_add(&pod->inbounds, &in->node);
 	err = start(in);
 	if (err < 0)
@@ -233,4 +239,29 @@ void inbound_close_all(struct pod *pod, struct hb_end why)
 {
 	hb_list_for_each_safe (node, &pod->inbounds)
 		close_one(hb_container_of(node, struct inbound, node), why);
+}
+
+/* True: it is revoked. */
+static bool recheck_one(struct inbound *in, int64_t now_s)
+{
+	struct hb_stream *tls = in->h2 ? hb_h2_lower(in->h2) : in->stream;
+	int code = tls ? hb_tls_recheck(tls, in->pod->worker->recheck.crls, now_s) : 0;
+
+	if (code == HB_TLS_EXPIRED && in->h2 && !hb_h2_is_draining(in->h2)) {
+		log_info("certificate of a peer has ended, draining its connection",
+		         "pod=%s peer=%s", in->pod->spec->key, in->identity);
+		hb_h2_drain(in->h2);
+	}
+	if (code == HB_TLS_REVOKED)
+		close_one(in, hb_end(HB_LAYER_TLS, HB_SIDE_US, code));
+	return code == HB_TLS_REVOKED;
+}
+
+size_t inbound_recheck_all(struct pod *pod, int64_t now_s)
+{
+	size_t revoked = 0;
+
+	hb_list_for_each_safe (node, &pod->inbounds)
+		revoked += recheck_one(hb_container_of(node, struct inbound, node), now_s);
+	return revoked;
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 #include <hbone/error.h>
 
 struct pod;
@@ -13,4 +15,6 @@ struct pod;
 void inbound_accept(struct pod *pod, int fd);
 /* For all connections of the pod. Each ends later, from the loop; pod->inbounds empties. */
 void inbound_drain_all(struct pod *pod);
+/* Asks again about each peer, see recheck.h. How many were revoked, and end now. */
+size_t inbound_recheck_all(struct pod *pod, int64_t now_s);
 void inbound_close_all(struct pod *pod, struct hb_end why);

@@ -109,6 +109,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	struct policy_query query = { .src = flow->src, .dst = flow->dst };
 	const char *texts[FLOW_TEXTS] = { NULL };
 	struct policy_verdict verdict;
+	char by[320];
 	const struct service *service;
 	const struct workload *src;
 	int len;
@@ -127,7 +128,8 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	service = snapshot_service_of(pod->worker->snapshot, pod->workload, flow->dst.port);
 	ends_describe(src, pod->workload, texts);
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	texts[FLOW_POLICY] = verdict.key;
+	policy_verdict_explain(&verdict, by, sizeof(by));
+	texts[FLOW_POLICY] = by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)
 		return 0;

@@ -176,6 +176,7 @@ static void judge(const struct inbound *in, struct flow *flow, struct refusal *r
 	const char *texts[FLOW_TEXTS] = { NULL };
 	const struct service *service;
 	struct policy_verdict verdict;
+	char by[320];
 	int len;
 
 	policy_judge(worker->snapshot, pod->workload, &query, &verdict);
@@ -185,7 +186,8 @@ static void judge(const struct inbound *in, struct flow *flow, struct refusal *r
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	texts[FLOW_POLICY] = verdict.key;
+	policy_verdict_explain(&verdict, by, sizeof(by));
+	texts[FLOW_POLICY] = by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)
 		return;

@@ -85,8 +85,18 @@ static void on_settle(struct hb_task *task)
 
 static void on_flow_end(void *owner, struct flow *flow)
 {
+	struct worker *worker = owner;
+
 	flow->pod->flows--;
-	worker_settle(owner);
+	reclaim_note(&worker->reclaim, 1);
+	worker_settle(worker);
+}
+
+static void on_pool_count(void *owner)
+{
+	struct worker *worker = owner;
+
+	reclaim_note(&worker->reclaim, RECLAIM_PER_CONNECTION);
 }
 
 static int make_socket(void *owner, uint64_t scope, int family)
@@ -135,6 +145,7 @@ static int make_parts(struct worker *worker)
 		.idle_ms = settings->pool_idle_ms ? (uint32_t)settings->pool_idle_ms : 1,
 		.tcp = &worker->pool_leg,
 		.make_socket = make_socket,
+		.on_count = on_pool_count,
 		.owner = worker,
 	};
 
@@ -143,23 +154,33 @@ static int make_parts(struct worker *worker)
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
+	worker->flows.limits =
+	    (struct hb_relay_limits){ .idle_ms = (uint32_t)settings->idle_ms,
+		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
+	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, reclaim_release);
 	credentials_init(&worker->credentials, worker->loop, worker->options.want_credential,
 	                 worker->options.owner);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);
-	return worker->pool ? 0 : -ENOMEM;
+	if (!worker->pool)
+		return -ENOMEM;
+	recheck_start(worker, worker->options.crls);
+	return 0;
 }
 
 static void free_parts(struct worker *worker)
 {
 	hb_list_for_each_safe (node, &worker->pods)
 		pod_free(hb_container_of(node, struct pod, node));
-	if (worker->pool)
+	if (worker->pool) {
+		recheck_stop(worker);
 		hb_pool_free(worker->pool);
+	}
 	if (worker->loop) {
+		reclaim_done(&worker->reclaim);
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);
 	}

@@ -17,6 +17,8 @@
 #include "proxy/credentials.h"
 #include "proxy/flow.h"
 #include "proxy/pod.h"
+#include "proxy/recheck.h"
+#include "proxy/reclaim.h"
 
 struct settings;
 struct worker;
@@ -24,7 +26,8 @@ struct worker;
 struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
-	struct hb_loop *control; /* answers are posted there */
+	struct hb_loop *control;  /* answers are posted there */
+	struct hb_tls_crls *crls; /* to begin with; a reference is taken; may be NULL */
 	/* Runs on the worker's thread. */
 	void (*want_credential)(void *owner, const char *identity);
 	void *owner;
@@ -45,6 +48,7 @@ const char *worker_fallback_reason(const struct worker *worker);
 int worker_add_pod(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
 int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx);
+int worker_set_crls(struct worker *worker, struct hb_tls_crls *crls); /* see recheck.h */
 
 /* A question: the caller's memory, the worker's until on_answer runs on the control loop. */
 struct worker_ask {
@@ -90,7 +94,9 @@ struct worker {
 	struct hb_pool *pool;
 	struct hb_list pods;
 	struct flows flows;
+	struct reclaim reclaim;
 	struct credentials credentials;
+	struct recheck recheck;
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */
 	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */
 	struct hb_tcp_options peer_leg; /* below TLS, from peers: HTTP/2 pings, TCP does not */

@@ -28,6 +28,10 @@
 #define HB_TLS_HEADER   5  /* RFC 8446 5.1 */
 #define HB_TLS_TRAILER  17 /* content type and AEAD tag, RFC 8446 5.2 */
 
+/* Backlog marks where memory is tight, bytes. */
+#define HB_BUF_TIGHT_HIGH (64u * 1024)
+#define HB_BUF_TIGHT_LOW  (32u * 1024)
+
 struct hb_buf_pool;
 struct hb_slot;
 
@@ -45,6 +49,11 @@ struct hb_buf_pool *hb_buf_pool_new(size_t slots_max);
 void hb_buf_pool_free(struct hb_buf_pool *pool);
 /* Slots that somebody owns; those the loop has lent to the kernel are not among them. */
 size_t hb_buf_pool_slots_out(const struct hb_buf_pool *pool);
+/* The most that were out at once since this was last asked; then it begins anew. */
+size_t hb_buf_pool_slots_peak(struct hb_buf_pool *pool);
+/* So much is out that streams are to keep short backlogs: HB_BUF_TIGHT_HIGH and _LOW, for all that
+ * have longer ones by themselves. */
+bool hb_buf_pool_is_tight(const struct hb_buf_pool *pool);
 /* Gives unused slots back to the system, keeping at most @keep. */
 void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep);
 

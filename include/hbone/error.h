@@ -38,7 +38,9 @@ enum hb_error {
 	HB_E_STALLED = -10024,     /* the peer stopped halfway: SETTINGS, a header block, reading */
 	HB_E_TLS_VERSION = -10025, /* the peer offers no TLS 1.3 */
 	HB_E_TLS_SUITE = -10026,   /* the peer offers no suite of ours */
-	HB_E_LAST = -10026,
+	HB_E_HALF_CLOSED = -10027, /* one side had finished, and the other fell silent */
+	HB_E_USER_TIME = -10028,   /* the peer's kernel did not take what was sent in time */
+	HB_E_LAST = -10028,
 };
 
 /* Numbers said by others. n is the HTTP status, the X509_V_ERR_*, the RST_STREAM code, the alert.

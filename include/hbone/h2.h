@@ -6,6 +6,10 @@
  * 8.2, 8.3). A stream's credit is given back only while it is not paused; the connection's on
  * receipt (8.4). Windows start at HB_H2_WINDOW_FIRST and grow with demand (8.6).
  *
+ * Memory: what comes is held at most as far as windows go. So streams that nobody reads hold no
+ * more than HB_H2_WINDOW_FIRST each, and grown_max together. The credit of the connection does not
+ * depend on them: however many stand still, the others go on.
+ *
  * Ownership: hb_h2 owns the lower stream. Thread: the loop's own.
  */
 #pragma once
@@ -28,6 +32,7 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	enum hb_h2_role role;
 	uint32_t stream_window;     /* the most a stream's window may grow to [4 MiB] */
 	uint32_t connection_window; /* [16 MiB] */
+	uint32_t grown_max;         /* bytes that windows may grow in all; see below [8 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
 	uint32_t ping_interval_ms;  /* [10000] */

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include <hbone/buf.h>
+#include <hbone/slab.h>
 #include <hbone/timer.h>
 
 struct hb_loop;
@@ -56,6 +57,9 @@ uint64_t hb_loop_longest_turn_us(struct hb_loop *loop);
 
 uint64_t hb_loop_now_ms(const struct hb_loop *loop); /* monotonic, taken once per turn */
 struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop);
+/* For quiet times: gives memory back that is kept for the next burst. */
+void hb_loop_trim(struct hb_loop *loop);
+struct hb_slabs *hb_loop_slabs(struct hb_loop *loop); /* for what lives no longer than the loop */
 
 void hb_loop_timer_start(struct hb_loop *loop, struct hb_timer *timer, uint64_t after_ms);
 void hb_loop_timer_stop(struct hb_loop *loop, struct hb_timer *timer);

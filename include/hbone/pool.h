@@ -38,6 +38,9 @@ struct hb_pool_options {
 	const struct hb_tcp_options *tcp; /* copied; NULL: keepalive as reference/datapath 5.2 */
 	/* An unconnected, non-blocking socket of @family in the right namespace, or -errno. */
 	int (*make_socket)(void *owner, uint64_t scope, int family);
+	/* The number of connections has changed; nothing may be done to the pool in here. NULL:
+	 * nobody wants to know. */
+	void (*on_count)(void *owner);
 	void *owner;
 };
 
@@ -46,6 +49,13 @@ struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *
 void hb_pool_drain(struct hb_pool *pool, void (*on_empty)(void *owner), void *owner);
 /* Ends every connection of @scope (a pod that left), or of all when @scope is 0. */
 void hb_pool_close_scope(struct hb_pool *pool, uint64_t scope, struct hb_end why);
+/*
+ * @crls (a reference is taken; may be NULL) holds for handshakes from here on, and every peer is
+ * asked by hb_tls_recheck() whether it still stands: a connection with a revoked one ends with
+ * {tls, us, HB_TLS_REVOKED}, and one whose certificate has ended by @now_s (Unix time) is drained.
+ * How many were revoked.
+ */
+size_t hb_pool_recheck(struct hb_pool *pool, struct hb_tls_crls *crls, int64_t now_s);
 void hb_pool_free(struct hb_pool *pool); /* only when empty; takes NULL */
 size_t hb_pool_connections(const struct hb_pool *pool);
 

@@ -8,7 +8,8 @@
  *   finish            open     finish B after its backlog               -
  *   finish            finish   close both, cleanly                      clean
  *   closed, code < 0  open     close B now with A's end                 A's end, unchanged
- *   silence both ways, idle_ms close both                               relay, us, HB_E_IDLE
+ *   silence both ways, idle_ms abort both                               relay, us, HB_E_IDLE
+ *   the same after one finish, half_closed_ms                           relay, us, HB_E_HALF_CLOSED
  */
 #pragma once
 
@@ -27,18 +28,26 @@ struct hb_relay_side {
 	uint64_t full : 1;
 };
 
-struct hb_relay_idle; /* what watches for silence */
+/* How long silence lasts, in ms, before both are aborted, once to twice; 0: for ever. Bytes count
+ * as they come from either side, so a reader that has stopped is silence, too. */
+struct hb_relay_limits {
+	uint32_t idle_ms;
+	uint32_t half_closed_ms; /* instead of idle_ms, once one side has finished, if shorter */
+};
+
+struct hb_relay_watch; /* what listens for silence */
 
 struct hb_relay { /* embedded by the caller, who keeps it until on_done */
 	struct hb_relay_side a, b;
-	struct hb_relay_idle *idle; /* NULL: nothing does */
+	struct hb_relay_watch *watch; /* NULL: nothing does */
 	hb_relay_done on_done;
 	struct hb_end why;
 	bool ending;
 };
 
-/* Takes both streams, open and paused, and their events. idle_ms 0: no limit. */
+/* Takes both streams, open and paused, and their events. @limits NULL: none. */
 void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
-                    struct hb_stream *b, uint32_t idle_ms, hb_relay_done on_done);
+                    struct hb_stream *b, const struct hb_relay_limits *limits,
+                    hb_relay_done on_done);
 /* Ends both with @why, which must have a code < 0; on_done follows. */
 void hb_relay_abort(struct hb_relay *relay, struct hb_end why);

@@ -22,8 +22,9 @@ NETNS = "/run/netns/" + PREFIX
 ADDRESSES = {
     "BENCH_NODE_A": "10.87.0.1", "BENCH_NODE_B": "10.87.0.2", "BENCH_GATE_A": "10.87.1.1",
     "BENCH_POD_A": "10.87.1.2", "BENCH_POD_B": "10.87.2.2",
-    "BENCH_SINK_PORT": "8001", "BENCH_ECHO_PORT": "8002",
+    "BENCH_SINK_PORT": "8001", "BENCH_ECHO_PORT": "8002", "BENCH_SOURCE_PORT": "8003",
 }
+PARTS = ("pod-a", "node-a", "node-b", "pod-b")
 PR_SET_CHILD_SUBREAPER = 36
 CALL_S = 120  # a call of a pair's function, and a client on top of its own seconds
 
@@ -79,13 +80,25 @@ def run_s(pids):
     return total / 1e9
 
 
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def rss_bytes(pids):
     total = 0
     for pid in pids:
-        with open(f"/proc/{pid}/status") as file:
-            for line in file:
-                if line.startswith("VmRSS:"):
-                    total += int(line.split()[1]) * 1024
+        try:
+            with open(f"/proc/{pid}/status") as file:
+                found = [line for line in file if line.startswith("VmRSS:")]
+        except OSError:
+            found = []
+        if not found:
+            raise Failure(f"process {pid}, one of the agents, is gone")
+        total += int(found[0].split()[1]) * 1024
     return total
 
 
@@ -117,8 +130,24 @@ class Lab:
         self.remove_leftovers()
         self.raise_descriptors()
         self.directory = tempfile.mkdtemp(prefix=PREFIX)
+        self.raise_lab()
+
+    def raise_lab(self):
         self.netns("up", *([] if self.cc == "host" else [self.cc]))
         self.start_server()
+
+    def lower_lab(self):
+        self.netns("down")
+        if self.server:
+            self.server.stdout.close()
+            self.server.wait(timeout=10)
+            self.server = None
+
+    def renew(self):
+        """Each pair finds namespaces that nobody used: no rules, sockets or routes of another."""
+        self.lower_lab()
+        self.reap()
+        self.raise_lab()
 
     def take_lock(self, deadline):
         while True:
@@ -134,10 +163,7 @@ class Lab:
             signal.signal(number, signal.SIG_IGN)
         try:
             if self.directory:
-                self.netns("down")
-            if self.server:
-                self.server.stdout.close()
-                self.server.wait(timeout=10)
+                self.lower_lab()
         finally:
             if self.directory:
                 remove_tree(self.directory)
@@ -177,13 +203,12 @@ class Lab:
         return os.path.join(self.directory, "far")
 
     def start_server(self):
-        host = ADDRESSES["BENCH_POD_B"]
-        self.server = subprocess.Popen(
-            self.within("pod-b", [os.path.join(self.tools, "load"), "server",
-                                  "--sink", f"{host}:{ADDRESSES['BENCH_SINK_PORT']}",
-                                  "--echo", f"{host}:{ADDRESSES['BENCH_ECHO_PORT']}",
-                                  "--far", self.far_file()]),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        command = [os.path.join(self.tools, "load"), "server", "--far", self.far_file()]
+        for kind in ("sink", "echo", "source"):
+            port = ADDRESSES[f"BENCH_{kind.upper()}_PORT"]
+            command += [f"--{kind}", f"{ADDRESSES['BENCH_POD_B']}:{port}"]
+        self.server = subprocess.Popen(self.within("pod-b", command), stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, text=True)
         if self.server.stdout.readline().strip() != "ready":
             raise Failure("the load server did not start")
 
@@ -199,6 +224,14 @@ class Lab:
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         return self.within("pod-a", command)
+
+    def cut_connections(self):
+        """Every TCP connection that is open anywhere ends, and with it every tunnel."""
+        for part in PARTS:
+            subprocess.run(["nsenter", f"--net={NETNS}{part}", "ss", "--kill", "--no-header",
+                            "--tcp", "state", "connected", "exclude", "time-wait"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=CALL_S,
+                           check=False)
 
     def watch_link(self):
         """Reads what passes between the nodes; stop_watching() tells what TLS it was."""
@@ -220,18 +253,22 @@ class Lab:
         """Orphans of pairs: all children of our own have been waited for, but the server."""
         while True:
             try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    return
+                pid = os.waitpid(-1, os.WNOHANG)[0]
             except ChildProcessError:
                 return
+            if pid == 0:
+                return
+            if self.server and pid == self.server.pid:
+                raise Failure("the load server ended by itself")
 
 
 class Pair:
     def __init__(self, lab, name):
         """@name: of a file in pairs/, or the path of one anywhere."""
-        self.lab = lab
+        self.lab, self.asked = lab, name
         self.file = os.path.abspath(name) if "/" in name else f"{HERE}/pairs/{name}.sh"
         self.name = os.path.splitext(os.path.basename(self.file))[0]
+        self.targets = {}
         if not os.path.isfile(self.file) or self.name == "lib":
             raise Failure(f"no such pair: {name} (expected a name of tests/bench/pairs, or a path)")
 
@@ -268,6 +305,7 @@ class Pair:
 
     def start(self):
         os.makedirs(self.directory)
+        self.targets.clear()
         self.call("pair_start")
 
     def stop(self):
@@ -282,7 +320,12 @@ class Pair:
         return [int(pid) for pid in self.call("pair_pids").split()]
 
     def target(self, kind):
-        return self.call("pair_target", kind)
+        """Where the client dials for "sink", "echo" or "source"; asked once for each start."""
+        if kind not in self.targets:
+            self.targets[kind] = self.call("pair_target", kind)
+            if not self.targets[kind]:
+                raise Failure(f"{self.name}: pair_target does not know {kind!r}")
+        return self.targets[kind]
 
 
 def settle(pids, limit_s=3.0):
@@ -291,7 +334,7 @@ def settle(pids, limit_s=3.0):
     while pids and time.monotonic() < deadline:
         before = run_s(pids)
         time.sleep(0.1)
-        if run_s(pids) - before < 0.005:
+        if abs(run_s(pids) - before) < 0.005:
             return
 
 

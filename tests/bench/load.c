@@ -15,18 +15,20 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: load server --sink ADDR --echo ADDR --far FILE\n"
-    "       load bulk|pingpong|connect --to ADDR [--conns N] [--size BYTES] [--seconds S]\n"
-    "            [--warm S] [--far FILE] [--agent PID]... [--app PID]...\n"
+    "usage: load server --sink ADDR --echo ADDR --source ADDR --far FILE\n"
+    "       load bulk|pull|pingpong|connect|open --to ADDR [--conns N] [--size BYTES]\n"
+    "            [--rate N] [--seconds S] [--warm S] [--far FILE] [--agent PID]... [--app PID]...\n"
     "       load hold --to ADDR [--conns N]\n"
     "\n"
     "ADDR is 10.0.0.1:80 or [fd00::1]:80. FILE is shared by server and client: the bytes that\n"
     "arrived. --agent names processes whose run time is counted as the agents', --app those that\n"
-    "belong to the measurement as the client does. bulk writes to the sink, the others to the\n"
-    "echo. hold opens N, says so, and keeps them until its standard input ends.\n";
+    "belong to the measurement as the client does. bulk writes to the sink, pull reads from the\n"
+    "source, the others talk to the echo. open sends --rate messages a second whether echoes came\n"
+    "or not, and counts from the time at which each was due. hold opens N, says so with the time\n"
+    "that took each, and keeps them until its standard input ends.\n";
 
 struct arguments {
-	const char *role, *to, *sink, *echo, *far;
+	const char *role, *to, *sink, *echo, *source, *far;
 	struct load_client_options client;
 };
 
@@ -53,6 +55,7 @@ static const struct option long_options[] = {
 	{ "conns", required_argument, NULL, 'n' }, { "size", required_argument, NULL, 'b' },
 	{ "warm", required_argument, NULL, 'w' },  { "seconds", required_argument, NULL, 'd' },
 	{ "agent", required_argument, NULL, 'a' }, { "app", required_argument, NULL, 'p' },
+	{ "rate", required_argument, NULL, 'r' },  { "source", required_argument, NULL, 'o' },
 	{ "help", no_argument, NULL, 'h' },        { 0 },
 };
 
@@ -85,6 +88,8 @@ static bool take_number(struct load_client_options *client, int option, const ch
 		return parse_number(text, 0, 600, &client->warm);
 	case 'd':
 		return parse_number(text, 0.01, 600, &client->seconds);
+	case 'r':
+		return parse_number(text, 1, 1e6, &client->rate);
 	case 'a':
 		return take_pid(&client->measure.agents, text);
 	default: /* 'p' */
@@ -108,6 +113,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *args)
 		case 'e':
 			args->echo = optarg;
 			break;
+		case 'o':
+			args->source = optarg;
+			break;
 		case 'f':
 			args->far = optarg;
 			break;
@@ -123,21 +131,23 @@ static int parse_arguments(int argc, char **argv, struct arguments *args)
 		}
 	}
 	if (optind != argc - 1)
-		return 1 +
-		       bad("expected one of server, bulk, pingpong, connect, hold", argv[optind]);
+		return 1 + bad("expected one of server, bulk, pull, pingpong, connect, open, hold",
+		               argv[optind]);
 	args->role = argv[optind];
 	return 0;
 }
 
 static int be_server(const struct arguments *args)
 {
-	struct net_addr sink, echo;
+	struct load_ports ports;
 	struct measure_far *far;
 
-	if (!args->sink || net_parse(args->sink, &sink))
+	if (!args->sink || net_parse(args->sink, &ports.sink))
 		return bad("--sink", args->sink);
-	if (!args->echo || net_parse(args->echo, &echo))
+	if (!args->echo || net_parse(args->echo, &ports.echo))
 		return bad("--echo", args->echo);
+	if (!args->source || net_parse(args->source, &ports.source))
+		return bad("--source", args->source);
 	if (!args->far)
 		return bad("--far", NULL);
 	far = measure_far_map(args->far);
@@ -145,7 +155,7 @@ static int be_server(const struct arguments *args)
 		fprintf(stderr, "load: %s: %s\n", args->far, strerror(errno));
 		return 1;
 	}
-	return load_server(&sink, &echo, far);
+	return load_server(&ports, far);
 }
 
 static int be_client(struct arguments *args, enum load_mode mode)
@@ -164,7 +174,7 @@ static int be_client(struct arguments *args, enum load_mode mode)
 			return 1;
 		}
 	}
-	return load_client(client);
+	return mode == LOAD_OPEN ? load_open(client) : load_client(client);
 }
 
 int main(int argc, char **argv)
@@ -175,13 +185,16 @@ int main(int argc, char **argv)
 		unsigned int conns, size;
 	} roles[] = {
 		{ "bulk", LOAD_BULK, 1, LOAD_BULK_BYTES },
+		{ "pull", LOAD_PULL, 1, LOAD_BULK_BYTES },
 		{ "pingpong", LOAD_PINGPONG, 1, 1024 },
 		{ "connect", LOAD_CONNECT, 32, 64 },
 		{ "hold", LOAD_HOLD, 2000, 64 },
+		{ "open", LOAD_OPEN, 4, 1024 },
 	};
-	struct arguments args = {
-		.client = { .warm = 0.3, .seconds = 2, .measure.apps = { { getpid() }, 1 } }
-	};
+	struct arguments args = { .client = { .warm = 0.3,
+		                              .seconds = 2,
+		                              .rate = 1000,
+		                              .measure.apps = { { getpid() }, 1 } } };
 	int status = parse_arguments(argc, argv, &args);
 
 	if (status)

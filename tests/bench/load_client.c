@@ -1,5 +1,5 @@
 /*
- * load_client: the near end: bulk, ping-pong, a loop of short connections, idle connections.
+ * load_client: the near end: bulk both ways, ping-pong, short connections, idle connections.
  *
  * A window counts from the end of the warm-up for the asked seconds; what is in flight at its
  * edges belongs to the side on which it ends.
@@ -15,8 +15,6 @@
 #include <unistd.h>
 
 #define EVENTS_TURN 256
-/* So that one connection whose peer keeps up cannot keep the others waiting. */
-#define WRITES_TURN 8
 /* In the loop of short connections failures are counted; so many mean that nothing works. */
 #define ERRORS_MAX 1000
 /* To open everything, on top of the warm-up; a pair that is slower than this is not usable. */
@@ -47,10 +45,13 @@ struct client {
 	struct hist hist;
 	struct measure_sample begin, end;
 	char message[LOAD_MESSAGE_MAX], echo[LOAD_MESSAGE_MAX];
-	char bulk[LOAD_BULK_BYTES];
+	char bulk[LOAD_BULK_BYTES], pulled[LOAD_READ_BYTES];
+	struct measure_far near; /* LOAD_PULL: what arrived here */
+	struct measure measure;  /* the options', with ours in the place of the far end's */
 };
 
 static const char *const mode_names[] = { [LOAD_BULK] = "bulk",
+	                                  [LOAD_PULL] = "pull",
 	                                  [LOAD_PINGPONG] = "pingpong",
 	                                  [LOAD_CONNECT] = "connect",
 	                                  [LOAD_HOLD] = "hold" };
@@ -135,7 +136,7 @@ static void count_one(struct client *client, const struct conn *conn, uint64_t n
 
 static int write_bulk(struct client *client, struct conn *conn)
 {
-	for (int i = 0; i < WRITES_TURN; i++) {
+	for (int i = 0; i < LOAD_WRITES_TURN; i++) {
 		ssize_t sent = send(conn->fd, client->bulk, sizeof(client->bulk), MSG_NOSIGNAL);
 
 		if (sent < 0)
@@ -144,6 +145,16 @@ static int write_bulk(struct client *client, struct conn *conn)
 			return 0;
 	}
 	return 0;
+}
+
+static int read_bulk(struct client *client, struct conn *conn)
+{
+	ssize_t got = recv(conn->fd, client->pulled, sizeof(client->pulled), 0);
+
+	if (got < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	client->near.bytes += (uint64_t)got;
+	return got ? 0 : -ECONNRESET;
 }
 
 static int on_connected(struct client *client, struct conn *conn)
@@ -158,7 +169,7 @@ static int on_connected(struct client *client, struct conn *conn)
 	if (client->options->mode == LOAD_BULK)
 		return write_bulk(client, conn);
 	err = watch(client, EPOLL_CTL_MOD, conn, EPOLLIN);
-	if (err)
+	if (err || client->options->mode == LOAD_PULL)
 		return err;
 	/* The latency of a short connection includes its connect; that of a ping-pong does not. */
 	if (client->options->mode == LOAD_PINGPONG)
@@ -168,8 +179,8 @@ static int on_connected(struct client *client, struct conn *conn)
 
 static int on_echo(struct client *client, struct conn *conn)
 {
+	uint64_t now, asked_ns = conn->asked_ns;
 	int got = take_echo(client, conn);
-	uint64_t now;
 
 	if (got <= 0)
 		return got;
@@ -184,6 +195,7 @@ static int on_echo(struct client *client, struct conn *conn)
 		return conn_dial(client, conn);
 	default: /* LOAD_HOLD */
 		conn->done = true;
+		hist_add(&client->hist, now - asked_ns);
 		client->open++;
 		return client->dialled < client->options->conns ? dial_next(client) : 0;
 	}
@@ -198,6 +210,8 @@ static int on_event(struct client *client, struct conn *conn)
 		return -ECONNRESET;
 	if (client->options->mode == LOAD_BULK)
 		return write_bulk(client, conn);
+	if (client->options->mode == LOAD_PULL)
+		return read_bulk(client, conn);
 	return on_echo(client, conn);
 }
 
@@ -227,14 +241,14 @@ static int on_time(struct client *client)
 	} else if (client->phase == PHASE_OPENING) {
 		return -ETIMEDOUT;
 	} else if (client->phase == PHASE_WARM) {
-		err = measure_take(&options->measure, &client->begin);
+		err = measure_take(&client->measure, &client->begin);
 		if (err)
 			return err;
 		client->phase = PHASE_COUNTED;
 		client->phase_ends_ns = client->begin.at_ns + (uint64_t)(options->seconds * 1e9);
 	} else if (client->phase == PHASE_COUNTED) {
 		client->phase = PHASE_OVER;
-		return measure_take(&options->measure, &client->end);
+		return measure_take(&client->measure, &client->end);
 	}
 	return 0;
 }
@@ -288,7 +302,8 @@ static void hold(struct client *client)
 	char byte;
 	int lost;
 
-	printf("mode=hold conns=%u\n", client->open);
+	printf("mode=hold conns=%u p50_us=%.2f p99_us=%.2f\n", client->open,
+	       hist_percentile(&client->hist, 50) / 1e3, hist_percentile(&client->hist, 99) / 1e3);
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		continue;
@@ -300,12 +315,12 @@ static void hold(struct client *client)
 static void print_result(const struct client *client)
 {
 	const struct measure_sample *begin = &client->begin, *end = &client->end;
-	double seconds = (double)(end->at_ns - begin->at_ns) / 1e9;
+	double seconds = measure_seconds(begin, end);
 	uint64_t bytes = end->far_bytes - begin->far_bytes;
 
 	printf("mode=%s conns=%u seconds=%.4f", mode_names[client->options->mode],
 	       client->options->conns, seconds);
-	if (client->options->mode == LOAD_BULK)
+	if (client->options->mode == LOAD_BULK || client->options->mode == LOAD_PULL)
 		printf(" bytes=%llu gbps=%.4f", (unsigned long long)bytes,
 		       (double)bytes * 8 / 1e9 / seconds);
 	else
@@ -313,9 +328,7 @@ static void print_result(const struct client *client)
 		       (unsigned long long)client->done, (double)client->done / seconds,
 		       (unsigned long long)client->errors, hist_percentile(&client->hist, 50) / 1e3,
 		       hist_percentile(&client->hist, 99) / 1e3);
-	printf(" machine_s=%.4f steal_s=%.4f agents_s=%.6f apps_s=%.6f\n",
-	       end->machine_s - begin->machine_s, end->steal_s - begin->steal_s,
-	       end->agents_s - begin->agents_s, end->apps_s - begin->apps_s);
+	measure_print_cost(begin, end);
 }
 
 static const char *words(int err)
@@ -336,6 +349,9 @@ int load_client(const struct load_client_options *options)
 	int err;
 
 	client.options = options;
+	client.measure = options->measure;
+	if (options->mode == LOAD_PULL)
+		client.measure.far = &client.near;
 	for (size_t i = 0; i < sizeof(client.message); i++)
 		client.message[i] = (char)(i * 31);
 	client.conns = calloc(options->conns, sizeof(*client.conns));

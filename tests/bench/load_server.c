@@ -1,5 +1,5 @@
 /*
- * load_server: the far end: one port that swallows and counts, one that echoes.
+ * load_server: the far end: one port that swallows and counts, one that echoes, one that writes.
  */
 #include "load.h"
 
@@ -11,21 +11,21 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define READ_BYTES   262144
 #define EVENTS_TURN  256
 #define ACCEPTS_TURN 64
 
 struct server {
 	int epoll_fd;
-	int sink_fd, echo_fd;
+	int sink_fd, echo_fd, source_fd;
 	struct measure_far *far;
-	char scratch[READ_BYTES];
+	char scratch[LOAD_READ_BYTES];
+	char bulk[LOAD_BULK_BYTES];
 };
 
 /* One accepted connection. What its echo could not send yet is kept, and then nothing is read. */
 struct peer {
 	int fd;
-	bool echo;
+	bool echo, source;
 	char *kept;
 	size_t kept_len, kept_sent;
 };
@@ -79,10 +79,25 @@ static bool send_kept(struct server *server, struct peer *peer)
 	return watch(server, EPOLL_CTL_MOD, peer->fd, EPOLLIN, peer) == 0;
 }
 
+static bool write_bulk(struct server *server, struct peer *peer)
+{
+	for (int i = 0; i < LOAD_WRITES_TURN; i++) {
+		ssize_t sent = send(peer->fd, server->bulk, sizeof(server->bulk), MSG_NOSIGNAL);
+
+		if (sent < 0)
+			return errno == EAGAIN;
+		if ((size_t)sent < sizeof(server->bulk))
+			break;
+	}
+	return true;
+}
+
 static bool on_peer(struct server *server, struct peer *peer)
 {
 	ssize_t got;
 
+	if (peer->source)
+		return write_bulk(server, peer);
 	if (peer->kept)
 		return send_kept(server, peer);
 	got = recv(peer->fd, server->scratch, sizeof(server->scratch), 0);
@@ -114,13 +129,19 @@ static int on_listener(struct server *server, int listen_fd)
 		}
 		peer->fd = fd;
 		peer->echo = listen_fd == server->echo_fd;
-		if (watch(server, EPOLL_CTL_ADD, fd, EPOLLIN, peer) < 0)
+		peer->source = listen_fd == server->source_fd;
+		if (watch(server, EPOLL_CTL_ADD, fd, peer->source ? EPOLLOUT : EPOLLIN, peer) < 0)
 			peer_free(peer);
 	}
 	return 0;
 }
 
 /* Listeners are known by the address of their own field, peers by their struct. */
+static bool is_listener(const struct server *server, const void *data)
+{
+	return data == &server->sink_fd || data == &server->echo_fd || data == &server->source_fd;
+}
+
 static int turn(struct server *server)
 {
 	struct epoll_event events[EVENTS_TURN];
@@ -131,7 +152,7 @@ static int turn(struct server *server)
 	for (int i = 0; i < count; i++) {
 		void *data = events[i].data.ptr;
 
-		if (data == &server->sink_fd || data == &server->echo_fd) {
+		if (is_listener(server, data)) {
 			int err = on_listener(server, *(int *)data);
 
 			if (err)
@@ -153,16 +174,18 @@ static int open_listener(struct server *server, const struct net_addr *addr, int
 	return watch(server, EPOLL_CTL_ADD, fd, EPOLLIN, ret_fd);
 }
 
-int load_server(const struct net_addr *sink, const struct net_addr *echo, struct measure_far *far)
+int load_server(const struct load_ports *ports, struct measure_far *far)
 {
 	static struct server server;
 	int err;
 
 	server.far = far;
 	server.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	err = server.epoll_fd < 0 ? -errno : open_listener(&server, sink, &server.sink_fd);
+	err = server.epoll_fd < 0 ? -errno : open_listener(&server, &ports->sink, &server.sink_fd);
 	if (!err)
-		err = open_listener(&server, echo, &server.echo_fd);
+		err = open_listener(&server, &ports->echo, &server.echo_fd);
+	if (!err)
+		err = open_listener(&server, &ports->source, &server.source_fd);
 	if (!err) {
 		printf("ready\n");
 		fflush(stdout);

@@ -3,7 +3,6 @@
  */
 #include "measure.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -103,39 +102,15 @@ static int read_machine(struct measure_sample *sample)
 	return 0;
 }
 
-/* schedstat counts ns. A thread that ends between two samples takes its time with it. */
-static double thread_seconds(pid_t pid, const char *tid)
-{
-	uint64_t ns = 0;
-	char path[64];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/schedstat", (int)pid, tid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	if (fscanf(file, "%" SCNu64, &ns) != 1)
-		ns = 0;
-	fclose(file);
-	return (double)ns / 1e9;
-}
-
+/* All threads, also those that have ended meanwhile; counts ns. 0 for a process that is gone. */
 static double process_seconds(pid_t pid)
 {
-	const struct dirent *entry;
-	double seconds = 0;
-	char path[32];
-	DIR *dir;
+	struct timespec ts;
+	clockid_t clock;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	dir = opendir(path);
-	if (!dir)
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &ts) < 0)
 		return 0;
-	while ((entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			seconds += thread_seconds(pid, entry->d_name);
-	closedir(dir);
-	return seconds;
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
 static double processes_seconds(const struct measure_pids *pids)
@@ -160,4 +135,16 @@ int measure_take(const struct measure *measure, struct measure_sample *ret_sampl
 		sample.far_bytes = __atomic_load_n(&measure->far->bytes, __ATOMIC_RELAXED);
 	*ret_sample = sample;
 	return 0;
+}
+
+double measure_seconds(const struct measure_sample *begin, const struct measure_sample *end)
+{
+	return (double)(end->at_ns - begin->at_ns) / 1e9;
+}
+
+void measure_print_cost(const struct measure_sample *begin, const struct measure_sample *end)
+{
+	printf(" machine_s=%.4f steal_s=%.4f agents_s=%.6f apps_s=%.6f\n",
+	       end->machine_s - begin->machine_s, end->steal_s - begin->steal_s,
+	       end->agents_s - begin->agents_s, end->apps_s - begin->apps_s);
 }

@@ -28,7 +28,7 @@ double hist_percentile(const struct hist *hist, double percent);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 
-/* What the server took in, kept in a file that it and the client map. */
+/* What arrived at the receiving end. The server's is kept in a file that it and the client map. */
 struct measure_far {
 	uint64_t bytes; /* atomic */
 };
@@ -60,3 +60,6 @@ struct measure {
 
 /* 0, or -errno when /proc cannot be read; a process that is gone counts nothing. */
 int measure_take(const struct measure *measure, struct measure_sample *ret_sample);
+double measure_seconds(const struct measure_sample *begin, const struct measure_sample *end);
+/* " machine_s=… steal_s=… agents_s=… apps_s=…" and the end of the line, on standard output. */
+void measure_print_cost(const struct measure_sample *begin, const struct measure_sample *end);

@@ -14,6 +14,7 @@ die() {
   exit 1
 }
 
+# Not `ip -n`, which wants to change the mount of /, and cannot where that is none, as in a chroot.
 in_ns() {
   part=$1
   shift
@@ -22,10 +23,10 @@ in_ns() {
 
 join() { # join PART DEVICE ADDRESS PART DEVICE ADDRESS
   ip link add name "$2" netns "$PREFIX$1" type veth peer name "$5" netns "$PREFIX$4"
-  ip -n "$PREFIX$1" addr add "$3/24" dev "$2"
-  ip -n "$PREFIX$4" addr add "$6/24" dev "$5"
-  ip -n "$PREFIX$1" link set "$2" up
-  ip -n "$PREFIX$4" link set "$5" up
+  in_ns "$1" ip addr add "$3/24" dev "$2"
+  in_ns "$4" ip addr add "$6/24" dev "$5"
+  in_ns "$1" ip link set "$2" up
+  in_ns "$4" ip link set "$5" up
 }
 
 # Ports 15000 to 15099 stay out of the ephemeral range: agents listen there. TIME_WAIT sockets are
@@ -43,16 +44,16 @@ tune() {
 up() {
   for part in $PARTS; do
     ip netns add "$PREFIX$part"
-    ip -n "$PREFIX$part" link set lo up
+    in_ns "$part" ip link set lo up
     tune "$part" "$1"
   done
   join pod-a eth0 10.87.1.2 node-a pod 10.87.1.1
   join node-a wan 10.87.0.1 node-b wan 10.87.0.2
   join node-b pod 10.87.2.1 pod-b eth0 10.87.2.2
-  ip -n "${PREFIX}pod-a" route add default via 10.87.1.1
-  ip -n "${PREFIX}pod-b" route add default via 10.87.2.1
-  ip -n "${PREFIX}node-a" route add 10.87.2.0/24 via 10.87.0.2
-  ip -n "${PREFIX}node-b" route add 10.87.1.0/24 via 10.87.0.1
+  in_ns pod-a ip route add default via 10.87.1.1
+  in_ns pod-b ip route add default via 10.87.2.1
+  in_ns node-a ip route add 10.87.2.0/24 via 10.87.0.2
+  in_ns node-b ip route add 10.87.1.0/24 via 10.87.0.1
 }
 
 # Ends what still runs inside, politely first; takes a lab that is half there or not there.

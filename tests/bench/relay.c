@@ -5,7 +5,7 @@
  * the other side does not take is kept, and until it is gone that direction reads nothing more.
  * An idle connection owns no buffer. Half-close is passed on; an error ends both sides.
  */
-#include "net.h"
+#include "rules.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -18,12 +18,6 @@
 #define SCRATCH_BYTES 65536
 #define EVENTS_TURN   256
 #define ACCEPTS_TURN  64
-#define RULES_MAX     16
-
-struct rule {
-	int listen_fd;
-	struct net_addr to;
-};
 
 struct flow;
 
@@ -51,8 +45,6 @@ struct flow {
 
 static struct {
 	int epoll_fd;
-	struct rule rules[RULES_MAX];
-	size_t rules_count;
 	struct flow *over;
 	char scratch[SCRATCH_BYTES];
 } relay;
@@ -233,13 +225,6 @@ static void on_listener(const struct rule *rule)
 	}
 }
 
-static const struct rule *as_rule(const void *ptr)
-{
-	const struct rule *rule = ptr;
-
-	return rule >= relay.rules && rule < relay.rules + RULES_MAX ? rule : NULL;
-}
-
 static int run(void)
 {
 	struct epoll_event events[EVENTS_TURN];
@@ -250,7 +235,7 @@ static int run(void)
 		if (count < 0 && errno != EINTR)
 			return -errno;
 		for (int i = 0; i < count; i++) {
-			const struct rule *rule = as_rule(events[i].data.ptr);
+			const struct rule *rule = rules_find(events[i].data.ptr);
 
 			if (rule)
 				on_listener(rule);
@@ -261,45 +246,17 @@ static int run(void)
 	}
 }
 
-static int add_rule(const char *from, const char *to)
-{
-	struct rule *rule = &relay.rules[relay.rules_count];
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = rule };
-	struct net_addr addr;
-
-	if (relay.rules_count == RULES_MAX)
-		return -E2BIG;
-	if (net_parse(from, &addr) || net_parse(to, &rule->to))
-		return -EINVAL;
-	rule->listen_fd = net_listen(&addr);
-	if (rule->listen_fd < 0)
-		return rule->listen_fd;
-	relay.rules_count++;
-	return epoll_ctl(relay.epoll_fd, EPOLL_CTL_ADD, rule->listen_fd, &event) < 0 ? -errno : 0;
-}
-
 int main(int argc, char **argv)
 {
-	int err = 0;
+	int err;
 
-	if (argc < 3 || argc % 2 == 0) {
-		fprintf(stderr,
-		        "usage: relay FROM TO [FROM TO]...   (10.0.0.1:80 or [fd00::1]:80)\n");
-		return 2;
-	}
 	relay.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (relay.epoll_fd < 0)
-		err = -errno;
-	for (int i = 1; !err && i < argc; i += 2) {
-		err = add_rule(argv[i], argv[i + 1]);
-		if (err)
-			fprintf(stderr, "relay: %s %s: ", argv[i], argv[i + 1]);
-	}
-	if (!err) {
-		printf("ready\n");
-		fflush(stdout);
-		err = run();
-	}
-	fprintf(stderr, "relay: %s\n", strerror(-err));
+	err = relay.epoll_fd < 0 ? 1 : rules_open(argc, argv, relay.epoll_fd);
+	if (err)
+		return err;
+	printf("ready\n");
+	fflush(stdout);
+	err = run();
+	fprintf(stderr, "%s: %s\n", argv[0], strerror(-err));
 	return 1;
 }

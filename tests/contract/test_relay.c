@@ -69,7 +69,7 @@ static void on_done(struct hb_relay *relay, struct hb_end why)
 static void join(struct hop *hop, struct chain *chain, struct hb_stream *a, struct hb_stream *b)
 {
 	hop->starts++;
-	hb_relay_start(&hop->relay, chain->loop, a, b, 0, on_done);
+	hb_relay_start(&hop->relay, chain->loop, a, b, NULL, on_done);
 }
 
 static void drop_leg(struct chain *chain, int i, struct hb_end why)

@@ -3,6 +3,7 @@
 # as server to the byte, nghttp2's tools, and a real Envoy in both roles.
 . "$(dirname "$0")/../support/cases.sh"
 . "$LAB_ROOT/tests/support/certs.sh"
+. "$LAB_ROOT/tests/support/openssl.sh"
 . "$LAB_ROOT/tests/support/envoy.sh"
 
 SERVER=$(lab_ip pod-b1)
@@ -39,35 +40,6 @@ start_agents() {
 
 start_apps() { # WHERE
 	lab_spawn "app-$1" "$1" $PYTHON "$APP" serve "${APP_PORTS[@]}" && lab_wait_port "$1" 9006
-}
-
-# ---- openssl ----
-
-# A HTTP/2 client that leaves at once: preface, empty SETTINGS, GOAWAY. What comes back is in $LAB_DATA/tls.
-tls_client() { # CERTIFICATE|- S_CLIENT ARGS...
-	local with=(-cert "$CERTS/$1.crt" -key "$CERTS/$1.key")
-	[ "$1" != - ] || with=()
-	shift
-	printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\0\10\7\0\0\0\0\0\0\0\0\0\0\0\0\0\0' |
-		lab_in outside timeout 10 openssl s_client -connect "$SERVER:15008" -quiet \
-			-CAfile "$LAB_DIR/ca-cert.pem" -verify_return_error "${with[@]}" "$@" \
-			>"$LAB_DATA/tls" 2>"$LAB_DATA/tls.err"
-}
-
-tls_accepts() { # CERTIFICATE ARGS...
-	tls_client "$@" || fail "openssl ended with $?: $(cat "$LAB_DATA/tls.err")"
-	expect_match "the server's first frame" '^00001[28]0400' "$(od -An -tx1 -N9 "$LAB_DATA/tls" | tr -d ' ')"
-}
-
-tls_refuses() { # ALERT WORDS CERTIFICATE ARGS...
-	local mark alert=$1 words=$2
-	shift 2
-	mark=$(lab_mark agent-b)
-	! tls_client "$@" || fail "openssl was let in"
-	expect_eq "bytes of HTTP/2" 0 "$(stat -c %s "$LAB_DATA/tls")"
-	expect_match "the alert" "alert number $alert\$" "$(cat "$LAB_DATA/tls.err")"
-	lab_wait_log 5 agent-b "$mark" "connection failed.*src.addr=$FOREIGN:.*error=\"tls error: $words\"" ||
-		fail "agent b says: $(lab_since agent-b "$mark")"
 }
 
 # ---- python3-h2 as client ----

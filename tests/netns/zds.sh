@@ -164,7 +164,7 @@ unknown_pod_waits() {
 	time=$(lab_curl pod-a2 "http://$(lab_ip outside):15008/" -o /dev/null -w '%{time_total}' 2>/dev/null) || rc=$?
 	expect_match "curl's exit status" '^(56|52)$' $rc
 	expect_match "seconds it waited" '^[56]\.' "$time"
-	lab_logged agent-b "$mark" 'failed to fetch information about local workload: stranger.demo'
+	lab_logged agent-b "$mark" 'src.addr=10.1.0.12:.*unknown|src.addr=10.1.0.12:.*local workload'
 	cni_says b "ok ack" del uid-stranger
 }
 

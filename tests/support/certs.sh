@@ -49,3 +49,34 @@ certs_root() { # NAME
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /O=nobody \
 		-addext 'keyUsage=critical,keyCertSign' -keyout "$CERTS/$1.key" -out "$CERTS/$1.crt" 2>"$CERTS/$1.log"
 }
+
+# A CA that the lab's CA has signed, for chains: its leaves are shown with -cert_chain $CERTS/NAME.crt.
+certs_intermediate() { # NAME
+	local name=$1
+	printf '%s\n' 'basicConstraints = critical,CA:TRUE' 'keyUsage = critical,keyCertSign,cRLSign' \
+		>"$CERTS/$name.ext"
+	{
+		openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" \
+			-keyout "$CERTS/$name.key" -out "$CERTS/$name.csr" &&
+			openssl ca -batch -notext -config "$CERTS/ca.conf" -cert "$LAB_DIR/ca-cert.pem" \
+				-keyfile "$LAB_DIR/ca-key.pem" -startdate $CERTS_EARLIER -enddate $CERTS_LATER \
+				-extfile "$CERTS/$name.ext" -in "$CERTS/$name.csr" -out "$CERTS/$name.crt"
+	} >"$CERTS/$name.log" 2>&1 ||
+		{ warn "openssl could not make the CA $name: $(tail -n 3 "$CERTS/$name.log")"; return 1; }
+}
+
+# The serial number of $CERTS/NAME.crt, in hexadecimal.
+certs_serial() { openssl x509 -noout -serial -in "$CERTS/$1.crt" | cut -d= -f2; } # NAME
+
+# A revocation list on stdout, of serial numbers in hexadecimal. certs_crl CA_CERT CA_KEY END [SERIAL...]
+certs_crl() {
+	local cert=$1 key=$2 end=$3 serial
+	shift 3
+	sed "s,index.txt,revoked.txt," "$CERTS/ca.conf" >"$CERTS/crl.conf"
+	for serial in "$@"; do
+		printf 'R\t%s\t%s\t%s\tunknown\t/\n' $CERTS_LATER ${CERTS_EARLIER#20} "$serial"
+	done >"$CERTS/revoked.txt"
+	openssl ca -gencrl -config "$CERTS/crl.conf" -cert "$cert" -keyfile "$key" \
+		-crl_lastupdate $CERTS_EARLIER -crl_nextupdate "$end" 2>"$CERTS/crl.log" ||
+		{ warn "openssl could not make a revocation list: $(tail -n 3 "$CERTS/crl.log")"; return 1; }
+}

@@ -163,3 +163,39 @@ void testca_pem_done(struct testca_pem *pem)
 	free(pem->key);
 	*pem = (struct testca_pem){ 0 };
 }
+
+char *testca_crl(const struct testca *ca, const char *revoked, int next_s)
+{
+	X509_CRL *crl = X509_CRL_new();
+	BIO *in = BIO_new_mem_buf(revoked ? revoked : "", -1), *out = BIO_new(BIO_s_mem());
+	X509 *cert = revoked ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+	ASN1_TIME *then = X509_gmtime_adj(NULL, -3600), *next = X509_gmtime_adj(NULL, next_s);
+	char *data, *text;
+	long len;
+
+	must(crl && in && out && then && next && (cert || !revoked), "CRL");
+	must(X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
+	         X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->cert)) &&
+	         X509_CRL_set1_lastUpdate(crl, then) && X509_CRL_set1_nextUpdate(crl, next),
+	     "CRL fields");
+	if (cert) {
+		X509_REVOKED *entry = X509_REVOKED_new();
+
+		must(entry && X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(cert)) &&
+		         X509_REVOKED_set_revocationDate(entry, then) &&
+		         X509_CRL_add0_revoked(crl, entry),
+		     "CRL entry");
+	}
+	must(X509_CRL_sign(crl, ca->key, EVP_sha256()) > 0 && PEM_write_bio_X509_CRL(out, crl),
+	     "CRL sign");
+	len = BIO_get_mem_data(out, &data);
+	text = strndup(data, (size_t)len);
+	must(text != NULL, "strndup");
+	BIO_free(in);
+	BIO_free(out);
+	ASN1_TIME_free(then);
+	ASN1_TIME_free(next);
+	X509_free(cert);
+	X509_CRL_free(crl);
+	return text;
+}

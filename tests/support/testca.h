@@ -30,5 +30,10 @@ struct testca_pem {
 };
 struct testca_pem testca_leaf(const struct testca *ca, const struct testca_leaf *leaf);
 void testca_pem_done(struct testca_pem *pem);
+/*
+ * A revocation list of @ca's, PEM, to be freed: with the serial number of @revoked (PEM; NULL:
+ * nobody), of an hour ago, good until @next_s from now.
+ */
+char *testca_crl(const struct testca *ca, const char *revoked, int next_s);
 /* An intermediate: leaves made from it have it in their chain. */
 struct testca *testca_intermediate(const struct testca *ca, const char *name);

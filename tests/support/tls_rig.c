@@ -10,11 +10,13 @@
 
 #include <hbone/tcp.h>
 
-struct hb_tls_ctx *rig_ctx(const struct testca *ca, const struct testca_leaf *leaf,
-                           const char *roots)
+struct hb_tls_ctx *rig_ctx_with(const struct testca *ca, const struct testca_leaf *leaf,
+                                const char *roots, const struct hb_tls_profile *profile)
 {
 	struct testca_pem pem = testca_leaf(ca, leaf);
-	struct hb_tls_material material = { pem.chain, pem.key, roots };
+	struct hb_tls_material material = {
+		.chain = pem.chain, .key = pem.key, .roots = roots, .profile = profile
+	};
 	struct hb_tls_ctx *ctx = NULL;
 	const char *why = NULL;
 	int err = hb_tls_ctx_new(&material, &ctx, &why);
@@ -22,6 +24,21 @@ struct hb_tls_ctx *rig_ctx(const struct testca *ca, const struct testca_leaf *le
 	testca_pem_done(&pem);
 	ck_assert_msg(err == 0, "no context: %s", why);
 	return ctx;
+}
+
+struct hb_tls_ctx *rig_ctx(const struct testca *ca, const struct testca_leaf *leaf,
+                           const char *roots)
+{
+	return rig_ctx_with(ca, leaf, roots, NULL);
+}
+
+const char *rig_group(void)
+{
+	const char *why;
+
+	return hb_tls_profile_check(&(struct hb_tls_profile){ .pqc = true }, &why) == 0
+	           ? "X25519MLKEM768"
+	           : "x25519";
 }
 
 void rig_up(struct tls_rig *rig, struct hb_loop *loop)

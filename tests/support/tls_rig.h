@@ -35,6 +35,11 @@ struct tls_rig {
 struct hb_tls_ctx *rig_ctx(const struct testca *ca, const struct testca_leaf *leaf,
                            const char *roots);
 
+struct hb_tls_ctx *rig_ctx_with(const struct testca *ca, const struct testca_leaf *leaf,
+                                const char *roots, const struct hb_tls_profile *profile);
+/* The key exchange that two of ours agree on, as hb_tls_describe() says it. */
+const char *rig_group(void);
+
 /* A wire on @loop without ends. */
 void rig_up(struct tls_rig *rig, struct hb_loop *loop);
 /* Puts one end on it, opening and reading. */

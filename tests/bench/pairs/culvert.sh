@@ -1,7 +1,8 @@
 # culvert: two culvertd, standalone, with pod-a and pod-b enrolled by their namespaces.
 #
 # The client dials the server's own address: what carries it is what the kernel captured. The
-# binary is $CULVERTD, else the build tree's; $CULVERT_BACKEND is its loopBackend.
+# binary is $CULVERTD, else the build tree's; $CULVERT_BACKEND is its loopBackend, and
+# $CULVERT_SETTINGS has more lines for its settings.
 
 CULVERTD=${CULVERTD:-$BENCH_BUILD/agent/culvertd}
 
@@ -53,6 +54,7 @@ workerThreads: 1
 loopBackend: ${CULVERT_BACKEND:-auto}
 drainTimeout: 1s
 log: "info,access=off"
+${CULVERT_SETTINGS:-}
 pods:
 - name: pod-$1
   namespace: bench
@@ -77,14 +79,19 @@ pair_start() {
   done
 }
 
-pair_target() {
-  case $1 in
-  sink) echo "$BENCH_POD_B:$BENCH_SINK_PORT" ;;
-  echo) echo "$BENCH_POD_B:$BENCH_ECHO_PORT" ;;
-  esac
+pair_target() { server_target "$1"; }
+
+# What drives it in fact: only io_uring has such a descriptor.
+backend() {
+  local pid link
+  pid=$(cat "$BENCH_DIR/culvertd-a.pid")
+  for link in /proc/"$pid"/fd/*; do
+    case $(readlink "$link") in *io_uring*) echo io_uring && return ;; esac
+  done
+  echo epoll
 }
 
 pair_describe() {
   echo "$("$CULVERTD" --version) on $(openssl_of "$CULVERTD"), HBONE over mutual TLS, ECDSA P-256," \
-    "captured by eBPF, one worker, loopBackend ${CULVERT_BACKEND:-auto}, access log off"
+    "captured by eBPF, one worker, $(backend) (loopBackend ${CULVERT_BACKEND:-auto}), access log off"
 }

@@ -24,37 +24,23 @@ tls() { # tls SIDE
 }
 
 pair_start() {
+  local kind port
   make_certificates
-  {
-    globals
-    echo "listen sink"
-    echo "  bind $BENCH_NODE_B:7001 $(tls b)"
-    echo "  server pod $BENCH_POD_B:$BENCH_SINK_PORT"
-    echo "listen echo"
-    echo "  bind $BENCH_NODE_B:7002 $(tls b)"
-    echo "  server pod $BENCH_POD_B:$BENCH_ECHO_PORT"
-  } >"$BENCH_DIR/b.cfg"
-  {
-    globals
-    echo "listen sink"
-    echo "  bind $BENCH_GATE_A:7001"
-    echo "  server node $BENCH_NODE_B:7001 $(tls a)"
-    echo "listen echo"
-    echo "  bind $BENCH_GATE_A:7002"
-    echo "  server node $BENCH_NODE_B:7002 $(tls a)"
-  } >"$BENCH_DIR/a.cfg"
+  globals | tee "$BENCH_DIR/a.cfg" >"$BENCH_DIR/b.cfg"
+  for kind in $KINDS; do
+    port=$(agent_port "$kind")
+    printf '%s\n' "listen $kind" "  bind $BENCH_NODE_B:$port $(tls b)" \
+      "  server pod $(server_target "$kind")" >>"$BENCH_DIR/b.cfg"
+    printf '%s\n' "listen $kind" "  bind $(gate_target "$kind")" \
+      "  server node $BENCH_NODE_B:$port $(tls a)" >>"$BENCH_DIR/a.cfg"
+  done
   spawn haproxy-b node-b haproxy -db -f "$BENCH_DIR/b.cfg"
   spawn haproxy-a node-a haproxy -db -f "$BENCH_DIR/a.cfg"
-  wait_port haproxy-b node-b 7002
-  wait_port haproxy-a node-a 7002
+  wait_port haproxy-b node-b "$(agent_port source)"
+  wait_port haproxy-a node-a "$(agent_port source)"
 }
 
-pair_target() {
-  case $1 in
-  sink) echo "$BENCH_GATE_A:7001" ;;
-  echo) echo "$BENCH_GATE_A:7002" ;;
-  esac
-}
+pair_target() { gate_target "$1"; }
 
 pair_describe() {
   local version openssl

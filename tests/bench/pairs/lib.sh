@@ -3,7 +3,8 @@
 # A pair is two agents, one on each node, that carry TCP between them. Its file defines
 #
 #   pair_start            starts both; returns when they take connections
-#   pair_target sink|echo prints the ADDRESS:PORT that the client in pod-a is to dial
+#   pair_target KIND      prints the ADDRESS:PORT that the client in pod-a is to dial, for each of
+#                         the three ports of the server: sink, echo and source
 #
 # and, where the defaults below do not fit,
 #
@@ -17,7 +18,8 @@
 # removed at the end). Everything else is given by the environment:
 #
 #   BENCH_DIR BENCH_TOOLS (load, relay) BENCH_BUILD (build tree)  BENCH_CONNS_MAX
-#   BENCH_CPU_A BENCH_CPU_B  BENCH_SINK_PORT BENCH_ECHO_PORT (the server's, on BENCH_POD_B)
+#   BENCH_CPU_A BENCH_CPU_B
+#   BENCH_SINK_PORT BENCH_ECHO_PORT BENCH_SOURCE_PORT (the server's, on BENCH_POD_B)
 #   BENCH_NODE_A BENCH_NODE_B (addresses between the nodes)  BENCH_GATE_A (node A as pod-a sees it)
 #   BENCH_POD_A BENCH_POD_B (addresses)  BENCH_NETNS (path before node-a, node-b, pod-a, pod-b)
 set -euo pipefail
@@ -82,6 +84,30 @@ wait_line() {
 
 wait_port() {
   wait_until "$1" 10 "listening on port $3" has_port "$2" "$3"
+}
+
+# The three ports: of the server, and of an agent that has a port for each (on either node).
+KINDS="sink echo source"
+
+server_port() { # KIND
+  case $1 in
+  sink) echo "$BENCH_SINK_PORT" ;;
+  echo) echo "$BENCH_ECHO_PORT" ;;
+  source) echo "$BENCH_SOURCE_PORT" ;;
+  esac
+}
+
+agent_port() { # KIND
+  echo $(($(server_port "$1") - 1000))
+}
+
+# What pair_target prints: where agents capture the connection, and where they listen on node A.
+server_target() { # KIND
+  echo "$BENCH_POD_B:$(server_port "$1")"
+}
+
+gate_target() { # KIND
+  echo "$BENCH_GATE_A:$(agent_port "$1")"
 }
 
 # apt_install COMMAND PACKAGE: unless the command is there already.

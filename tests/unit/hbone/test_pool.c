@@ -187,7 +187,9 @@ static struct hb_tls_ctx *make_ctx(struct testca *ca, const char *san)
 {
 	struct testca_leaf leaf = { .san = san };
 	struct testca_pem pem = testca_leaf(ca, &leaf);
-	struct hb_tls_material material = { pem.chain, pem.key, testca_pem(ca) };
+	struct hb_tls_material material = { .chain = pem.chain,
+		                            .key = pem.key,
+		                            .roots = testca_pem(ca) };
 	struct hb_tls_ctx *ctx = NULL;
 	const char *why = "";
 

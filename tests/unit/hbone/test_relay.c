@@ -35,7 +35,7 @@ static struct hb_stream *tcp(int fd)
 	return s;
 }
 
-static void up(uint32_t idle_ms)
+static void up_within(const struct hb_relay_limits *limits)
 {
 	int fds[2][2];
 
@@ -50,7 +50,12 @@ static void up(uint32_t idle_ms)
 		probe_init(&app[i], tcp(fds[i][0]));
 		hb_stream_resume(app[i].stream);
 	}
-	hb_relay_start(&relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), idle_ms, on_done);
+	hb_relay_start(&relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), limits, on_done);
+}
+
+static void up(void)
+{
+	up_within(NULL);
 }
 
 static void down(void)
@@ -69,7 +74,7 @@ static void down(void)
 
 START_TEST(both_ways)
 {
-	up(0);
+	up();
 	for (int i = 0; i < 2; i++) {
 		probe_write(&app[i], loop, bytes, sizeof(bytes), i ? 1000 : HB_BUF_READ_MAX);
 		hb_stream_finish(app[i].stream);
@@ -89,7 +94,7 @@ END_TEST
 
 START_TEST(half_close_goes_on)
 {
-	up(0);
+	up();
 	hb_stream_finish(app[_i].stream);
 	ck_assert(turn_until(loop, &app[!_i].finishes, 1, 100));
 	ck_assert_uint_eq(done, 0);
@@ -106,7 +111,7 @@ START_TEST(full_side_pauses_the_other)
 {
 	size_t before;
 
-	up(0);
+	up();
 	hb_stream_pause(app[1].stream);
 	probe_write(&app[0], loop, bytes, sizeof(bytes), HB_BUF_READ_MAX);
 	turn_some(loop, 500);
@@ -126,7 +131,7 @@ END_TEST
 
 START_TEST(reset_stays_reset)
 {
-	up(0);
+	up();
 	probe_write(&app[!_i], loop, bytes, 1000, 1000);
 	ck_assert(turn_until_size(loop, &app[_i].len, 1000, 100));
 	/* A socket pair knows no RST: the abrupt end is an EOF with unread bytes, or EPIPE. */
@@ -139,20 +144,76 @@ START_TEST(reset_stays_reset)
 }
 END_TEST
 
-START_TEST(idle_ends)
+/* clang-format off */
+static const struct {
+	const char *name;
+	struct hb_relay_limits limits;
+	bool half_closed;
+	int code; /* 0: it goes on */
+} silences[] = {
+	{ "open, idle limit",               { 50, 0 },    false, HB_E_IDLE },
+	{ "open, half-closed limit",        { 0, 50 },    false, 0 },
+	{ "half-closed, no limit",          { 0, 0 },     true,  0 },
+	{ "half-closed, idle limit",        { 50, 0 },    true,  HB_E_IDLE },
+	{ "half-closed, half-closed limit", { 0, 50 },    true,  HB_E_HALF_CLOSED },
+	{ "half-closed, idle is longer",    { 60000, 50 }, true, HB_E_HALF_CLOSED },
+	{ "half-closed, idle is shorter",   { 50, 60000 }, true, HB_E_IDLE },
+};
+/* clang-format on */
+
+/* Bit 0: which side is the first to finish. */
+START_TEST(silence_ends)
 {
-	up(50);
-	probe_write(&app[0], loop, bytes, 1000, 1000);
-	ck_assert(turn_until_size(loop, &app[1].len, 1000, 100));
+	int first = _i & 1;
+	uint64_t start_ms;
+
+	up_within(&silences[_i / 2].limits);
+	probe_write(&app[first], loop, bytes, 1000, 1000);
+	if (silences[_i / 2].half_closed)
+		probe_finish(&app[first]);
+	ck_assert(turn_until_size(loop, &app[!first].len, 1000, 100));
+	start_ms = hb_loop_now_ms(loop);
+	while (!done && hb_loop_now_ms(loop) < start_ms + (silences[_i / 2].code ? 30000 : 150))
+		ck_assert_int_eq(hb_loop_turn(loop, 20), 0);
+	ck_assert_msg(done == (silences[_i / 2].code != 0), "%s", silences[_i / 2].name);
+	if (!done)
+		hb_relay_abort(&relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
 	down();
-	ck_assert_int_eq(why.code, HB_E_IDLE);
+	if (!silences[_i / 2].code)
+		return;
+	ck_assert_msg(why.code == silences[_i / 2].code, "%s: %s", silences[_i / 2].name,
+	              hb_strerror(why.code));
 	ck_assert_int_eq(why.layer, HB_LAYER_RELAY);
+	ck_assert_int_eq(why.side, HB_SIDE_US);
+}
+END_TEST
+
+/* What goes on after a half-close is not cut off, however long it takes. */
+START_TEST(half_closed_goes_on_while_bytes_come)
+{
+	struct hb_relay_limits limits = { .half_closed_ms = 40 };
+	uint64_t start_ms;
+	size_t sent = 0;
+
+	up_within(&limits);
+	probe_finish(&app[0]);
+	ck_assert(turn_until(loop, &app[1].finishes, 1, 100));
+	start_ms = hb_loop_now_ms(loop);
+	while (!done && hb_loop_now_ms(loop) < start_ms + 200) {
+		probe_write(&app[1], loop, bytes + sent++, 1, 1);
+		ck_assert_int_eq(hb_loop_turn(loop, 5), 0);
+	}
+	ck_assert_uint_eq(done, 0);
+	probe_finish(&app[1]);
+	down();
+	ck_assert_int_eq(why.code, 0);
+	ck_assert_uint_eq(relay.b.bytes, sent);
 }
 END_TEST
 
 START_TEST(abort_ends_both)
 {
-	up(0);
+	up();
 	probe_write(&app[0], loop, bytes, 100000, 1000);
 	turn_some(loop, 3);
 	hb_relay_abort(&relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY));
@@ -174,7 +235,8 @@ int main(void)
 	tcase_add_loop_test(tc, half_close_goes_on, 0, 2);
 	tcase_add_test(tc, full_side_pauses_the_other);
 	tcase_add_loop_test(tc, reset_stays_reset, 0, 2);
-	tcase_add_test(tc, idle_ends);
+	tcase_add_loop_test(tc, silence_ends, 0, 2 * HB_ARRAY_LEN(silences));
+	tcase_add_test(tc, half_closed_goes_on_while_bytes_come);
 	tcase_add_test(tc, abort_ends_both);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -10,7 +10,8 @@
 
 #include "support/any_loop.h"
 
-#define LINGER_MS 60
+#define LINGER_MS       60
+#define USER_TIMEOUT_MS 300 /* longer than the kernel's shortest wait between two probes */
 
 static struct hb_loop *loop;
 static struct hb_stream *s; /* NULL once closed */
@@ -66,9 +67,11 @@ static void turn(void)
 		ck_assert_uint_lt(turns_, 100000);                                                 \
 	}
 
-static void open_with(int family)
+static void open_with(int family, uint32_t user_timeout_ms)
 {
-	struct hb_tcp_options options = { .read_max = HB_BUF_READ_MAX, .linger_ms = LINGER_MS };
+	struct hb_tcp_options options = { .read_max = HB_BUF_READ_MAX,
+		                          .linger_ms = LINGER_MS,
+		                          .user_timeout_ms = user_timeout_ms };
 	struct sockaddr_in sa = { .sin_family = AF_INET,
 		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sa);
@@ -99,14 +102,21 @@ static void setup(void)
 {
 	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
-	open_with(AF_INET);
+	open_with(AF_INET, 0);
+}
+
+static void setup_user_timeout(void)
+{
+	loop = test_loop_new(NULL);
+	ck_assert_ptr_nonnull(loop);
+	open_with(AF_INET, USER_TIMEOUT_MS);
 }
 
 static void setup_unix(void)
 {
 	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
-	open_with(AF_UNIX);
+	open_with(AF_UNIX, 0);
 }
 
 static void teardown(void)
@@ -409,6 +419,16 @@ START_TEST(free_before_any_turn)
 }
 END_TEST
 
+/* Bit 0: it is noticed by reading; else while the stream is paused, too. */
+START_TEST(peer_does_not_take_what_was_sent)
+{
+	if (_i)
+		hb_stream_resume(s);
+	block_sending();
+	ends_with(HB_LAYER_TCP, HB_SIDE_PEER, HB_E_USER_TIME);
+}
+END_TEST
+
 /* ends_with, without a word on which error: Unix sockets say EPIPE where TCP says ECONNRESET. */
 START_TEST(unix_peer_goes_while_we_send)
 {
@@ -437,7 +457,8 @@ static void add_common(TCase *tc)
 int main(void)
 {
 	Suite *suite = suite_create("tcp_ends");
-	TCase *tcp = tcase_create("TCP"), *local = tcase_create("Unix");
+	TCase *tcp = tcase_create("TCP"), *local = tcase_create("Unix"),
+	      *timed = tcase_create("user timeout");
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
@@ -448,11 +469,14 @@ int main(void)
 	tcase_add_loop_test(tcp, peer_resets_while_we_are_paused_again, 0, 2);
 	tcase_add_test(tcp, peer_resets_while_we_send);
 	tcase_add_loop_test(tcp, abort_is_a_reset, 0, HB_ARRAY_LEN(aborts));
+	tcase_add_checked_fixture(timed, setup_user_timeout, teardown);
+	tcase_add_loop_test(timed, peer_does_not_take_what_was_sent, 0, 2);
 	tcase_add_test(local, unix_peer_goes_while_we_send);
 	add_common(tcp);
 	add_common(local);
 	suite_add_tcase(suite, tcp);
 	suite_add_tcase(suite, local);
+	suite_add_tcase(suite, timed);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -118,7 +118,9 @@ END_TEST
 START_TEST(no_identity)
 {
 	struct testca_pem nobody = testca_leaf(ca, &(struct testca_leaf){ .san = "DNS:a" });
-	struct hb_tls_material pem = { nobody.chain, nobody.key, testca_pem(ca) };
+	struct hb_tls_material pem = { .chain = nobody.chain,
+		                       .key = nobody.key,
+		                       .roots = testca_pem(ca) };
 	struct hb_tls_ctx *ctx;
 	const char *why;
 

@@ -1,6 +1,8 @@
 /*
  * settings: defaults, then the file, then the environment; what is derived; what is reported.
  */
+#include <sys/stat.h>
+
 #include <jansson.h>
 
 #include <hbone/base.h>
@@ -23,6 +25,15 @@ static const struct {
 	{ "socket follows the state", "stateDir: /var/lib/c\n", { 0 }, "adminSocket", "/var/lib/c/admin.sock" },
 	{ "socket by itself", "stateDir: /var/lib/c\nadminSocket: /a.sock\n", { 0 }, "adminSocket", "/a.sock" },
 	{ "ports are off", "nodeName: n\n", { 0 }, "adminPort", "0" },
+	/* ztunnel's config_from_proxyconfig */
+	{ "PROXY_CONFIG: admin port", NULL, { "PROXY_CONFIG=proxyAdminPort: 16000" }, "adminPort", "16000" },
+	{ "PROXY_CONFIG: as JSON", NULL, { "PROXY_CONFIG={\"proxyAdminPort\": 16000, \"statsPort\": 1}" }, "adminPort", "16000" },
+	{ "PROXY_CONFIG: threads", NULL, { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
+	{ "PROXY_CONFIG: a variable over it", NULL, { "PROXY_CONFIG=concurrency: 3", "ZTUNNEL_WORKER_THREADS=4" }, "workerThreads", "4" },
+	{ "PROXY_CONFIG: over the file", "workerThreads: 2\n", { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
+	{ "PROXY_CONFIG: metadata", NULL, { "PROXY_CONFIG=proxyMetadata: {ISTIO_META_CLUSTER_ID: c}" }, "clusterId", "c" },
+	{ "PROXY_CONFIG: metadata without its prefix", NULL, { "PROXY_CONFIG=proxyMetadata: {CLUSTER_ID: c, FOO: {}}" }, "clusterId", "c" },
+	{ "PROXY_CONFIG: empty", NULL, { "PROXY_CONFIG=" }, "adminPort", "15000" },
 	{ "without a file it is as ztunnel starts", NULL, { 0 }, "proxyMode", "shared" },
 	{ "with a file it is standalone", "nodeName: n\n", { 0 }, "proxyMode", "standalone" },
 	{ "a mode over the file", "nodeName: n\n", { "PROXY_MODE=shared" }, "proxyMode", "shared" },
@@ -114,7 +125,9 @@ static const struct {
 	{ "PROXY_MODE=shared", NULL },
 	{ "ENABLE_PROXY=true", NULL },
 	{ "ENABLE_PROXY=false", "ENABLE_PROXY" },
-	{ "TLS12_ENABLED=true", "TLS12_ENABLED" },
+	{ "TLS12_ENABLED=true", NULL },
+	{ "CRL_PATH=/x", NULL },
+	{ "COMPLIANCE_POLICY=pqc", NULL },
 	{ "XDS_HEADER_x=y", "XDS_HEADER_x" },
 	{ "ISTIO_META_FOO=bar", "ISTIO_META_FOO" },
 	{ "ISTIO_META_CLUSTER_ID=served", NULL },
@@ -180,6 +193,42 @@ START_TEST(unknown)
 	ck_assert_msg(want ? told && strcmp(told, want) == 0 : !told, "%s: told %s", variable,
 	              told ? told : "nothing");
 	free(told);
+}
+END_TEST
+
+/* The chart mounts it below the working directory. */
+START_TEST(mesh_config)
+{
+	static const char *const variables[] = { NULL, NULL, NULL };
+	static const char *const over[] = { "PROXY_CONFIG=concurrency: 3", NULL, NULL };
+	char dir[] = "/tmp/culvert-mesh-XXXXXX";
+	struct settings *settings;
+	FILE *out;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(chdir(dir), 0);
+	ck_assert_int_eq(
+	    mkdir("etc", 0700) | mkdir("etc/istio", 0700) | mkdir("etc/istio/config", 0700), 0);
+	out = fopen("etc/istio/config/mesh", "w");
+	ck_assert_ptr_nonnull(out);
+	fputs(
+	    "rootNamespace: istio-system\ndefaultConfig: {concurrency: 7, proxyAdminPort: 16001}\n",
+	    out);
+	fclose(out);
+	settings = load("the mesh config", NULL, variables);
+	ck_assert_uint_eq(settings->threads.n, 7);
+	ck_assert_uint_eq(settings->admin_port, 16001);
+	settings_free(settings);
+	settings = load("PROXY_CONFIG over it", NULL, over);
+	ck_assert_uint_eq(settings->threads.n, 3);
+	ck_assert_uint_eq(settings->admin_port, 16001);
+	settings_free(settings);
+	settings = load("a file of ours instead", "nodeName: n\n", variables);
+	ck_assert_int_eq(settings->threads.kind, THREADS_AUTO);
+	settings_free(settings);
+	ck_assert_int_eq(unlink("etc/istio/config/mesh") | rmdir("etc/istio/config") |
+	                     rmdir("etc/istio") | rmdir("etc") | chdir("/") | rmdir(dir),
+	                 0);
 }
 END_TEST
 
@@ -283,6 +332,7 @@ int main(void)
 	tcase_add_loop_test(tc, workers, 0, HB_ARRAY_LEN(worker_rows));
 	tcase_add_loop_test(tc, unknown, 0, HB_ARRAY_LEN(unknown_rows));
 	tcase_add_test(tc, pods);
+	tcase_add_test(tc, mesh_config);
 	tcase_add_test(tc, dedicated_workload);
 	tcase_add_test(tc, dump);
 	tcase_add_test(tc, table_is_sound);

@@ -15,6 +15,10 @@ static const struct {
 } rows[] = {
 	{ "a mode that is none", NULL, { "PROXY_MODE=sidecar" },
 	  "PROXY_MODE: \"sidecar\" is not a known word, expected auto, standalone, shared or dedicated" },
+	{ "PROXY_CONFIG: a port that is none", NULL, { "PROXY_CONFIG=proxyAdminPort: http" },
+	  "PROXY_CONFIG:1: proxyAdminPort: \"http\" is not a whole number, expected 0 to 65535" },
+	{ "PROXY_CONFIG: a list for a number", NULL, { "PROXY_CONFIG=concurrency: [1]" },
+	  "PROXY_CONFIG:1: concurrency: is no plain value" },
 	{ "dedicated without a workload", NULL, { "PROXY_MODE=dedicated" },
 	  "proxyWorkloadInfo: \"\" does not name the workload of dedicated mode, expected namespace/name/service-account" },
 	{ "a workload with a part too many", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a/b/c/d" },

@@ -241,7 +241,13 @@ START_TEST(unavailable)
 {
 	struct testca *ca = testca_new_short("root", 2);
 	char cert[128], key[128];
-	struct certs_options options = { cert, key, dir, 0, on_credential, &got };
+	struct certs_options options = {
+		.ca_cert = cert,
+		.ca_key = key,
+		.state_dir = dir,
+		.on_credential = on_credential,
+		.owner = &got,
+	};
 
 	write_file("ca.crt", testca_pem(ca), cert, sizeof(cert));
 	write_file("ca.key", testca_key_pem(ca), key, sizeof(key));
@@ -270,7 +276,13 @@ END_TEST
 
 START_TEST(wrong_file)
 {
-	struct certs_options options = { "/none.crt", "/none.key", dir, 0, on_credential, &got };
+	struct certs_options options = {
+		.ca_cert = "/none.crt",
+		.ca_key = "/none.key",
+		.state_dir = dir,
+		.on_credential = on_credential,
+		.owner = &got,
+	};
 
 	ck_assert_int_eq(certs_new(loop, &options, &certs, why, sizeof(why)), -ENOENT);
 	ck_assert_str_eq(why, "/none.crt: No such file or directory");

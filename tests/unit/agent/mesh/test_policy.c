@@ -216,6 +216,92 @@ START_TEST(none_allowed_names_a_policy)
 }
 END_TEST
 
+/* clang-format off */
+static const struct { /* what dry-run policies say, beside a verdict that they never change */
+	const char *name, *policies, *denies, *allows, *lacks;
+	bool allowed, would_be;
+} audits[] = {
+	{ "none", "", NULL, NULL, NULL, true, true },
+	{ "a DENY that matches", MINE("d", "Deny", "true", MATCHING), "app/d", NULL, NULL, true, false },
+	{ "a DENY that does not", MINE("d", "Deny", "true", NOT), NULL, NULL, NULL, true, true },
+	{ "an ALLOW that matches", MINE("a", "Allow", "true", MATCHING), NULL, "app/a", NULL, true, true },
+	{ "an ALLOW that does not", MINE("a", "Allow", "true", NOT), NULL, NULL, "app/a", true, false },
+	{ "one that does, one that does not",
+	  MINE("a", "Allow", "true", NOT) MINE("b", "Allow", "true", MATCHING),
+	  NULL, "app/b", NULL, true, true },
+	{ "an enforced ALLOW matches anyway",
+	  MINE("a", "Allow", "false", MATCHING) MINE("b", "Allow", "true", NOT),
+	  NULL, NULL, NULL, true, true },
+	{ "it would lift a denial",
+	  MINE("a", "Allow", "false", NOT) MINE("b", "Allow", "true", MATCHING),
+	  NULL, "app/b", NULL, false, true },
+	{ "it cannot lift a DENY",
+	  MINE("d", "Deny", "false", MATCHING) MINE("b", "Allow", "true", MATCHING),
+	  NULL, "app/b", NULL, false, false },
+	{ "the first by key is named",
+	  MINE("z", "Deny", "true", MATCHING) MINE("b", "Deny", "true", MATCHING),
+	  "app/b", NULL, NULL, true, false },
+};
+/* clang-format on */
+
+static bool is_key(const struct policy *policy, const char *key)
+{
+	return policy && key ? strcmp(policy->key, key) == 0 : !policy && !key;
+}
+
+START_TEST(audit)
+{
+	struct policy_verdict verdict;
+	struct snapshot *s;
+	char yaml[4096];
+
+	snprintf(yaml, sizeof(yaml),
+	         "workloads:\n- {uid: w, namespace: app, workloadIps: [127.0.0.2], services: {}}\n"
+	         "policies:\n%s",
+	         audits[_i].policies);
+	s = mesh_from(yaml);
+	verdict = judge(s, IDENTITY);
+	ck_assert_msg(verdict.allowed == audits[_i].allowed &&
+	                  is_key(verdict.audit.denies, audits[_i].denies) &&
+	                  is_key(verdict.audit.allows, audits[_i].allows) &&
+	                  is_key(verdict.audit.lacks, audits[_i].lacks) &&
+	                  policy_audit_allows(&verdict) == audits[_i].would_be,
+	              "%s", audits[_i].name);
+	snapshot_unref(s);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *rules, *listed, *want;
+} explained[] = {
+	{ "[[]]", "", "app/p rule 1" },
+	{ "[[[{destinationPorts: [1]}]], [[{destinationPorts: [8080]}]]]", "", "app/p rule 2" },
+	{ "[[[{destinationPorts: [1]}]]]", "", "app/p, of which no rule matches" },
+	{ "[]", "app/gone", "app/gone, which is not known" },
+};
+/* clang-format on */
+
+START_TEST(the_rule_that_decided_is_named)
+{
+	struct policy_verdict verdict;
+	struct snapshot *s;
+	char yaml[1024], got[160];
+
+	snprintf(yaml, sizeof(yaml),
+	         "workloads:\n- {uid: w, namespace: app, workloadIps: [127.0.0.2], services: {}, "
+	         "authorizationPolicies: [%s]}\npolicies:\n"
+	         "- {name: p, namespace: app, scope: Namespace, action: Allow, dryRun: false, "
+	         "rules: %s}\n",
+	         explained[_i].listed, explained[_i].rules);
+	s = mesh_from(yaml);
+	verdict = judge(s, IDENTITY);
+	policy_verdict_explain(&verdict, got, sizeof(got));
+	ck_assert_str_eq(got, explained[_i].want);
+	snapshot_unref(s);
+}
+END_TEST
+
 START_TEST(an_identity_that_does_not_parse_is_none)
 {
 	struct snapshot *s;
@@ -238,6 +324,8 @@ int main(void)
 	tcase_add_loop_test(tc, content, 0, HB_ARRAY_LEN(contents));
 	tcase_add_test(tc, service_account_ignores_trust_domain);
 	tcase_add_loop_test(tc, set, 0, HB_ARRAY_LEN(sets));
+	tcase_add_loop_test(tc, audit, 0, HB_ARRAY_LEN(audits));
+	tcase_add_loop_test(tc, the_rule_that_decided_is_named, 0, HB_ARRAY_LEN(explained));
 	tcase_add_test(tc, none_allowed_names_a_policy);
 	tcase_add_test(tc, an_identity_that_does_not_parse_is_none);
 	suite_add_tcase(suite, tc);

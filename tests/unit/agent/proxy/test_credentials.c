@@ -51,7 +51,9 @@ static struct hb_tls_ctx *new_ctx(void)
 {
 	struct testca *ca = testca_new("root");
 	struct testca_pem pem = testca_leaf(ca, &(struct testca_leaf){ .san = "URI:" IDENTITY });
-	struct hb_tls_material material = { pem.chain, pem.key, testca_pem(ca) };
+	struct hb_tls_material material = { .chain = pem.chain,
+		                            .key = pem.key,
+		                            .roots = testca_pem(ca) };
 	struct hb_tls_ctx *ctx;
 	const char *why;
 

@@ -1,0 +1,32 @@
+/*
+ * slab: small objects of a few fixed sizes that live as long as flows do.
+ *
+ * malloc puts them between all else that is made meanwhile, so that when thousands have gone the
+ * few things between them keep all their pages. Here objects of one size share slabs of 32 KiB,
+ * and a slab that nobody uses goes back to the system. There is nothing between objects, and
+ * nothing in front of them.
+ *
+ * Thread: one set belongs to one loop.
+ */
+#pragma once
+
+#include <hbone/base.h>
+
+#define HB_SLAB_OBJECT_MAX 512u /* bytes */
+
+struct hb_slabs;
+
+struct hb_slabs *hb_slabs_new(void); /* NULL: no memory */
+/* Every object must have been put back. Takes NULL. */
+void hb_slabs_free(struct hb_slabs *slabs);
+
+/* Zeroed, aligned to 8; 0 < @size <= HB_SLAB_OBJECT_MAX. NULL: no memory. */
+void *hb_slab_get(struct hb_slabs *slabs, size_t size);
+/* Of any set. Takes NULL. */
+void hb_slab_put(void *object);
+
+/* Gives the empty slabs back that are kept for the next object. */
+void hb_slabs_trim(struct hb_slabs *slabs);
+
+size_t hb_slabs_objects(const struct hb_slabs *slabs); /* that are out */
+size_t hb_slabs_bytes(const struct hb_slabs *slabs);   /* of slabs, used or not */

@@ -107,7 +107,9 @@ size_t zds_encode_ack(const char *error, uint8_t out[ZDS_PACKET_MAX])
 
 	ack.error.len = strnlen(error, sizeof(text));
 	ack.error.data = text;
-	memcpy(text, error, ack.error.len);
+	/* It may name a process, which may be called anything; the other side takes UTF-8 only. */
+	for (size_t i = 0; i < ack.error.len; i++)
+		text[i] = error[i] >= ' ' && error[i] <= '~' ? (uint8_t)error[i] : '?';
 	response.payload_case = CULVERT__ZDS__WORKLOAD_RESPONSE__PAYLOAD_ACK;
 	response.ack = &ack;
 	return culvert__zds__workload_response__pack(&response, out);

@@ -25,5 +25,5 @@ struct zds_request { /* what istio-cni says; texts live in it, "" is absent */
 int zds_decode(const uint8_t *bytes, size_t len, struct zds_request *ret_request);
 /* Bytes written. */
 size_t zds_encode_hello(uint8_t out[ZDS_PACKET_MAX]);
-/* @error "": success. A long one is cut. */
+/* @error "": success. A long one is cut; what is not printable ASCII becomes '?'. */
 size_t zds_encode_ack(const char *error, uint8_t out[ZDS_PACKET_MAX]);

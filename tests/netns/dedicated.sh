@@ -64,8 +64,8 @@ socks_refuses() { # REGEX-OF-CURL'S-STATUS TEXT URL CURL ARGS...
 socks_refusals() {
 	socks_refuses 97 '\(4\)' "http://nobody.demo.svc.cluster.local" "${SOCKS_NAMES[@]}"
 	# After the success that is answered before anything is dialled: the connection is reset.
-	socks_refuses '55|56' reset "http://127.0.0.1:15001" "${SOCKS[@]}"
-	socks_refuses '55|56' reset "http://127.0.0.1:15080" "${SOCKS[@]}"
+	socks_refuses '55|56' curl "http://127.0.0.1:15001" "${SOCKS[@]}"
+	socks_refuses '55|56' curl "http://127.0.0.1:15080" "${SOCKS[@]}"
 	lab_logged one 0 'recursive'
 }
 

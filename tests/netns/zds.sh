@@ -59,6 +59,22 @@ log_names_both() {
 	expect_match "src.addr" "src.addr=$(lab_ip pod-a1):" "$line"
 }
 
+# What istioctl and a kubelet ask for, where they ask.
+ports_of_the_agent() {
+	lab_curl node-b http://127.0.0.1:15000/config_dump >"$LAB_DATA/dump.json"
+	python3 - "$LAB_DATA/dump.json" <<-'PY'
+	import json, sys
+	pods = json.load(open(sys.argv[1]))["workloadState"]
+	assert sorted(pods) == ["uid-server", "uid-vault"], pods
+	assert pods["uid-server"]["state"] == "Up", pods
+	assert pods["uid-server"]["info"] == {"name": "server", "namespace": "demo", "serviceAccount": "server"}, pods
+	PY
+	expect_eq "status on IPv6" 200 "$(lab_curl node-b 'http://[::1]:15021/healthz/ready' -o /dev/null -w '%{http_code}')"
+	expect_eq "another path" 404 "$(lab_curl node-b http://127.0.0.1:15021/config_dump -o /dev/null -w '%{http_code}')"
+	expect_eq "another method" 405 "$(lab_curl node-b http://127.0.0.1:15021/healthz/ready -X POST -o /dev/null -w '%{http_code}')"
+	expect_match "POST /logging" '^current log level is ' "$(lab_curl node-b 'http://127.0.0.1:15000/logging?level=access=info' -X POST)"
+}
+
 # Nothing of ours is to be reached through ours, from the pod itself or from others.
 our_ports_are_nobodys() {
 	local where port host rc
@@ -264,6 +280,7 @@ case_run "requests carry their clients' addresses, IPv4 and IPv6" all_requests
 case_run "plaintext from outside is passed through" plaintext
 case_run "only HBONE over TLS 1.3 is on the link" only_hbone_on_the_link
 case_run "the access log names both identities" log_names_both
+case_run "the agent's ports answer as ztunnel's" ports_of_the_agent
 case_run "our ports lead nowhere" our_ports_are_nobodys
 case_run "no BPF program is loaded" no_bpf
 case_run "a pod that is deleted ends its live flows" del_ends_live_flows

@@ -102,6 +102,7 @@ START_TEST(encode)
 	check_bytes(bytes, zds_encode_hello(bytes), "0801");
 	check_bytes(bytes, zds_encode_ack("", bytes), "0a00");
 	check_bytes(bytes, zds_encode_ack("no", bytes), "0a040a026e6f");
+	check_bytes(bytes, zds_encode_ack("n\xc3\n", bytes), "0a050a036e3f3f");
 	memset(text, 'e', sizeof(text) - 1);
 	text[sizeof(text) - 1] = 0;
 	ck_assert_uint_eq(zds_encode_ack(text, bytes), 906);

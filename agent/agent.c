@@ -162,6 +162,8 @@ static void close_admins(struct agent *agent)
 		admin_close(agent->admin, on_admin_closed);
 	if (agent->ready)
 		admin_close(agent->ready, on_admin_closed);
+	if (agent->stats)
+		admin_close(agent->stats, on_admin_closed);
 }
 
 void agent_shutdown(struct agent *agent)
@@ -458,6 +460,7 @@ void agent_stop_admin(struct agent *agent)
 		;
 	admin_free(agent->admin);
 	admin_free(agent->ready);
+	admin_free(agent->stats);
 }
 
 int agent_start_pods(struct agent *agent, char *why, size_t why_size)

@@ -35,10 +35,11 @@ struct agent {
 	struct certs *certs;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */
 	struct worker **workers;
-	unsigned workers_count;      /* started */
-	struct enrolment enrolment;  /* standalone and dedicated */
-	struct inpod inpod;          /* shared */
-	struct admin *admin, *ready; /* ready: readiness alone, for the network; NULL: off */
+	unsigned workers_count;     /* started */
+	struct enrolment enrolment; /* standalone and dedicated */
+	struct inpod inpod;         /* shared */
+	struct admin *admin;
+	struct admin *ready, *stats; /* one report each, for the network; NULL: off */
 	unsigned admins_open;
 	bool admins_closing;
 

@@ -20,11 +20,13 @@
 
 #include "log_filter.h"
 #include "log_format.h"
+#include "log_limit.h"
 
 #define LINES_MAX    10000u
 #define BYTES_MAX    (4u << 20)
 #define ACCESS_SHARE 4 / 5 /* of both; the rest is for lines that say what is wrong */
 #define BATCH        64
+#define PREFIX_BYTES 40
 #define MOMENT_MS    20   /* what a thread waits for room at most */
 #define FAREWELL_MS  2000 /* what log_done() waits for a reader that does not read */
 
@@ -45,6 +47,7 @@ static struct {
 	pthread_cond_t came, room, ended; /* lines came; lines left; the writer is gone */
 	enum log_state state;
 	struct log_filter filter;
+	struct log_limit limit;
 	struct log_line *first, **last;
 	size_t lines, bytes;
 	bool stalled; /* somebody waited in vain, and the writer has not moved since */
@@ -385,17 +388,55 @@ static void log_event(const struct log_event *event)
 	enqueue(line, strcmp(event->scope, "access") == 0);
 }
 
+uint64_t log_suppressed(void)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&sink.lock);
+	count = sink.limit.left_out;
+	pthread_mutex_unlock(&sink.lock);
+	return count;
+}
+
+/*
+ * Warnings only: an error must not be missed, and the others are rare or asked for. False: leave it
+ * out. Else @ret_prefix, "" or a field with a blank, goes in front of the others.
+ */
+static bool limit_warning(const char *scope, const char *message, char *ret_prefix)
+{
+	struct timespec now;
+	uint64_t left_out;
+	bool write;
+
+	if (!log_enabled(scope, LOG_WARN))
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	pthread_mutex_lock(&sink.lock);
+	write = log_limit_take(&sink.limit, message,
+	                       (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+	                       &left_out);
+	pthread_mutex_unlock(&sink.lock);
+	if (write && left_out)
+		snprintf(ret_prefix, PREFIX_BYTES, "suppressed=%llu ",
+		         (unsigned long long)left_out);
+	return write;
+}
+
 void log_write(enum log_level level, const char *scope, const char *message, const char *fields,
                ...)
 {
 	struct log_event event = { now_us(), level, scope, message, NULL, NULL, 0 };
-	char text[LOG_LINE_BYTES / 2];
+	char text[LOG_LINE_BYTES / 2] = "";
 	va_list args;
+	size_t used;
 
 	if ((int)level > atomic_load_explicit(&most, memory_order_relaxed))
 		return;
+	if (level == LOG_WARN && !limit_warning(scope, message, text))
+		return;
+	used = strlen(text);
 	va_start(args, fields);
-	vsnprintf(text, sizeof(text), fields, args);
+	vsnprintf(text + used, sizeof(text) - used, fields, args);
 	va_end(args);
 	event.text = text;
 	log_event(&event);

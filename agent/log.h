@@ -19,8 +19,13 @@ void log_done(void); /* writes what is queued */
 int log_set_levels(const char *directives, char *why, size_t why_size);
 bool log_enabled(const char *scope, enum log_level level);
 uint64_t log_dropped(void);
+uint64_t log_suppressed(void); /* warnings left out */
 
-/* message: a lowercase sentence, no format. fields: printf format of "k=v k=v", or "". */
+/*
+ * A warning is written ten times at once and then once a second, by its message; the next one says
+ * suppressed=N.
+ */
+/* message: a lowercase sentence, no format, constant. fields: printf format of "k=v k=v", or "". */
 void log_write(enum log_level level, const char *scope, const char *message, const char *fields,
                ...) __attribute__((format(printf, 4, 5)));
 

@@ -14,6 +14,7 @@
 #include "mesh/dump.h"
 #include "podlist.h"
 #include "proxy/flowdump.h"
+#include "scrape.h"
 
 #define JSON "application/json"
 
@@ -332,6 +333,7 @@ static const struct admin_route routes[] = {
 	{ "GET", "/healthz", handle_health, "state of the agent and of each pod" },
 	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
 	{ "GET", "/connections", handle_connections, "live connections; ?recent=1: those that ended last" },
+	{ "GET", "/metrics", scrape_handle, "what was counted, for Prometheus" },
 	{ "*", "/config_dump", handle_config, "all that is known: mesh, certificates, pods, settings" },
 	{ "POST", "/logging", handle_logging, "log levels: ?level=info or ?level=access=debug, ?reset" },
 	{ "POST", "/quitquitquit", handle_shutdown, "end gracefully" },
@@ -340,25 +342,51 @@ static const struct admin_route routes[] = {
 static const struct admin_route ready_routes[] = {
 	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
 };
+static const struct admin_route stats_routes[] = {
+	{ "*", "/metrics", scrape_handle, "what was counted, for Prometheus" },
+	{ "*", "/stats/prometheus", scrape_handle, "the same" },
+};
 /* clang-format on */
 
-static int listen_ready(struct agent *agent, char *why, size_t why_size)
+struct network_port {
+	const char *name;
+	uint32_t port; /* 0: off */
+	const struct admin_route *routes;
+	size_t routes_count;
+};
+
+/* A server of one report, for the network. */
+static int listen_network(struct agent *agent, const struct network_port *port,
+                          struct admin **admin, char *why, size_t why_size)
 {
 	char address[64];
 	int err;
 
-	agent->ready = admin_new(agent->loop, ready_routes, HB_ARRAY_LEN(ready_routes), agent);
-	if (!agent->ready) {
-		snprintf(why, why_size, "readiness: no memory");
+	if (!port->port)
+		return 0;
+	*admin = admin_new(agent->loop, port->routes, port->routes_count, agent);
+	if (!*admin) {
+		snprintf(why, why_size, "%s: no memory", port->name);
 		return -ENOMEM;
 	}
 	agent->admins_open++;
 	snprintf(address, sizeof(address), "%s:%u", agent->settings->ipv6 ? "[::]" : "0.0.0.0",
-	         agent->settings->readiness_port);
-	err = admin_listen_tcp(agent->ready, address);
+	         port->port);
+	err = admin_listen_tcp(*admin, address);
 	if (err < 0)
-		snprintf(why, why_size, "readiness port %s: %s", address, hb_strerror(err));
+		snprintf(why, why_size, "%s port %s: %s", port->name, address, hb_strerror(err));
 	return err;
+}
+
+static int listen_networks(struct agent *agent, char *why, size_t why_size)
+{
+	struct network_port ready = { "readiness", agent->settings->readiness_port, ready_routes,
+		                      HB_ARRAY_LEN(ready_routes) };
+	struct network_port stats = { "metrics", agent->settings->stats_port, stats_routes,
+		                      HB_ARRAY_LEN(stats_routes) };
+	int err = listen_network(agent, &ready, &agent->ready, why, why_size);
+
+	return err < 0 ? err : listen_network(agent, &stats, &agent->stats, why, why_size);
 }
 
 static int listen_ports(struct agent *agent, char *why, size_t why_size)
@@ -377,7 +405,7 @@ static int listen_ports(struct agent *agent, char *why, size_t why_size)
 			return err;
 		}
 	}
-	return agent->settings->readiness_port ? listen_ready(agent, why, why_size) : 0;
+	return listen_networks(agent, why, why_size);
 }
 
 int reports_start(struct agent *agent, char *why, size_t why_size)

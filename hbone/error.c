@@ -38,6 +38,10 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_TLS_SUITE] = "peer offers no cipher suite of ours",
 	[HB_E_FIRST - HB_E_HALF_CLOSED] = "half-closed for too long",
 	[HB_E_FIRST - HB_E_USER_TIME] = "peer took too long to acknowledge what was sent",
+	[HB_E_FIRST - HB_E_POOL_CONNECTIONS] = "too many connections to peers",
+	[HB_E_FIRST - HB_E_KEY_CONNECTIONS] = "too many connections to this peer",
+	[HB_E_FIRST - HB_E_POOL_WAITERS] = "too many wait for connections to peers",
+	[HB_E_FIRST - HB_E_KEY_WAITERS] = "too many wait for a connection to this peer",
 };
 
 /* RFC 9113 7. */

@@ -1,6 +1,6 @@
 /*
  * h2: one HTTP/2 connection over a stream: nghttp2 does framing, HPACK, states and windows; here
- * its bytes meet our buffers, and its callbacks become events that are told when it is not running.
+ * its callbacks become events that are told when it is not running.
  *
  *   OPEN --drain--> draining --last stream gone--> closing
  *     | hb_h2_close(), the peer's end, a protocol error
@@ -11,10 +11,6 @@
 
 #include <assert.h>
 #include <string.h>
-
-/* Frames that wait to be sent, data left out; and so many more for each stream that may live. */
-#define QUEUE_MAX        1000u
-#define QUEUE_STREAM_MAX 8u
 
 void h2_stream_uncount(struct h2_stream *st)
 {
@@ -131,6 +127,7 @@ static void do_close(struct hb_h2 *h2)
 	struct hb_end why = h2->end;
 
 	h2->closing = true;
+	hb_bufq_clear(&h2->held);
 	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED),
 	            h2->abort_asked);
 	if (h2->lower_closed)
@@ -169,6 +166,7 @@ static void maybe_done(struct hb_h2 *h2)
 		hb_loop_timer_stop(h2->loop, &h2->life);
 		hb_loop_timer_stop(h2->loop, &h2->retry);
 		hb_loop_timer_stop(h2->loop, &h2->linger);
+		hb_loop_timer_stop(h2->loop, &h2->go_on);
 		h2->events->on_closed(h2, h2->end);
 	}
 }
@@ -193,114 +191,6 @@ static void on_flush(struct hb_task *task)
 	}
 	maybe_done(h2); /* last: the owner may free the connection in here */
 }
-
-/* ---- the lower stream ---- */
-
-static struct hb_h2 *h2_of_lower(const struct hb_stream *lower)
-{
-	return lower->owner;
-}
-
-static void flooded(struct hb_h2 *h2)
-{
-	h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
-}
-
-static void receive(struct hb_h2 *h2, struct hb_buf *buf)
-{
-	ssize_t n;
-
-	if (h2_guard_frames(&h2->guard, buf->data, buf->len, h2->last_in_ms)) {
-		flooded(h2);
-		return;
-	}
-	h2->in = buf;
-	n = nghttp2_session_mem_recv(h2_session(h2), buf->data, buf->len);
-	h2->in = NULL;
-	/* nghttp2's own limit: of the answers to PING and SETTINGS that the peer does not read. */
-	if (n == NGHTTP2_ERR_FLOODED)
-		h2_guard_blame(&h2->guard, HB_H2_PINGS);
-	if (h2_guard_is_flood(&h2->guard))
-		flooded(h2);
-	else if (n == NGHTTP2_ERR_NOMEM || n == NGHTTP2_ERR_CALLBACK_FAILURE)
-		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
-	else if (n < 0)
-		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2));
-}
-
-static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
-{
-	struct hb_h2 *h2 = h2_of_lower(lower);
-
-	h2->last_in_ms = hb_loop_now_ms(h2->loop);
-	h2->ping_sent_ms = 0;
-	while (chain) {
-		struct hb_buf *buf = chain;
-
-		chain = buf->next;
-		buf->next = NULL;
-		if (!h2->closing && !h2->close_asked)
-			receive(h2, buf);
-		hb_buf_free(buf);
-	}
-	h2_window_weigh(h2);
-	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
-	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
-	    QUEUE_MAX + QUEUE_STREAM_MAX * (size_t)h2->options.streams_max)
-		h2_fail(h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT));
-	h2_wake_flush(h2);
-}
-
-/* What a GOAWAY with an error said already is why the connection ends, however it then does. */
-static struct hb_end why_ended(const struct hb_h2 *h2, struct hb_end why)
-{
-	return h2->end.code < 0 ? h2->end : why;
-}
-
-static void lower_on_finish(struct hb_stream *lower)
-{
-	struct hb_h2 *h2 = h2_of_lower(lower);
-
-	h2_fail(h2,
-	        why_ended(h2, h2->streams_count ? hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED)
-	                                        : HB_END_CLEAN));
-}
-
-static void lower_on_full(struct hb_stream *lower)
-{
-	struct hb_h2 *h2 = h2_of_lower(lower);
-
-	h2->lower_full = true;
-	h2->full_ms = hb_loop_now_ms(h2->loop);
-}
-
-static void lower_on_drained(struct hb_stream *lower)
-{
-	struct hb_h2 *h2 = h2_of_lower(lower);
-
-	h2->lower_full = false;
-	h2->full_ms = 0;
-	h2_wake_flush(h2);
-}
-
-static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
-{
-	struct hb_h2 *h2 = h2_of_lower(lower);
-
-	h2->lower_closed = true;
-	if (why.code == 0 && h2->streams_count)
-		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED);
-	h2_fail(h2, why_ended(h2, why));
-	h2_wake_flush(h2); /* also when it was closing already */
-}
-
-static const struct hb_stream_events lower_events = {
-	.on_data = lower_on_data,
-	.on_finish = lower_on_finish,
-	.on_full = lower_on_full,
-	.on_drained = lower_on_drained,
-	.on_closed = lower_on_closed,
-};
 
 static void on_retry_time(struct hb_timer *timer)
 {
@@ -389,6 +279,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_timer_init(&h2->life, h2_life_on_time);
 		hb_timer_init(&h2->retry, on_retry_time);
 		hb_timer_init(&h2->linger, h2_on_linger_time);
+		hb_timer_init(&h2->go_on, h2_on_go_on);
 	}
 	if (!h2 || session_start(h2) < 0) {
 		/* The stream has no other owner now; it frees itself when it is closed. */
@@ -399,7 +290,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		free(h2);
 		return NULL;
 	}
-	lower->events = &lower_events;
+	lower->events = &h2_lower_events;
 	lower->owner = h2;
 	h2->born_ms = h2->last_in_ms = hb_loop_now_ms(loop);
 	h2_guard_init(&h2->guard, options->role, h2->born_ms);
@@ -423,7 +314,7 @@ void hb_h2_free(struct hb_h2 *h2)
 {
 	if (!h2)
 		return;
-	assert(h2->closed_told && h2->grown == 0 && h2->held == 0);
+	assert(h2->closed_told && h2->grown == 0 && h2->unread == 0);
 	nghttp2_session_del(h2_session(h2));
 	hb_buf_free(h2->open);
 	hb_bufq_clear(&h2->out);
@@ -485,8 +376,12 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		return;
 	}
 	h2_headers_clear(st);
-	if (!st->too_large)
+	if (!end)
 		h2_guard_request(&st->h2->guard);
+	else if (!st->too_large)
+		h2_guard_denied(&st->h2->guard);
+	if (h2_guard_is_flood(&st->h2->guard))
+		h2_fail(st->h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
 	if (end) {
 		int status = h2_status_of((const uint8_t *)headers[0].value, headers[0].value_len);
 
@@ -501,18 +396,6 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		h2_stream_look(st); /* it may have been resumed before */
 	}
 	h2_wake_flush(st->h2);
-}
-
-const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
-{
-	const struct h2_headers *headers = h2_stream_of(stream)->headers;
-	size_t len = strlen(name);
-
-	for (uint32_t i = 0; headers && i < headers->count; i++)
-		if (headers->list[i].name_len == len &&
-		    memcmp(headers->list[i].name, name, len) == 0)
-			return &headers->list[i];
-	return NULL;
 }
 
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream)

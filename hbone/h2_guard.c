@@ -10,6 +10,15 @@
 #define REFILL_MS    100u /* ten times a second; per_s below is a multiple of ten */
 #define PADDING_MAX  256u /* a padded frame's length says nothing of so many bytes */
 
+/*
+ * Work that is served in one turn of the loop. A frame is about a third of a microsecond, a request
+ * with all that it leads to eighty, and a header block has a field for every other byte at worst:
+ * half a millisecond in all.
+ */
+#define TURN_WORK         1024
+#define HEADERS_WORK      128
+#define HEADER_BYTES_WORK 16u /* so many bytes of it are one more */
+
 /* RFC 9113 6. */
 enum {
 	DATA,
@@ -29,7 +38,8 @@ enum { FLAG_END_HEADERS = 0x04, FLAG_PADDED = 0x08 };
  * Sized by what honest peers do. Full speed ping-pong with two WINDOW_UPDATE per message; a window
  * of 16 MiB that is given back in pieces of 256 bytes; 1000 requests sent before our limit was
  * known; a PING per round of data (bandwidth estimation); 10,000 streams a second that each end by
- * RST_STREAM; the rest of an upload, in small frames, to a stream that we have reset.
+ * RST_STREAM; the rest of an upload, in small frames, to a stream that we have reset; 200 retries a
+ * second of what a policy forbids, or of an app that is down, and four for each that is served.
  */
 /* clang-format off */
 static const struct {
@@ -46,8 +56,9 @@ static const struct {
 	[HB_H2_EMPTY_DATA]     = { "empty DATA",             400,   400,   10,   2, 1, 0 },
 	[HB_H2_STRAY_DATA]     = { "DATA without a stream", 16384, 65536, 1000, 256, 0, 0 },
 	[HB_H2_HEADERS]        = { "HEADERS",               1200,  2000,  100,   8, 0, 0 },
-	[HB_H2_OVERSIZED]      = { "oversized header list",   50,    50,   10,   0, 0, 0 },
+	[HB_H2_OVERSIZED]      = { "oversized header list",   16,    16,   10,   0, 0, 0 },
 	[HB_H2_REFUSED]        = { "stream above the limit",  800,   800,  100,   1, 0, 0 },
+	[HB_H2_DENIED]         = { "refused request",       2000,  4000,  200,   4, 0, 0 },
 	[HB_H2_UNKNOWN]        = { "unknown frame",          100,   200,   10,   2, 0, 0 },
 };
 /* clang-format on */
@@ -62,6 +73,7 @@ void h2_guard_init(struct h2_guard *guard, enum hb_h2_role role, uint64_t now_ms
 	memset(guard, 0, sizeof(*guard));
 	guard->counters.flood = -1;
 	guard->refilled_ms = now_ms;
+	guard->turn_left = TURN_WORK;
 	guard->skip = role == HB_H2_SERVER ? PREFACE : 0;
 	for (int i = 0; i < HB_H2_KINDS; i++)
 		guard->left[i] = budgets[i].first;
@@ -105,6 +117,19 @@ void h2_guard_request(struct h2_guard *guard)
 {
 	for (int i = 0; i < HB_H2_KINDS; i++)
 		put(guard, i, budgets[i].per_request);
+}
+
+void h2_guard_denied(struct h2_guard *guard)
+{
+	for (int i = 0; i < HB_H2_KINDS; i++)
+		if (i != HB_H2_DENIED)
+			put(guard, i, budgets[i].per_request);
+	h2_guard_take(guard, HB_H2_DENIED);
+}
+
+void h2_guard_turn(struct h2_guard *guard)
+{
+	guard->turn_left = TURN_WORK;
 }
 
 void h2_guard_payload(struct h2_guard *guard, size_t len)
@@ -160,8 +185,10 @@ static void begin(struct h2_guard *guard, uint64_t now_ms)
 	guard->head_len = 0;
 	guard->skip = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
 	guard->counters.frames++;
+	guard->turn_left--;
 	h2_guard_take(guard, kind_of(guard->skip, type, flags));
 	if (type == HEADERS || type == CONTINUATION) {
+		guard->turn_left -= HEADERS_WORK + (int32_t)(guard->skip / HEADER_BYTES_WORK);
 		guard->block_ms = guard->block_ms ? guard->block_ms : now_ms;
 		guard->block_ends = flags & FLAG_END_HEADERS;
 	}
@@ -189,8 +216,16 @@ static bool collect(struct h2_guard *guard, const uint8_t **data, size_t *len)
 	return guard->head_len == FRAME_HEADER;
 }
 
-bool h2_guard_frames(struct h2_guard *guard, const uint8_t *data, size_t len, uint64_t now_ms)
+/* The work of this turn is done, and a frame has just ended. */
+static bool is_enough(const struct h2_guard *guard)
 {
+	return guard->turn_left <= 0 && guard->skip == 0 && guard->head_len == 0;
+}
+
+size_t h2_guard_frames(struct h2_guard *guard, const uint8_t *data, size_t len, uint64_t now_ms)
+{
+	size_t all = len;
+
 	refill(guard, now_ms);
 	while (len > 0 && !h2_guard_is_flood(guard)) {
 		size_t n = hb_min_size(guard->skip, len);
@@ -198,10 +233,10 @@ bool h2_guard_frames(struct h2_guard *guard, const uint8_t *data, size_t len, ui
 		data += n;
 		len -= n;
 		pass(guard, n);
-		if (len == 0 || !collect(guard, &data, &len))
+		if (len == 0 || is_enough(guard) || !collect(guard, &data, &len))
 			break;
 		begin(guard, now_ms);
 		pass(guard, 0);
 	}
-	return h2_guard_is_flood(guard);
+	return all - len;
 }

@@ -83,6 +83,8 @@ struct hb_h2 {
 	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
 	struct hb_bufq out;          /* records for the lower stream */
 	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
+	struct hb_bufq held;         /* came, and waits for the next turn; the lower is paused */
+	struct hb_timer go_on;       /* runs while something is held */
 	struct h2_guard guard;
 	uint64_t listed; /* bytes of the header list that is coming */
 	/* When, on the loop's clock. 0: not, or not any more */
@@ -92,7 +94,7 @@ struct hb_h2 {
 	uint32_t streams_count; /* those that are not gone or ended */
 	uint32_t gone_count;
 	uint32_t first_told; /* the first window of a stream that the peer was told last */
-	size_t held;         /* bytes on all streams' rx */
+	size_t unread;       /* bytes on all streams' rx */
 	uint32_t grown;      /* what streams may hold above their first windows: h2_window.c */
 	struct hb_end end;
 	bool lower_full, lower_closed, close_asked, closing, closed_told, changed;

@@ -1,6 +1,6 @@
 /*
- * h2_nghttp2: what the files that see nghttp2 share: h2.c (the connection), h2_send.c (bytes out),
- * h2_recv.c (nghttp2's callbacks) and h2_life.c (deadlines).
+ * h2_nghttp2: what the files that see nghttp2 share: h2.c (the connection), h2_lower.c (bytes in),
+ * h2_send.c (bytes out), h2_recv.c (nghttp2's callbacks) and h2_life.c (deadlines).
  */
 #pragma once
 
@@ -40,6 +40,10 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 void h2_data_sent(struct h2_stream *st);
 /* Lets nghttp2 speak while the lower stream takes it. */
 void h2_pump(struct hb_h2 *h2);
+
+/* h2_lower.c */
+extern const struct hb_stream_events h2_lower_events; /* owner: the connection */
+void h2_on_go_on(struct hb_timer *timer);
 
 /* h2_recv.c */
 nghttp2_session_callbacks *h2_callbacks_new(void);  /* NULL: no memory */

@@ -80,7 +80,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		h2_headers_clear(st); /* an earlier 1xx */
 		st->status = (int16_t)h2_status_of(value, value_len);
 	}
-	if (is_too_large(h2, st, name_len + value_len) || st->state != H2_STREAM_OPENING)
+	if (is_too_large(h2, st, name_len + value_len) && h2_guard_is_flood(&h2->guard))
+		return NGHTTP2_ERR_CALLBACK_FAILURE; /* what is left of the block may be long */
+	if (st->too_large || st->state != H2_STREAM_OPENING)
 		return 0;
 	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

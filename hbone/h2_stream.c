@@ -105,6 +105,31 @@ void h2_headers_clear(struct h2_stream *st)
 	free(headers);
 }
 
+/* The first from number @i on. */
+static const struct hb_header *find_header(const struct h2_headers *headers, uint32_t i,
+                                           const char *name, size_t len)
+{
+	for (; headers && i < headers->count; i++)
+		if (headers->list[i].name_len == len &&
+		    memcmp(headers->list[i].name, name, len) == 0)
+			return &headers->list[i];
+	return NULL;
+}
+
+const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
+{
+	return find_header(h2_stream_of(stream)->headers, 0, name, strlen(name));
+}
+
+const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
+                                          const struct hb_header *line)
+{
+	const struct h2_headers *headers = h2_stream_of(stream)->headers;
+
+	return find_header(headers, (uint32_t)(line - headers->list) + 1, line->name,
+	                   line->name_len);
+}
+
 static bool is_listening(const struct h2_stream *st)
 {
 	return st->state == H2_STREAM_OPEN && !st->paused;

@@ -79,9 +79,9 @@ void h2_window_begin(struct h2_stream *st)
 
 void h2_window_weigh(struct hb_h2 *h2)
 {
-	if (h2->held >= MUCH_BYTES)
+	if (h2->unread >= MUCH_BYTES)
 		tell_first(h2, hb_min_u32(WINDOW_SMALL, first_of(h2)));
-	else if (h2->held <= FEW_BYTES)
+	else if (h2->unread <= FEW_BYTES)
 		tell_first(h2, first_of(h2));
 }
 
@@ -131,7 +131,7 @@ void h2_window_took(struct h2_stream *st, size_t bytes)
 	struct hb_h2 *h2 = st->h2;
 	bool stood;
 
-	h2->held -= bytes;
+	h2->unread -= bytes;
 	stood = st->rx.bytes + bytes >= st->window / 2;
 
 	(void)nghttp2_session_consume_stream(h2_session(h2), st->id, bytes);
@@ -148,12 +148,12 @@ void h2_window_took(struct h2_stream *st, size_t bytes)
 
 void h2_window_came(struct h2_stream *st, size_t bytes)
 {
-	st->h2->held += bytes;
+	st->h2->unread += bytes;
 }
 
 void h2_window_drop(struct h2_stream *st)
 {
-	st->h2->held -= st->rx.bytes;
+	st->h2->unread -= st->rx.bytes;
 	hb_bufq_clear(&st->rx);
 	h2_window_look(st);
 	h2_window_weigh(st->h2);

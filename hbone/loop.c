@@ -108,6 +108,7 @@ void hb_loop_free(struct hb_loop *loop)
 		assert(hb_list_is_empty(&loop->recv_stopped));
 		loop->backend->close(loop);
 	}
+	hb_pipes_close(&loop->pipes);
 	hb_buf_pool_free(loop->pool);
 	hb_slabs_free(loop->slabs);
 	hb_close_fd(&loop->wake_fd);
@@ -252,6 +253,7 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 	if (r < 0)
 		goto out;
 
+	loop->turns++;
 	start_us = clock_us();
 	loop->now_ms = start_us / 1000;
 	/* Ready before completions: a receiver that becomes ready by one has had its share. Timers

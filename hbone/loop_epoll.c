@@ -25,7 +25,7 @@
 #include "buf_internal.h"
 
 #define EVENTS_PER_TURN  256
-#define ACCEPTS_PER_TURN 64
+#define ACCEPTS_PER_TURN HB_ACCEPTS_PER_TURN
 #define WAKE             UINT64_MAX /* data of wake_fd's events */
 
 /* --- birth and end --- */

@@ -4,6 +4,7 @@
  *   loop.c              turns, tasks, messages, timers; which backend
  *   loop_accept.c       accepting until stopped
  *   loop_recv.c         receivers: when each is armed, read directly, starved, or told
+ *   loop_pipes.c        pipes to splice through
  *   loop_uring.c        the io_uring backend; loop_uring_slots.c: the slots lent to the kernel
  *   loop_epoll.c        the epoll backend; loop_epoll_watch.c: which descriptors it watches
  */
@@ -12,6 +13,8 @@
 #include <stdatomic.h>
 
 #include <hbone/loop.h>
+
+#include "loop_pipes.h"
 
 /* As much as is sent at once; fits the second-level cache beside what it becomes. */
 #define HB_PASS_ON_BYTES (128u * 1024)
@@ -77,6 +80,7 @@ struct hb_loop {
 	const char *fallback_reason;
 	bool started; /* by the thread that runs it, at its first turn */
 	bool in_turn;
+	uint64_t turns;
 	unsigned ops; /* in flight, but the backend's own */
 	uint64_t longest_turn_us;
 	uint64_t now_ms; /* taken once per turn; the wheel follows when timers have their turn */
@@ -84,6 +88,7 @@ struct hb_loop {
 	struct hb_wheel wheel;
 	struct hb_buf_pool *pool;
 	struct hb_slabs *slabs;
+	struct hb_pipes pipes;
 	struct hb_list tasks;
 	size_t fresh_bytes; /* told by receivers since tasks ran */
 
@@ -101,6 +106,8 @@ void hb_op_end(struct hb_loop *loop, struct hb_op *op);
 /* Runs the tasks if enough has come in since they ran. Between callbacks only. */
 void hb_loop_pass_on(struct hb_loop *loop);
 
+/* So many connections of one listening socket are told in a turn: each is work for its owner. */
+#define HB_ACCEPTS_PER_TURN 16
 /* loop_accept.c. @more: the op goes on; else it has ended. */
 void hb_accept_on_done(struct hb_accept *accept, int res, bool more);
 

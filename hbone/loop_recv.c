@@ -259,10 +259,35 @@ static void read_on(struct hb_recv *recv, struct hb_buf *chain, unsigned slots)
 	}
 }
 
+/* It stays ready unless the owner says otherwise inside. */
+static void tell_readable(struct hb_recv *recv)
+{
+	set_state(recv, READY, &recv->loop->recv_ready);
+	recv->is_dry = false;
+	recv->events->on_readable(recv);
+}
+
+void hb_loop_recv_dry(struct hb_recv *recv)
+{
+	/* As in is_all(): then only a read that finds nothing at all is the last. */
+	if (recv->ends)
+		return;
+	recv->is_dry = true;
+	if (recv->state == READY)
+		set_state(recv, WAITING, &recv->loop->recv_waiting);
+}
+
+void hb_loop_recv_read(struct hb_recv *recv)
+{
+	read_on(recv, NULL, SLOTS_PER_TURN);
+}
+
 static void run_ready(struct hb_recv *recv)
 {
 	if (recv->held.head || recv->held_res != NO_END)
 		tell_held(recv);
+	else if (recv->by_readiness)
+		tell_readable(recv);
 	else
 		read_on(recv, NULL, SLOTS_PER_TURN);
 }
@@ -315,8 +340,12 @@ void hb_recv_on_done(struct hb_recv *recv, struct hb_buf *buf, int res)
 
 void hb_recv_on_readable(struct hb_recv *recv)
 {
-	if (recv->state == UNWANTED)
+	if (recv->state == STOPPING)
+		set_stopped(recv);
+	else if (recv->state == UNWANTED)
 		set_state(recv, PAUSED, NULL); /* it is not dry: arming it will find that out */
+	else if (recv->by_readiness)
+		tell_readable(recv);
 	else
 		read_on(recv, NULL, SLOTS_PER_TURN);
 }

@@ -200,6 +200,11 @@ static void uring_arm(struct hb_recv *recv)
 {
 	struct io_uring_sqe *sqe = get_sqe(recv->loop);
 
+	if (recv->by_readiness) {
+		io_uring_prep_poll_add(sqe, recv->fd, POLLIN);
+		io_uring_sqe_set_data(sqe, &recv->op);
+		return;
+	}
 	io_uring_prep_recv(sqe, recv->fd, NULL, recv->read_max, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = HB_LENT_GROUP;
@@ -248,7 +253,13 @@ static void on_wake(struct hb_loop *loop)
 static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
 {
 	struct hb_loop *loop = recv->loop;
-	struct hb_buf *buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
+	struct hb_buf *buf;
+
+	if (recv->by_readiness && cqe->res >= 0) {
+		hb_recv_on_readable(recv);
+		return;
+	}
+	buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
 
 	if (cqe->res > 0) {
 		assert(buf);

@@ -5,49 +5,13 @@
  *             ^                                  | refused unprocessed, tries left
  *             +----------------------------------+          else, or a dial failed --> done (why)
  *
- *   conn:  DIALLING --connected--> SHAKING --peer verified--> GREETING --SETTINGS--> READY
- *             +-------failed----------+---------failed------------+         idle, drain, lost
- *                                     v                                           v
- *             gone; all who wait for this key are told the same                  gone
- *
- * A peer that is GREETING has not said yet how many tunnels it grants. It gets one, which need not
- * wait; with more, those beyond its grant would be refused, each time anew on each connection.
+ * Connections are pool_conn.c's. All who wait for one are told the same when it fails.
  */
-#include "pool_peers.h"
+#include "pool_internal.h"
 
 #include <assert.h>
-#include <string.h>
 
-#include <hbone/dial.h>
-
-enum wait_state { WAIT_NONE, WAIT_WAITING, WAIT_OPENING };
-enum conn_state { CONN_DIALLING, CONN_SHAKING, CONN_GREETING, CONN_READY };
-
-struct conn {
-	struct pool_peer *peer;
-	struct hb_list node;    /* in peer->conns */
-	struct hb_list opening; /* waits that have a request out */
-	struct hb_dial dial;
-	struct hb_stream *tls;
-	struct hb_h2 *h2;
-	struct hb_timer idle;
-	enum conn_state state;
-	struct hb_end why; /* of a dial that was given up */
-	uint64_t served;
-};
-
-struct hb_pool {
-	struct hb_loop *loop;
-	struct hb_pool_options options;
-	struct hb_tcp_options tcp;
-	struct pool_peers peers;
-	size_t conns;
-	struct hb_tls_crls *crls; /* counted; NULL: none */
-	struct hb_task empty;     /* draining, and no peer is left */
-	bool draining;
-	void (*on_empty)(void *owner);
-	void *on_empty_owner;
-};
+enum wait_state { WAIT_NONE, WAIT_TOLD_LATER, WAIT_WAITING, WAIT_OPENING };
 
 static void serve(struct hb_task *task);
 
@@ -62,11 +26,11 @@ static struct pool_peer *peer_of(struct hb_pool *pool, const struct hb_pool_key 
 	return peer;
 }
 
-static void peer_free_if_unused(struct pool_peer *peer)
+void pool_peer_free_if_unused(struct pool_peer *peer)
 {
 	struct hb_pool *pool = peer->pool;
 
-	if (!hb_list_is_empty(&peer->conns) || !hb_list_is_empty(&peer->waits))
+	if (peer->conns_count || !hb_list_is_empty(&peer->waits))
 		return;
 	pool_peers_remove(&pool->peers, peer);
 	/* Not when the last connection goes: those who still wait are told first. */
@@ -76,17 +40,39 @@ static void peer_free_if_unused(struct pool_peer *peer)
 
 /* ---- waits ---- */
 
-static void wait_done(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *identity,
-                      struct hb_end why)
+static void start_waiting(struct hb_pool_wait *wait, struct pool_peer *peer)
 {
+	wait->conn = peer;
+	wait->state = WAIT_WAITING;
+	peer->waits_count++;
+	peer->pool->waiters++;
+	hb_list_add(&peer->waits, &wait->node);
+	hb_loop_defer(peer->pool->loop, &peer->serve);
+}
+
+/* Out of every list and count. */
+static void take_out(struct hb_pool_wait *wait)
+{
+	struct pool_peer *peer = wait->conn;
+
+	if (wait->state == WAIT_WAITING) {
+		peer->waits_count--;
+		wait->pool->waiters--;
+	}
 	hb_list_remove(&wait->node);
 	hb_loop_timer_stop(wait->pool->loop, &wait->deadline);
 	wait->state = WAIT_NONE;
+}
+
+static void wait_done(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *identity,
+                      struct hb_end why)
+{
+	take_out(wait);
 	wait->tunnel = NULL;
 	wait->on_tunnel(wait, tunnel, identity, why); /* last: the owner may free the wait */
 }
 
-static void fail_waits(struct pool_peer *peer, struct hb_end why)
+void pool_fail_waits(struct pool_peer *peer, struct hb_end why)
 {
 	/* Only those who wait now: a callback may ask for another tunnel. */
 	struct hb_list now, *node;
@@ -103,9 +89,10 @@ static void fail_waits(struct pool_peer *peer, struct hb_end why)
 static void tunnel_on_open(struct hb_stream *s)
 {
 	struct hb_pool_wait *wait = s->owner;
-	struct conn *conn = wait->conn;
+	struct pool_conn *conn = wait->conn;
 
 	conn->served++;
+	wait->pool->counters.tunnels++;
 	wait_done(wait, s, hb_tls_peer_identity(conn->tls), HB_END_CLEAN);
 }
 
@@ -113,7 +100,7 @@ static void tunnel_on_open(struct hb_stream *s)
  * No byte of an app has been sent yet. So what the peer did not process may be tried again, and so
  * may what was lost with a connection that had worked before: it may have died while it was idle.
  */
-static bool may_try_again(const struct hb_pool_wait *wait, const struct conn *conn,
+static bool may_try_again(const struct hb_pool_wait *wait, const struct pool_conn *conn,
                           struct hb_end why)
 {
 	if (wait->tries >= HB_POOL_TRIES || wait->pool->draining)
@@ -127,7 +114,7 @@ static bool may_try_again(const struct hb_pool_wait *wait, const struct conn *co
 static void tunnel_on_closed(struct hb_stream *s, struct hb_end why)
 {
 	struct hb_pool_wait *wait = s->owner;
-	struct conn *conn = wait->conn;
+	struct pool_conn *conn = wait->conn;
 
 	hb_stream_free(s);
 	wait->tunnel = NULL;
@@ -135,11 +122,10 @@ static void tunnel_on_closed(struct hb_stream *s, struct hb_end why)
 		wait_done(wait, NULL, "", why);
 		return;
 	}
-	hb_loop_timer_stop(wait->pool->loop, &wait->deadline);
-	hb_list_remove(&wait->node);
-	hb_list_add(&conn->peer->waits, &wait->node);
-	wait->state = WAIT_WAITING;
-	hb_loop_defer(wait->pool->loop, &conn->peer->serve);
+	take_out(wait);
+	wait->refused = conn;
+	wait->pool->counters.retried++;
+	start_waiting(wait, conn->peer);
 }
 
 static const struct hb_stream_events tunnel_events = {
@@ -158,206 +144,59 @@ static void on_connect_time(struct hb_timer *timer)
 	wait_done(wait, NULL, "", why);
 }
 
-static void on_no_memory_time(struct hb_timer *timer)
+static void on_told_time(struct hb_timer *timer)
 {
-	wait_done(hb_container_of(timer, struct hb_pool_wait, deadline), NULL, "",
-	          hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM));
+	struct hb_pool_wait *wait = hb_container_of(timer, struct hb_pool_wait, deadline);
+
+	wait_done(wait, NULL, "", wait->why);
 }
 
-/* ---- connections ---- */
-
-static void count(struct hb_pool *pool, int more)
+/* It is in no list. A callback now would be inside hb_pool_get(), or could end others that are
+ * being looked at. */
+static void tell_later(struct hb_pool_wait *wait, struct hb_end why)
 {
-	pool->conns += (size_t)more;
-	if (pool->options.on_count)
-		pool->options.on_count(pool->options.owner);
+	wait->why = why;
+	wait->state = WAIT_TOLD_LATER;
+	hb_timer_init(&wait->deadline, on_told_time);
+	hb_loop_timer_start(wait->pool->loop, &wait->deadline, 0);
 }
 
-static void conn_free(struct conn *conn)
+struct hb_end pool_limited(struct hb_pool *pool, enum hb_pool_limit limit, uint64_t waits)
 {
-	struct pool_peer *peer = conn->peer;
-	struct hb_pool *pool = peer->pool;
-
-	assert(hb_list_is_empty(&conn->opening));
-	hb_loop_timer_stop(pool->loop, &conn->idle);
-	hb_list_remove(&conn->node);
-	free(conn);
-	count(pool, -1);
-	if (!hb_list_is_empty(&peer->waits))
-		hb_loop_defer(pool->loop, &peer->serve);
-	peer_free_if_unused(peer);
-}
-
-/* A dial or handshake failed: all who waited for it are told the same. */
-static void conn_failed(struct conn *conn, struct hb_end why)
-{
-	struct pool_peer *peer = conn->peer;
-
-	peer->dialling = false;
-	fail_waits(peer, conn->why.code < 0 ? conn->why : why);
-	conn_free(conn);
-}
-
-static void on_idle_time(struct hb_timer *timer)
-{
-	struct conn *conn = hb_container_of(timer, struct conn, idle);
-
-	if (hb_h2_streams(conn->h2) == 0)
-		hb_h2_drain(conn->h2);
-}
-
-static void h2_on_change(struct hb_h2 *h2)
-{
-	struct conn *conn = hb_h2_owner(h2);
-	struct hb_pool *pool = conn->peer->pool;
-
-	if (conn->state == CONN_GREETING && hb_h2_has_settings(h2)) {
-		conn->state = CONN_READY;
-		conn->peer->dialling = false;
-	}
-	if (hb_h2_streams(h2) > 0)
-		hb_loop_timer_stop(pool->loop, &conn->idle);
-	else if (!hb_timer_is_running(&conn->idle))
-		hb_loop_timer_start(pool->loop, &conn->idle, pool->options.idle_ms);
-	if (!hb_list_is_empty(&conn->peer->waits))
-		hb_loop_defer(pool->loop, &conn->peer->serve);
-}
-
-static void h2_on_closed(struct hb_h2 *h2, struct hb_end why)
-{
-	struct conn *conn = hb_h2_owner(h2);
-
-	hb_h2_free(h2);
-	conn->h2 = NULL;
-	if (conn->state == CONN_GREETING)
-		conn_failed(conn,
-		            why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
-	else
-		conn_free(conn);
-}
-
-static const struct hb_h2_events h2_events = {
-	.on_change = h2_on_change,
-	.on_closed = h2_on_closed,
-};
-
-static void tls_on_open(struct hb_stream *s)
-{
-	struct conn *conn = s->owner;
-	struct pool_peer *peer = conn->peer;
-	struct hb_pool *pool = peer->pool;
-	struct hb_h2_options options = pool->options.h2;
-
-	options.role = HB_H2_CLIENT;
-	conn->h2 = hb_h2_new(pool->loop, s, &options, &h2_events, conn);
-	if (!conn->h2) {
-		conn_failed(conn, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
-		return;
-	}
-	conn->state = CONN_GREETING;
-	hb_loop_timer_start(pool->loop, &conn->idle, pool->options.idle_ms);
-	if (conn->why.code < 0) /* it was given up meanwhile */
-		hb_h2_close(conn->h2, conn->why);
-	else if (pool->draining)
-		hb_h2_drain(conn->h2);
-	hb_loop_defer(pool->loop, &peer->serve);
-}
-
-static void tls_on_closed(struct hb_stream *s, struct hb_end why)
-{
-	struct conn *conn = s->owner;
-
-	hb_stream_free(s);
-	conn_failed(conn, why.code < 0 ? why : hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED));
-}
-
-static const struct hb_stream_events tls_events = {
-	.on_open = tls_on_open,
-	.on_closed = tls_on_closed,
-};
-
-static void on_dialled(struct hb_dial *dial, int fd)
-{
-	struct conn *conn = hb_container_of(dial, struct conn, dial);
-	struct pool_peer *peer = conn->peer;
-	struct hb_pool *pool = peer->pool;
-	struct hb_tls_options options = {
-		.role = HB_TLS_CLIENT,
-		.ctx = peer->ctx,
-		.identities = peer->peers,
-		.identities_count = peer->peers_count,
-		.handshake_ms = pool->options.handshake_ms,
-		.crls = pool->crls,
+	static const int codes[HB_POOL_LIMITS] = {
+		[HB_POOL_CONNECTIONS] = HB_E_POOL_CONNECTIONS,
+		[HB_POOL_KEY_CONNECTIONS] = HB_E_KEY_CONNECTIONS,
+		[HB_POOL_WAITERS] = HB_E_POOL_WAITERS,
+		[HB_POOL_KEY_WAITERS] = HB_E_KEY_WAITERS,
 	};
-	struct hb_stream *tcp;
 
-	if (fd < 0) {
-		conn_failed(conn,
-		            hb_end(HB_LAYER_TCP, fd == -ECANCELED ? HB_SIDE_US : HB_SIDE_PEER, fd));
-		return;
-	}
-	conn->state = CONN_SHAKING;
-	tcp = hb_tcp_new(pool->loop, fd, &pool->tcp);
-	conn->tls = tcp ? hb_tls_new(pool->loop, tcp, &options) : NULL;
-	if (!conn->tls) {
-		conn_failed(conn, hb_end(HB_LAYER_TLS, HB_SIDE_US, -ENOMEM));
-		return;
-	}
-	conn->tls->owner = conn;
-	conn->tls->events = &tls_events;
-}
-
-static struct hb_end dial_start(struct pool_peer *peer)
-{
-	struct hb_pool *pool = peer->pool;
-	int family = hb_ip_is_v4(&peer->dst.ip) ? AF_INET : AF_INET6;
-	struct conn *conn;
-	int fd;
-
-	if (pool->conns >= pool->options.connections_max)
-		return hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_LIMIT);
-	conn = calloc(1, sizeof(*conn));
-	if (!conn)
-		return hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM);
-	fd = pool->options.make_socket(pool->options.owner, peer->scope, family);
-	if (fd < 0) {
-		free(conn);
-		return hb_end(HB_LAYER_TCP, HB_SIDE_US, fd);
-	}
-	conn->peer = peer;
-	hb_list_init(&conn->opening);
-	hb_list_add(&peer->conns, &conn->node);
-	hb_timer_init(&conn->idle, on_idle_time);
-	count(pool, 1);
-	peer->dialling = true;
-	hb_dial_start(&conn->dial, pool->loop, fd, &peer->dst, pool->options.dial_ms, on_dialled);
-	return HB_END_CLEAN;
+	pool->counters.limited[limit] += waits;
+	return hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, codes[limit]);
 }
 
 /* ---- bringing the two together ---- */
 
-static struct conn *conn_with_room(struct pool_peer *peer)
+static struct pool_conn *conn_with_room(struct pool_peer *peer, const struct hb_pool_wait *wait)
 {
 	hb_list_for_each (node, &peer->conns) {
-		struct conn *conn = hb_container_of(node, struct conn, node);
+		struct pool_conn *conn = hb_container_of(node, struct pool_conn, node);
 
-		if (conn->state < CONN_GREETING || hb_h2_room(conn->h2) == 0)
-			continue;
-		if (conn->state == CONN_READY || hb_h2_streams(conn->h2) == 0)
+		/* Only compared: it may be gone, and another may be where it was. */
+		if (conn != wait->refused && pool_conn_has_room(conn))
 			return conn;
 	}
 	return NULL;
 }
 
-static void open_tunnel(struct conn *conn, struct hb_pool_wait *wait)
+static void open_tunnel(struct pool_conn *conn, struct hb_pool_wait *wait)
 {
 	struct hb_pool *pool = wait->pool;
 
-	hb_list_remove(&wait->node);
+	take_out(wait);
 	wait->tries++;
 	wait->tunnel = hb_tunnel_open(conn->h2, &wait->request);
 	if (!wait->tunnel) {
-		wait_done(wait, NULL, "", hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM));
+		tell_later(wait, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM));
 		return;
 	}
 	wait->conn = conn;
@@ -368,21 +207,54 @@ static void open_tunnel(struct conn *conn, struct hb_pool_wait *wait)
 	hb_loop_timer_start(pool->loop, &wait->deadline, pool->options.connect_ms);
 }
 
+/* The first that is left waiting, or NULL. */
+static struct hb_pool_wait *open_tunnels(struct pool_peer *peer)
+{
+	struct hb_pool_wait *first = NULL;
+
+	hb_list_for_each_safe (node, &peer->waits) {
+		struct hb_pool_wait *wait = hb_container_of(node, struct hb_pool_wait, node);
+		struct pool_conn *conn = conn_with_room(peer, wait);
+
+		if (conn) {
+			open_tunnel(conn, wait);
+			continue;
+		}
+		first = first ? first : wait;
+		if (!wait->refused) /* who was refused is choosier than the rest */
+			break;
+	}
+	return first;
+}
+
 static void serve(struct hb_task *task)
 {
 	struct pool_peer *peer = hb_container_of(task, struct pool_peer, serve);
 	struct hb_end why = HB_END_CLEAN;
-	struct conn *conn;
+	struct hb_pool_wait *left;
 
-	if (peer->pool->draining)
+	if (peer->pool->draining) {
 		why = hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN);
-	while (why.code == 0 && !hb_list_is_empty(&peer->waits) && (conn = conn_with_room(peer)))
-		open_tunnel(conn, hb_container_of(peer->waits.next, struct hb_pool_wait, node));
-	if (why.code == 0 && !hb_list_is_empty(&peer->waits) && !peer->dialling)
-		why = dial_start(peer);
+	} else {
+		left = open_tunnels(peer);
+		if (left && !peer->dialling)
+			why = pool_conn_start(peer, &left->request);
+	}
 	if (why.code < 0)
-		fail_waits(peer, why);
-	peer_free_if_unused(peer);
+		pool_fail_waits(peer, why);
+	pool_peer_free_if_unused(peer);
+}
+
+/* A clean end: @wait may wait. */
+static struct hb_end admit(struct hb_pool *pool, const struct pool_peer *peer)
+{
+	if (!peer)
+		return hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, -ENOMEM);
+	if (pool->waiters >= pool->options.waiters_max)
+		return pool_limited(pool, HB_POOL_WAITERS, 1);
+	if (peer->waits_count >= pool->options.key_waiters_max)
+		return pool_limited(pool, HB_POOL_KEY_WAITERS, 1);
+	return HB_END_CLEAN;
 }
 
 void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct hb_pool_key *key,
@@ -393,24 +265,22 @@ void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct h
 	wait->pool = pool;
 	wait->request = *request;
 	wait->tunnel = NULL;
-	wait->conn = NULL;
+	wait->conn = wait->refused = NULL;
 	wait->tries = 0;
-	wait->state = WAIT_WAITING;
+	wait->why = admit(pool, peer);
 	hb_list_init(&wait->node);
-	hb_timer_init(&wait->deadline, on_connect_time);
-	if (!peer) {
-		/* Callbacks never run inside: the deadline of a wait without a tunnel reports it.
-		 */
-		hb_timer_init(&wait->deadline, on_no_memory_time);
-		hb_loop_timer_start(pool->loop, &wait->deadline, 0);
+	if (wait->why.code < 0) {
+		tell_later(wait, wait->why);
+		if (peer)
+			hb_loop_defer(pool->loop, &peer->serve); /* it may be new, and unused */
 		return;
 	}
+	hb_timer_init(&wait->deadline, on_connect_time);
 	if (peer->ctx != ctx) {
 		hb_tls_ctx_unref(peer->ctx);
 		peer->ctx = hb_tls_ctx_ref(ctx);
 	}
-	hb_list_add(&peer->waits, &wait->node);
-	hb_loop_defer(pool->loop, &peer->serve);
+	start_waiting(wait, peer);
 }
 
 void hb_pool_cancel(struct hb_pool_wait *wait)
@@ -421,9 +291,7 @@ void hb_pool_cancel(struct hb_pool_wait *wait)
 		wait->tunnel->events = &hb_stream_orphan_events;
 		hb_stream_close(wait->tunnel, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_CANCELLED));
 	}
-	hb_list_remove(&wait->node);
-	hb_loop_timer_stop(wait->pool->loop, &wait->deadline);
-	wait->state = WAIT_NONE;
+	take_out(wait);
 }
 
 /* ---- the pool as a whole ---- */
@@ -436,85 +304,19 @@ static void on_empty_task(struct hb_task *task)
 		hb_take (&pool->on_empty)(pool->on_empty_owner); /* last: it may free the pool */
 }
 
-static void conn_close(struct conn *conn, struct hb_end why)
-{
-	switch (conn->state) {
-	case CONN_DIALLING:
-		conn->why = why;
-		hb_dial_cancel(&conn->dial);
-		break;
-	case CONN_SHAKING:
-		conn->why = why;
-		hb_stream_close(conn->tls, why);
-		break;
-	case CONN_GREETING:
-	case CONN_READY:
-		hb_h2_close(conn->h2, why);
-		break;
-	}
-}
-
-static void each_conn(struct hb_pool *pool, void (*act)(struct conn *conn, struct hb_end why),
-                      uint64_t scope, struct hb_end why)
-{
-	for (size_t i = 0; i < POOL_BUCKETS; i++)
-		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
-			if (scope == 0 || peer->scope == scope)
-				hb_list_for_each (node, &peer->conns)
-					act(hb_container_of(node, struct conn, node), why);
-}
-
-static void drain_conn(struct conn *conn, struct hb_end why)
-{
-	if (conn->state >= CONN_GREETING)
-		hb_h2_drain(conn->h2);
-	else
-		conn_close(conn, why);
-}
-
 void hb_pool_drain(struct hb_pool *pool, void (*on_empty)(void *owner), void *owner)
 {
 	pool->draining = true;
 	pool->on_empty = on_empty;
 	pool->on_empty_owner = owner;
-	each_conn(pool, drain_conn, 0, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN));
+	pool_each_conn(pool, 0, pool_conn_drain, hb_end(HB_LAYER_TUNNEL, HB_SIDE_US, HB_E_DRAIN));
 	if (pool->peers.count == 0)
 		hb_loop_defer(pool->loop, &pool->empty);
 }
 
 void hb_pool_close_scope(struct hb_pool *pool, uint64_t scope, struct hb_end why)
 {
-	each_conn(pool, conn_close, scope, why);
-}
-
-/* True: it is revoked. */
-static bool conn_recheck(struct conn *conn, int64_t now_s)
-{
-	struct hb_end why = hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_TLS_REVOKED);
-	int code = conn->state == CONN_DIALLING
-	               ? 0
-	               : hb_tls_recheck(conn->tls, conn->peer->pool->crls, now_s);
-
-	if (code == HB_TLS_EXPIRED && conn->state >= CONN_GREETING)
-		hb_h2_drain(conn->h2);
-	if (code == HB_TLS_REVOKED)
-		conn_close(conn, why);
-	return code == HB_TLS_REVOKED;
-}
-
-size_t hb_pool_recheck(struct hb_pool *pool, struct hb_tls_crls *crls, int64_t now_s)
-{
-	struct hb_tls_crls *old = pool->crls;
-	size_t revoked = 0;
-
-	pool->crls = hb_tls_crls_ref(crls);
-	hb_tls_crls_unref(old);
-	for (size_t i = 0; i < POOL_BUCKETS; i++)
-		for (struct pool_peer *peer = pool->peers.buckets[i]; peer; peer = peer->next)
-			hb_list_for_each (node, &peer->conns)
-				revoked +=
-				    conn_recheck(hb_container_of(node, struct conn, node), now_s);
-	return revoked;
+	pool_each_conn(pool, scope, pool_conn_close, why);
 }
 
 static const struct hb_tcp_options tcp_default = {
@@ -523,6 +325,13 @@ static const struct hb_tcp_options tcp_default = {
 	.keepalive_interval_s = 180,
 	.keepalive_probes = 9,
 };
+
+static int make_plain_socket(void *owner, uint64_t scope, int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
 
 struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *options)
 {
@@ -535,11 +344,16 @@ struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *
 	pool->options = *options;
 	o = &pool->options;
 	pool->tcp = o->tcp ? *o->tcp : tcp_default;
+	o->make_socket = o->make_socket ? o->make_socket : make_plain_socket;
 	o->idle_ms = o->idle_ms ? o->idle_ms : 300000;
 	o->dial_ms = o->dial_ms ? o->dial_ms : 10000;
 	o->handshake_ms = o->handshake_ms ? o->handshake_ms : 10000;
 	o->connect_ms = o->connect_ms ? o->connect_ms : 10000;
+	o->inner_streams_max = o->inner_streams_max ? o->inner_streams_max : 10;
 	o->connections_max = o->connections_max ? o->connections_max : 4096;
+	o->key_connections_max = o->key_connections_max ? o->key_connections_max : 256;
+	o->waiters_max = o->waiters_max ? o->waiters_max : 32768;
+	o->key_waiters_max = o->key_waiters_max ? o->key_waiters_max : 16384;
 	hb_task_init(&pool->empty, on_empty_task);
 	return pool;
 }
@@ -557,4 +371,9 @@ void hb_pool_free(struct hb_pool *pool)
 size_t hb_pool_connections(const struct hb_pool *pool)
 {
 	return pool->conns;
+}
+
+const struct hb_pool_counters *hb_pool_counters(const struct hb_pool *pool)
+{
+	return &pool->counters;
 }

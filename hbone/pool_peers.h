@@ -14,14 +14,16 @@ struct pool_peer { /* one key */
 	struct hb_pool *pool;
 	struct pool_peer *next; /* in its bucket */
 	struct hb_list conns, waits;
+	size_t conns_count, waits_count;
 	struct hb_task serve;
 	struct hb_tls_ctx *ctx; /* the newest that a caller gave; counted */
 	bool dialling;
 	uint64_t hash, scope;
 	struct hb_addr dst;
-	size_t peers_count;
+	size_t peers_count, inner_count;
 	const char *identity;
-	const char *peers[]; /* and behind it the text of all strings */
+	const char *authority; /* behind the gateway dst; NULL: there is no gateway */
+	const char *peers[];   /* then those of the inner end; and behind it all text */
 };
 
 struct pool_peers {

@@ -7,6 +7,8 @@
 
 #include <assert.h>
 
+#include "tcp_splice.h"
+
 struct hb_relay_watch {
 	struct hb_relay *relay;
 	struct hb_loop *loop;
@@ -114,6 +116,11 @@ static void on_data(struct hb_stream *s, struct hb_buf *chain)
 		hb_stream_write(to->stream, chain);
 }
 
+static void on_spliced(struct hb_stream *from, size_t bytes)
+{
+	side_of(from->owner, from)->bytes += bytes;
+}
+
 static void on_finish(struct hb_stream *s)
 {
 	struct hb_relay *relay = s->owner;
@@ -202,6 +209,7 @@ void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stre
 		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, -ENOMEM));
 		return;
 	}
+	(void)hb_tcp_join(a, b, on_spliced); /* else they are not both sockets */
 	hb_stream_resume(a);
 	hb_stream_resume(b);
 }

@@ -1,5 +1,5 @@
 /*
- * tcp_options: sets up a connected socket. Private to tcp.c.
+ * tcp_options: sets up a connected socket. Private to tcp.
  */
 #pragma once
 

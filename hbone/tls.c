@@ -11,8 +11,8 @@
  * Only end() leads to CLOSING, and only on_lower_closed() to CLOSED. An end of our own making
  * (a certificate refused, a cut) is kept in why and told instead of the lower stream's.
  *
- * Reading: the lower stream is read while we are OPENING, and while we are OPEN, not paused, and
- * not behind. What came is opened at most TURN_BYTES a turn; the rest waits for the next one.
+ * Reading: the lower stream is read while we are OPENING, and while we are OPEN and not paused, but
+ * not when behind. What came is opened at most TURN_BYTES a turn; the rest waits for the next one.
  */
 #include "tls_ctx.h"
 
@@ -43,6 +43,9 @@ struct tls {
 	SSL *ssl;
 	struct hb_tls_wire wire;
 	struct hb_tls_peer peer;
+	struct hb_pace *pace;     /* NULL: no turns are waited for */
+	struct hb_pace_item turn; /* OPENING: the next step */
+	uint32_t pace_group;
 	struct hb_task work;   /* to look at what waits, at the end of this turn */
 	struct hb_timer timer; /* OPENING: the deadline. OPEN: look again, in a later turn */
 	struct hb_end why;     /* CLOSING: code 0: the lower stream will say */
@@ -77,8 +80,8 @@ static void flush(struct tls *tls)
 /* The lower stream is told once per change. */
 static void steer_reading(struct tls *tls)
 {
-	bool want = tls->state == TLS_OPENING ||
-	            (tls->state == TLS_OPEN && !tls->paused && tls->wire.in.bytes < BEHIND_BYTES);
+	bool want = tls->wire.in.bytes < BEHIND_BYTES &&
+	            (tls->state == TLS_OPENING || (tls->state == TLS_OPEN && !tls->paused));
 
 	if (tls->state >= TLS_CLOSING || want == tls->reading)
 		return;
@@ -104,6 +107,7 @@ static void end(struct tls *tls, struct hb_end why, struct hb_end lower_why)
 	}
 	hb_loop_timer_stop(tls->loop, &tls->timer);
 	hb_loop_undefer(&tls->work);
+	hb_pace_leave(&tls->turn);
 	hb_bufq_clear(&tls->wire.in);
 	flush(tls);
 	hb_stream_close(tls->lower, lower_why);
@@ -321,12 +325,28 @@ static void receive(struct tls *tls)
 	}
 }
 
-static void look(struct tls *tls)
+static void step(struct tls *tls)
 {
 	if (tls->state == TLS_OPENING)
 		shake(tls);
 	if (may_tell(tls))
 		receive(tls);
+	steer_reading(tls);
+}
+
+static void on_turn(struct hb_pace_item *item)
+{
+	step(hb_container_of(item, struct tls, turn));
+}
+
+static void look(struct tls *tls)
+{
+	if (tls->state != TLS_OPENING || !tls->pace) {
+		step(tls);
+		return;
+	}
+	if (tls->peer.role == HB_TLS_CLIENT || tls->wire.in.bytes > 0 || tls->lower_finished)
+		hb_pace_ask(tls->pace, &tls->turn, tls->pace_group);
 	steer_reading(tls);
 }
 
@@ -406,6 +426,7 @@ static void on_lower_closed(struct hb_stream *lower, struct hb_end why)
 	tls->state = TLS_CLOSED;
 	hb_loop_timer_stop(tls->loop, &tls->timer);
 	hb_loop_undefer(&tls->work);
+	hb_pace_leave(&tls->turn);
 	hb_tls_wire_clear(&tls->wire);
 	tls->stream.events->on_closed(&tls->stream, why); /* last: the owner may free us in here */
 }
@@ -515,6 +536,9 @@ static struct tls *create(struct hb_loop *loop, const struct hb_tls_options *opt
 	tls->wire.pool = hb_loop_pool(loop);
 	tls->key_records = options->key_records ? options->key_records : KEY_RECORDS;
 	tls->paused = true;
+	tls->pace = options->pace;
+	tls->pace_group = options->pace_group;
+	hb_pace_item_init(&tls->turn, on_turn);
 	hb_task_init(&tls->work, on_work);
 	hb_timer_init(&tls->timer, on_time);
 	if (!hb_tls_peer_init(&tls->peer, options) || !make_ssl(tls)) {

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BAGGAGE_LINES_MAX 32
+
 static size_t add(struct hb_header *headers, size_t count, const char *name, const char *value)
 {
 	headers[count] = (struct hb_header){ name, value, strlen(name), strlen(value) };
@@ -14,7 +16,7 @@ static size_t add(struct hb_header *headers, size_t count, const char *name, con
 
 struct hb_stream *hb_tunnel_open(struct hb_h2 *h2, const struct hb_tunnel_request *request)
 {
-	struct hb_header headers[5];
+	struct hb_header headers[6];
 	size_t n = 0;
 
 	/* In ztunnel's order (reference/datapath 10, Outbound). */
@@ -25,6 +27,8 @@ struct hb_stream *hb_tunnel_open(struct hb_h2 *h2, const struct hb_tunnel_reques
 		n = add(headers, n, "forwarded", request->forwarded);
 	if (request->traceparent && request->traceparent[0])
 		n = add(headers, n, "traceparent", request->traceparent);
+	if (request->network)
+		n = add(headers, n, "x-forwarded-network", request->network);
 	return hb_h2_request(h2, headers, n);
 }
 
@@ -82,6 +86,42 @@ int hb_tunnel_request_parse(struct hb_stream *stream, struct hb_tunnel_authority
 	    hb_tunnel_authority_parse(authority->value, authority->value_len, ret) < 0)
 		return 400;
 	return 0;
+}
+
+static struct hb_span value_of(const struct hb_header *line)
+{
+	return (struct hb_span){ line->value, line->value_len };
+}
+
+static void read_baggage(const struct hb_stream *stream, struct hb_tunnel_said *said)
+{
+	const struct hb_header *line = hb_h2_header(stream, "baggage");
+	struct hb_span lines[BAGGAGE_LINES_MAX];
+	size_t count = 0;
+
+	for (; line && count < BAGGAGE_LINES_MAX; line = hb_h2_header_next(stream, line))
+		lines[count++] = value_of(line);
+	said->has_baggage =
+	    count > 0 && !line && hb_baggage_parse(lines, count, &said->baggage) == 0;
+}
+
+void hb_tunnel_read(const struct hb_stream *stream, struct hb_tunnel_said *ret_said)
+{
+	const struct hb_header *line;
+
+	*ret_said = (struct hb_tunnel_said){ 0 };
+	read_baggage(stream, ret_said);
+	line = hb_h2_header(stream, "forwarded");
+	for (; line && !ret_said->service.len; line = hb_h2_header_next(stream, line))
+		ret_said->service = hb_forwarded_host(line->value, line->value_len);
+	line = hb_h2_header(stream, "traceparent");
+	ret_said->has_trace =
+	    line && !hb_h2_header_next(stream, line) &&
+	    hb_traceparent_parse(line->value, line->value_len, &ret_said->trace) == 0;
+	line = hb_h2_header(stream, "x-forwarded-network");
+	ret_said->has_network = line != NULL;
+	if (line)
+		ret_said->network = value_of(line);
 }
 
 void hb_tunnel_accept(struct hb_stream *stream, const char *baggage)

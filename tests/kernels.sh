@@ -72,7 +72,7 @@ for test in sk_lookup redirect takeover; do
 done
 run hbone/loop_choice "$1/tests/unit/hbone_test_loop_choice"
 for backend in io_uring epoll; do
-	for test in dial loop loop_sockets recv tcp tcp_ends relay tls_data h2 pool; do
+	for test in dial loop loop_sockets recv tcp tcp_ends relay relay_splice tls_data h2 pool; do
 		run "hbone/$test@$backend" env HB_TEST_LOOP=$backend "$1/tests/unit/hbone_test_$test"
 	done
 done'

@@ -200,6 +200,7 @@ static int derive_mode(struct settings_loaded *loaded, char *why, size_t why_siz
 		                s->pods[0].line);
 	default_to(loaded, offsetof(struct settings, admin_port), 15000);
 	default_to(loaded, offsetof(struct settings, readiness_port), 15021);
+	default_to(loaded, offsetof(struct settings, stats_port), 15020);
 	if (s->mode == MODE_SHARED)
 		default_to(loaded, offsetof(struct settings, packet_mark), 1337);
 	return s->mode == MODE_DEDICATED ? read_workload_info(loaded, why, why_size) : 0;

@@ -42,7 +42,7 @@ struct settings {
 	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
-	uint32_t admin_port, readiness_port; /* 0: off */
+	uint32_t admin_port, readiness_port, stats_port; /* 0: off */
 	/* data path */
 	struct setting_threads threads;
 	uint32_t cpu_cores; /* ZTUNNEL_CPU_LIMIT: stands for the machine's cores; 0: not set */
@@ -53,6 +53,8 @@ struct settings {
 	uint32_t stream_window, connection_window;
 	uint32_t pool_streams_max;
 	uint64_t pool_idle_ms;
+	bool localhost_app_tunnel; /* PROXY headers go to loopback */
+	bool response_baggage;     /* workloads introduce themselves on answers */
 	bool keepalive;
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
@@ -60,6 +62,7 @@ struct settings {
 	uint64_t idle_ms, half_closed_ms; /* of a flow; 0: no limit */
 	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
+	uint64_t handshake_ms; /* of peers on 15008 */
 	/* pods by rules of others: shared and dedicated */
 	const char *inpod_uds;
 	bool inpod_port_reuse;

@@ -18,6 +18,7 @@ static const struct {
 	const char *theirs, *ours;
 } keys[] = {
 	{ "proxyAdminPort", "adminPort" },
+	{ "statsPort", "statsPort" },
 	{ "concurrency", "workerThreads" },
 };
 

@@ -93,6 +93,10 @@ const struct setting_row setting_rows[] = {
 	  .type = SETTING_U32, .offset = AT(readiness_port), .max = 65535, .initial = "0",
 	  .help = "Port for `GET /healthz/ready`; 0: off. Absent: 15021 in shared and dedicated mode." },
 
+	{ .key = "statsPort",
+	  .type = SETTING_U32, .offset = AT(stats_port), .max = 65535, .initial = "0",
+	  .help = "Port for `GET /metrics`; 0: off. Absent: 15020 in shared and dedicated mode." },
+
 	{ .group = "Threads", .key = "workerThreads", .variables = { "ZTUNNEL_WORKER_THREADS" },
 	  .type = SETTING_THREADS, .offset = AT(threads),
 	  .help = "Worker threads: a number, 0 for one per core, or a percentage of the cores, rounded up. "
@@ -127,6 +131,12 @@ const struct setting_row setting_rows[] = {
 	{ .key = "poolUnusedReleaseTimeout", .variables = { "POOL_UNUSED_RELEASE_TIMEOUT" },
 	  .type = SETTING_DURATION, .offset = AT(pool_idle_ms), .max = DAY,
 	  .initial = "5m", .help = "An HBONE connection without tunnels is closed after this time." },
+	{ .key = "localhostAppTunnel", .variables = { "LOCALHOST_APP_TUNNEL" },
+	  .type = SETTING_BOOL, .offset = AT(localhost_app_tunnel), .initial = "true",
+	  .help = "Waypoints that read PROXY headers are connected to at loopback, not at the pod's address." },
+	{ .key = "enableResponseBaggage", .variables = { "ENABLE_RESPONSE_BAGGAGE" },
+	  .type = SETTING_BOOL, .offset = AT(response_baggage), .initial = "true",
+	  .help = "Tell peers which workload has answered, and log what they say of themselves where it is not known." },
 	{ .key = "keepaliveEnabled", .variables = { "KEEPALIVE_ENABLED" },
 	  .type = SETTING_BOOL, .offset = AT(keepalive), .initial = "true",
 	  .help = "TCP keepalive on app and tunnel sockets." },
@@ -151,6 +161,9 @@ const struct setting_row setting_rows[] = {
 	{ .key = "unpacedLocal",
 	  .type = SETTING_BOOL, .offset = AT(unpaced_local), .initial = "true",
 	  .help = "Use a congestion control without pacing between the agent and apps of this node." },
+	{ .key = "handshakeTimeout",
+	  .type = SETTING_DURATION, .offset = AT(handshake_ms), .min = 100, .max = 60 * 1000,
+	  .initial = "10s", .help = "Time that a peer gets for its TLS handshake, from its connection on." },
 	{ .variables = { "TERMINATION_GRACE_PERIOD_SECONDS" },
 	  .type = SETTING_GRACE, .offset = AT(drain_ms), .max = 86400,
 	  .help = "Sets `drainTimeout` to 5 s less than this when above 10, else to 1 s less, at least 1 s." },
@@ -216,8 +229,6 @@ const struct setting_unserved setting_unserved[] = {
 	{ "ISTIO_META_DNS_CAPTURE", false, "false", "DNS proxy" },
 	{ "ISTIO_META_DNS_PROXY_ADDR", false, NULL, "address of the DNS proxy" },
 	{ "PREFERED_SERVICE_NAMESPACE", false, NULL, "which of two services with one name" },
-	{ "LOCALHOST_APP_TUNNEL", false, NULL, "application tunnels end at 127.0.0.1" },
-	{ "ENABLE_RESPONSE_BAGGAGE", false, "false", "baggage on CONNECT responses" },
 	{ "AUTHZ_POLICY_INFO_LOGGING", false, "false", "policy decisions at INFO" },
 	{ "HTTP2_FRAME_SIZE", false, NULL, "largest HTTP/2 frame" },
 };

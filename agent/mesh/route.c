@@ -11,7 +11,8 @@
 #include "mesh/balance.h"
 #include "mesh/identity.h"
 
-#define HBONE_PORT 15008
+#define HBONE_PORT   15008
+#define HOSTNAME_MAX 253 /* RFC 1035 2.3.4, as text */
 
 static void __attribute__((format(printf, 2, 3)))
 refuse(struct route *route, const char *format, ...)
@@ -83,30 +84,137 @@ static const struct hb_ip *choose_ip(const struct service *service, const struct
 	return first;
 }
 
-/* The service's own names first; what is no SPIFFE name cannot match and is left out. */
-static void expect_identities(struct route *route)
+/* The service's own names; what is no SPIFFE name cannot match and is left out. */
+static size_t expect_sans(const struct service *service, const char **identities, size_t max)
 {
 	struct identity_view view;
+	size_t count = 0;
 
-	for (size_t i = 0; route->service && i < route->service->sans_count; i++) {
-		if (route->identities_count < ROUTE_IDENTITIES_MAX - 1 &&
-		    identity_parse(route->service->sans[i], &view) == 0)
-			route->identities[route->identities_count++] = route->service->sans[i];
-	}
-	route->identities[route->identities_count++] = route->workload->identity;
+	for (size_t i = 0; service && i < service->sans_count && count < max; i++)
+		if (identity_parse(service->sans[i], &view) == 0)
+			identities[count++] = service->sans[i];
+	return count;
 }
+
+/* The next hop is @workload, reached as @service, which may be NULL. */
+static void expect_identities(struct route *route, const struct service *service,
+                              const struct workload *workload)
+{
+	route->identities_count = expect_sans(service, route->identities, ROUTE_IDENTITIES_MAX - 1);
+	route->identities[route->identities_count++] = workload->identity;
+}
+
+/* ---- another network: reference/datapath 1.14 ---- */
+
+struct gateway {
+	const struct service *service; /* it was named by; or NULL */
+	const struct workload *workload;
+	const struct hb_ip *ip;
+	uint16_t port;
+};
+
+static const struct workload *workload_by_host(const struct snapshot *s, const char *ns,
+                                               const char *hostname)
+{
+	const struct workload *const *list;
+	size_t count = snapshot_workloads(s, &list);
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(list[i]->hostname, hostname) == 0 && strcmp(list[i]->ns, ns) == 0)
+			return list[i];
+	return NULL;
+}
+
+/* Service first, then workload. Its address follows the caller's family where it goes by name. */
+static bool find_gateway(const struct snapshot *s, const struct route_query *query,
+                         const struct mesh_ref *ref, struct gateway *ret_gateway)
+{
+	bool by_ip = ref->kind == REF_ADDRESS;
+	struct gateway gateway = { .port = ref->port };
+	const struct endpoint *endpoint;
+
+	gateway.service = by_ip ? snapshot_service_at(s, ref->network, &ref->ip, NULL)
+	                        : snapshot_service_by_name(s, ref->ns, ref->hostname);
+	if (gateway.service) {
+		/* Another draw than the one that has chosen the workload behind it. */
+		endpoint = balance_pick(gateway.service, query->src, ref->port,
+		                        query->random >> 32 ^ query->random << 32);
+		if (!endpoint)
+			return false;
+		gateway.workload = endpoint->workload;
+		gateway.port = endpoint_target(gateway.service, endpoint, ref->port);
+	} else {
+		gateway.workload = by_ip ? snapshot_workload_at(s, ref->network, &ref->ip)
+		                         : workload_by_host(s, ref->ns, ref->hostname);
+	}
+	if (gateway.workload)
+		gateway.ip =
+		    choose_ip(gateway.service, gateway.workload, by_ip ? &ref->ip : &query->dst.ip);
+	*ret_gateway = gateway;
+	return gateway.ip != NULL;
+}
+
+static void refuse_gateway(struct route *route, const struct mesh_ref *ref)
+{
+	char ip[HB_IP_STRLEN];
+
+	if (ref->kind == REF_ADDRESS)
+		refuse(route, "no healthy gateway to network %s: %s/%s", route->workload->network,
+		       ref->network, hb_ip_format(&ref->ip, ip, sizeof(ip)));
+	else
+		refuse(route, "no healthy gateway to network %s: %s/%s", route->workload->network,
+		       ref->ns, ref->hostname);
+}
+
+/* @asked: what is dialled is this service's, also as the node sees it. */
+static void go_through_gateway(const struct snapshot *s, struct route *route,
+                               const struct route_query *query, const struct service *asked)
+{
+	const struct workload *workload = route->workload;
+	struct gateway gateway;
+
+	if (!asked) {
+		refuse(route,
+		       "a workload of network %s is reached by the address of a service only",
+		       workload->network);
+		return;
+	}
+	if (workload->gateway.kind == REF_NONE) {
+		refuse(route, "workload %s of network %s has no gateway", workload->uid,
+		       workload->network);
+		return;
+	}
+	route->inner_identities_count =
+	    expect_sans(route->service, route->inner_identities, ROUTE_IDENTITIES_MAX);
+	if (route->inner_identities_count == 0) {
+		/* Nobody could prove to be it: the gateway, not we, chooses the workload. */
+		refuse(route, "service %s has endpoints in network %s, but no subjectAltNames",
+		       route->service->hostname, workload->network);
+		return;
+	}
+	if (strlen(asked->hostname) > HOSTNAME_MAX) {
+		refuse(route, "the name of service %.64s... is too long", asked->hostname);
+		return;
+	}
+	if (!find_gateway(s, query, &workload->gateway, &gateway)) {
+		refuse_gateway(route, &workload->gateway);
+		return;
+	}
+	route->kind = ROUTE_DOUBLE;
+	route->next_hop = (struct hb_addr){ .ip = *gateway.ip, .port = gateway.port };
+	route->host = asked->hostname;
+	route->authority.port = query->dst.port;
+	expect_identities(route, gateway.service, gateway.workload);
+}
+
+/* ---- our own ---- */
 
 /* Straight to the workload, in a tunnel if it speaks HBONE. */
 static void go_direct(struct route *route, const struct route_query *query, uint16_t port)
 {
 	const struct workload *workload = route->workload;
-	const struct hb_ip *ip;
+	const struct hb_ip *ip = choose_ip(route->service, workload, &query->dst.ip);
 
-	if (strcmp(workload->network, query->src->network) != 0) {
-		refuse(route, "network not supported yet: %s", workload->network);
-		return;
-	}
-	ip = choose_ip(route->service, workload, &query->dst.ip);
 	if (!ip) {
 		if (*workload->hostname && workload->ips_count == 0)
 			refuse(route, "endpoint by hostname not supported yet: %s",
@@ -123,10 +231,11 @@ static void go_direct(struct route *route, const struct route_query *query, uint
 	route->kind = ROUTE_HBONE;
 	route->authority = route->next_hop;
 	route->next_hop.port = HBONE_PORT;
-	expect_identities(route);
+	expect_identities(route, route->service, workload);
 }
 
-static void go_by_service(struct route *route, const struct route_query *query)
+static void go_by_service(const struct snapshot *s, struct route *route,
+                          const struct route_query *query, const struct service *asked)
 {
 	const struct service *service = route->service;
 	const struct endpoint *endpoint;
@@ -139,7 +248,10 @@ static void go_by_service(struct route *route, const struct route_query *query)
 		return;
 	}
 	route->workload = endpoint->workload;
-	go_direct(route, query, endpoint_target(service, endpoint, query->dst.port));
+	if (strcmp(route->workload->network, query->src->network) != 0)
+		go_through_gateway(s, route, query, asked);
+	else
+		go_direct(route, query, endpoint_target(service, endpoint, query->dst.port));
 }
 
 static void go_by_workload(struct route *route, const struct route_query *query)
@@ -173,7 +285,7 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 		route.service = asked;
 		refuse_waypoint(&route, service_waypoint(asked));
 	} else if (route.service) {
-		go_by_service(&route, query);
+		go_by_service(s, &route, query, asked);
 	} else if (route.workload) {
 		go_by_workload(&route, query);
 	} else if (asked && !(asked->has_lb && asked->lb_mode == LB_PASSTHROUGH)) {
@@ -181,4 +293,13 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 		refuse_unhealthy(&route, &query->dst);
 	}
 	*ret_route = route;
+}
+
+const char *route_authority(const struct route *route, char out[ROUTE_AUTHORITY_SIZE])
+{
+	if (route->kind == ROUTE_DOUBLE)
+		snprintf(out, ROUTE_AUTHORITY_SIZE, "%s:%u", route->host, route->authority.port);
+	else
+		hb_addr_format(&route->authority, out, ROUTE_AUTHORITY_SIZE);
+	return out;
 }

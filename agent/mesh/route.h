@@ -1,7 +1,7 @@
 /*
  * route: where does this outbound connection go: as is, in a tunnel, or nowhere
- * (reference/datapath 2.3 to 2.7). Pure: randomness is given. Waypoints and other networks are
- * refused with a reason rather than bypassed until they are served.
+ * (reference/datapath 1.14, 2.3 to 2.7). Pure: randomness is given. Waypoints are refused with a
+ * reason rather than bypassed until they are served.
  */
 #pragma once
 
@@ -18,7 +18,8 @@ enum route_kind {
 	ROUTE_PASSTHROUGH, /* plain TCP to dst, unchanged: not of the mesh */
 	ROUTE_PLAIN,       /* plain TCP to next_hop: of the mesh, not on HBONE */
 	ROUTE_HBONE,       /* tunnel to next_hop (ip:15008), CONNECT authority */
-	ROUTE_REFUSE,      /* error says why */
+	ROUTE_DOUBLE, /* double HBONE: through the gateway at next_hop; CONNECT host and port */
+	ROUTE_REFUSE, /* error says why */
 };
 
 #define ROUTE_IDENTITIES_MAX 8
@@ -26,13 +27,22 @@ enum route_kind {
 struct route {
 	enum route_kind kind;
 	struct hb_addr next_hop;
-	struct hb_addr authority;                     /* HBONE */
-	const struct workload *workload;              /* the next hop's, or NULL */
-	const struct service *service;                /* what was dialled, if it was a service */
-	const char *identities[ROUTE_IDENTITIES_MAX]; /* HBONE: any of these */
+	struct hb_addr authority;        /* HBONE; DOUBLE: its port alone */
+	const char *host;                /* DOUBLE: the authority's name, a service's */
+	const struct workload *workload; /* the next hop's, or NULL. DOUBLE: the chosen one's, which
+	                                    the gateway need not choose */
+	const struct service *service;   /* what was dialled, if it was a service */
+	const char *identities[ROUTE_IDENTITIES_MAX]; /* HBONE, DOUBLE: the next hop is one */
 	size_t identities_count;
-	char error[160]; /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
+	const char *inner_identities[ROUTE_IDENTITIES_MAX]; /* DOUBLE: and the far end is one */
+	size_t inner_identities_count;
+	char error[256]; /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
 };
+
+#define ROUTE_AUTHORITY_SIZE 264 /* a host's name, colon, port, NUL */
+
+/* The CONNECT's authority of a HBONE or DOUBLE route. Returns @out. */
+const char *route_authority(const struct route *route, char out[ROUTE_AUTHORITY_SIZE]);
 
 void route_decide(const struct snapshot *s, const struct route_query *query,
                   struct route *ret_route);

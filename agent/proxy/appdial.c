@@ -50,7 +50,7 @@ static int captured_socket(const struct appdial_target *target)
 
 	if (fd < 0)
 		return fd;
-	err = bind_source(fd, &source);
+	err = target->client ? bind_source(fd, &source) : 0;
 	if (err == 0)
 		err = redirect_exempt(target->pod->net->redirect, fd, target->client);
 	if (err < 0)
@@ -61,15 +61,17 @@ static int captured_socket(const struct appdial_target *target)
 /* Descriptor or -errno. A client's name that cannot be had is said, and the app served without. */
 static int ruled_socket(const struct appdial_target *target)
 {
-	const struct hb_ip *client = &target->client->ip, *app = &target->app->ip;
+	const struct hb_ip *app = &target->app->ip, *client;
 	bool v4 = hb_ip_is_v4(app);
 	int fd = podnet_socket(target->pod->net, target->pod->netns_fd, v4 ? AF_INET : AF_INET6);
 	char text[HB_IP_STRLEN];
 	int err;
 
+	if (fd < 0 || !target->client || !target->pod->keeps_source)
+		return fd;
 	/* A pod that calls itself, or over the other family, could not be answered. */
-	if (fd < 0 || !target->pod->keeps_source || hb_ip_equal(client, app) ||
-	    hb_ip_is_v4(client) != v4)
+	client = &target->client->ip;
+	if (hb_ip_equal(client, app) || hb_ip_is_v4(client) != v4)
 		return fd;
 	err = podnet_bind_foreign(fd, client);
 	if (err < 0)

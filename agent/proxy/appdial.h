@@ -5,8 +5,9 @@
  * Where BPF captures, the socket is bound to a rotating 127.x.y.z, so that ports do not run out and
  * replies need no route; the client's address is what the app is told by accept() and
  * getpeername(). By rules the packets themselves carry the client's address, and the rules bring
- * the replies back (reference/datapath 3.5, 3.9). The target is always the pod's own address, never
- * loopback, which the app may have kept private.
+ * the replies back (reference/datapath 3.5, 3.9). The target is the pod's own address, never
+ * loopback, which the app may have kept private; but for a waypoint that reads who speaks from a
+ * PROXY header, and then nothing is disguised.
  * Ownership and life are those of hb_dial. Thread: the worker's own.
  */
 #pragma once
@@ -19,8 +20,9 @@ struct pod_spec;
 
 struct appdial_target {
 	const struct pod_spec *pod;
-	const struct hb_addr *app, *client;
-	uint32_t turn; /* any number that changes from dial to dial */
+	const struct hb_addr *app;
+	const struct hb_addr *client; /* NULL: the source is what it is */
+	uint32_t turn;                /* any number that changes from dial to dial */
 };
 
 /* 0: on_done will come; or -errno, and it will not. */

@@ -3,6 +3,8 @@
  */
 #include "proxy/ends.h"
 
+#include <string.h>
+
 /* The pod's name; entries without one (VMs, external ones) go by the name they are known by. */
 static const char *name_of(const struct workload *workload)
 {
@@ -24,4 +26,30 @@ void ends_describe(const struct workload *src, const struct workload *dst,
 		texts[FLOW_DST_NS] = dst->ns;
 		texts[FLOW_DST_CLUSTER] = dst->cluster_id;
 	}
+}
+
+static const char *copy(struct hb_span span, char out[HB_BAGGAGE_VALUE_MAX + 1])
+{
+	size_t len = hb_min_size(span.len, HB_BAGGAGE_VALUE_MAX);
+
+	if (len)
+		memcpy(out, span.text, len);
+	out[len] = 0;
+	return out;
+}
+
+void ends_said_src(const struct hb_baggage *baggage, struct ends_said *said,
+                   const char *texts[FLOW_TEXTS])
+{
+	texts[FLOW_SRC_WORKLOAD] = copy(baggage->workload, said->workload);
+	texts[FLOW_SRC_NS] = copy(baggage->ns, said->ns);
+	texts[FLOW_SRC_CLUSTER] = copy(baggage->cluster, said->cluster);
+}
+
+void ends_said_dst(const struct hb_baggage *baggage, struct ends_said *said,
+                   const char *texts[FLOW_TEXTS])
+{
+	texts[FLOW_DST_WORKLOAD] = copy(baggage->workload, said->workload);
+	texts[FLOW_DST_NS] = copy(baggage->ns, said->ns);
+	texts[FLOW_DST_CLUSTER] = copy(baggage->cluster, said->cluster);
 }

@@ -29,6 +29,7 @@
 static void inbound_free(struct inbound *in)
 {
 	hb_list_remove(&in->node);
+	newcomers_remove(&in->newcomer);
 	in->pod->inbounds_count--;
 	reclaim_note(&in->pod->worker->reclaim, RECLAIM_PER_CONNECTION);
 	worker_settle(in->pod->worker);
@@ -55,14 +56,17 @@ static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
 	struct inbound *in = hb_h2_owner(h2);
 	const struct hb_h2_counters *counters = hb_h2_counters(h2);
 
-	if (counters->flood >= 0)
+	if (counters->flood >= 0) {
+		metrics_count(in->pod->worker->metrics, METRIC_H2_ATTACKS,
+		              hb_h2_kind_name((enum hb_h2_kind)counters->flood));
 		log_warn("peer floods its connection, closed",
 		         "pod=%s peer=%s of=\"%s\" frames=%llu", in->pod->spec->key, in->identity,
 		         hb_h2_kind_name((enum hb_h2_kind)counters->flood),
 		         (unsigned long long)counters->frames);
-	else
+	} else {
 		log_debug("connection of a peer closed", "pod=%s peer=%s: %s", in->pod->spec->key,
 		          in->identity, hb_strerror(why.code));
+	}
 	hb_h2_free(h2);
 	inbound_free(in);
 }
@@ -89,6 +93,8 @@ static void on_tls_open(struct hb_stream *tls)
 		.first_stream_ms = FIRST_STREAM_MS,
 	};
 
+	newcomers_remove(&in->newcomer);
+	metrics_count(in->pod->worker->metrics, METRIC_TLS_HANDSHAKES, "ok");
 	in->stream = NULL;
 	in->identity = hb_tls_peer_identity(tls); /* lives with the stream below HTTP/2 */
 	in->h2 = hb_h2_new(in->pod->worker->loop, tls, &options, &h2_events, in);
@@ -107,12 +113,33 @@ static void on_tls_nothing(struct hb_stream *tls)
 {
 }
 
+/* A label of culvert_tls_handshakes_total. */
+static const char *result_of(int code)
+{
+	switch (code) {
+	case HB_E_HANDSHAKE_TIME:
+		return "timeout";
+	case HB_E_TRUNCATED:
+	case -ECONNRESET:
+		return "peer_left";
+	case HB_E_NO_CERT:
+	case HB_E_PEER_IDENTITY:
+	case HB_E_TRUST_DOMAIN:
+		return "peer_rejected";
+	case HB_E_LIMIT:
+		return "shed";
+	default:
+		return hb_error_number(code, HB_E_CERT(0)) >= 0 ? "peer_rejected" : "failed";
+	}
+}
+
 static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
 {
 	struct inbound *in = tls->owner;
 
 	if (why.code == 0)
 		why = hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED);
+	metrics_count(in->pod->worker->metrics, METRIC_TLS_HANDSHAKES, result_of(why.code));
 	log_failed(in, why);
 	hb_stream_free(tls);
 	inbound_free(in);
@@ -135,6 +162,9 @@ static int handshake(struct inbound *in, struct hb_tls_ctx *ctx)
 		.role = HB_TLS_SERVER,
 		.ctx = ctx,
 		.crls = worker->recheck.crls,
+		.handshake_ms = (uint32_t)worker->options.settings->handshake_ms,
+		.pace = &worker->handshakes,
+		.pace_group = in->newcomer.group,
 	};
 	struct hb_stream *tcp = hb_tcp_new(worker->loop, in->fd, &worker->peer_leg);
 
@@ -183,32 +213,13 @@ static int start(struct inbound *in)
 		return HB_E_UNKNOWN_WORKLOAD;
 	if (!pod->credential)
 		return -ENOMEM;
+	if (newcomers_add(&pod->worker->newcomers, &in->newcomer, &in->src.ip))
+		metrics_count(pod->worker->metrics, METRIC_CONNECTIONS_REFUSED, "crowd");
 	if (pod->credential->ctx)
 		return handshake(in, pod->credential->ctx);
 	credential_wait(&pod->worker->credentials, pod->credential, &in->credential,
 	                CREDENTIAL_DEADLINE_MS, on_credential);
 	return 0;
-}
-
-void inbound_accept(struct pod *pod, int fd)
-{
-	struct inbound *in;
-	int err;
-
-	if (pod->inbounds_count >= POD_INBOUNDS_MAX || !(in = calloc(1, sizeof(*in)))) {
-		log_debug("too many connections of peers, refusing", "pod=%s", pod->spec->key);
-		discard_fd(fd);
-		return;
-	}
-	in->pod = pod;
-	in->fd = fd;
-	in->identity = "";
-	pod->inbounds_count++;
-	reclaim_note(&pod->worker->reclaim, RECLAIM_PER_CONNECTION);
-	hb_list_add(&pod->inbounds, &in->node);
-	err = start(in);
-	if (err < 0)
-		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err));
 }
 
 static void close_one(struct inbound *in, struct hb_end why)
@@ -221,6 +232,36 @@ static void close_one(struct inbound *in, struct hb_end why)
 		credential_cancel(&in->credential);
 		fail(in, why);
 	}
+}
+
+/* More handshakes at once than one address, or all together, may have. */
+static void on_shed(struct newcomer *newcomer)
+{
+	close_one(hb_container_of(newcomer, struct inbound, newcomer),
+	          hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
+}
+
+void inbound_accept(struct pod *pod, int fd)
+{
+	struct inbound *in;
+	int err;
+
+	if (pod->inbounds_count >= POD_INBOUNDS_MAX || !(in = calloc(1, sizeof(*in)))) {
+		log_debug("too many connections of peers, refusing", "pod=%s", pod->spec->key);
+		metrics_count(pod->worker->metrics, METRIC_CONNECTIONS_REFUSED, "peers");
+		discard_fd(fd);
+		return;
+	}
+	in->pod = pod;
+	in->fd = fd;
+	in->identity = "";
+	in->newcomer.on_shed = on_shed;
+	pod->inbounds_count++;
+	reclaim_note(&pod->worker->reclaim, RECLAIM_PER_CONNECTION);
+	hb_list_add(&pod->inbounds, &in->node);
+	err = start(in);
+	if (err < 0)
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err));
 }
 
 void inbound_drain_all(struct pod *pod)

@@ -3,7 +3,7 @@
  *
  *   accepted --refused by route--> reset
  *      |
- *      +--HBONE--> CREDENTIAL --> TUNNEL --+
+ *      +--HBONE--> CREDENTIAL --> TUNNEL --+    (single or double: the pool knows the way)
  *      |                                   +--> joined (flow, relay)
  *      '--plain--> DIALLING ---------------'
  *
@@ -39,10 +39,11 @@ struct outbound {
 	struct credential_wait credential;
 	struct hb_pool_wait wait;
 	struct hb_pool_key key;
+	struct hb_pool_inner inner; /* behind a gateway */
 	struct hb_tunnel_request request;
 	struct hb_dial dial;
 	struct hb_end why; /* DIALLING, being cancelled: the reason */
-	char authority[HB_ADDR_STRLEN];
+	char authority[ROUTE_AUTHORITY_SIZE];
 	char forwarded[HB_FORWARDED_SIZE];
 	char traceparent[HB_TRACEPARENT_LEN + 1];
 	char *baggage;
@@ -60,13 +61,18 @@ static void let_go(struct outbound *out)
 	free(out);
 }
 
+static bool is_tunnel(const struct route *route)
+{
+	return route->kind == ROUTE_HBONE || route->kind == ROUTE_DOUBLE;
+}
+
 /* It came to nothing: the app is reset, the flow told. */
 static void fail(struct outbound *out, struct hb_end why)
 {
 	struct flow *flow = hb_take(&out->flow);
 	char words[192];
 	bool blocked =
-	    out->route.kind == ROUTE_HBONE && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
+	    is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
 	out->state = DONE;
 	if (out->app)
@@ -74,8 +80,8 @@ static void fail(struct outbound *out, struct hb_end why)
 	if (blocked)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
-		         "15008: %s",
-		         hb_strerror(why.code));
+		         "%u: %s",
+		         out->route.next_hop.port, hb_strerror(why.code));
 	flow_end(flow, why, blocked ? words : NULL);
 	let_go(out);
 }
@@ -144,18 +150,34 @@ static void join(struct outbound *out, struct hb_stream *far)
 	let_go(out);
 }
 
+/* Who it is that was reached: proven, and behind a gateway also by its own words, as there the
+ * gateway has chosen (reference/datapath 1.14). */
+static void learn(struct outbound *out, const struct hb_stream *tunnel, const char *peer)
+{
+	const char *texts[FLOW_TEXTS] = { [FLOW_DST_IDENTITY] = peer };
+	struct hb_tunnel_said read;
+	struct ends_said said;
+
+	if (out->route.kind == ROUTE_DOUBLE) {
+		hb_tunnel_read(tunnel, &read);
+		if (read.has_baggage)
+			ends_said_dst(&read.baggage, &said, texts);
+	} else if (strcmp(peer, flow_text(out->flow, FLOW_DST_IDENTITY)) == 0) {
+		return;
+	}
+	(void)flow_set_texts(out->flow, texts); /* without memory the line lacks words */
+}
+
 static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *peer,
                       struct hb_end why)
 {
 	struct outbound *out = hb_container_of(wait, struct outbound, wait);
-	const char *texts[FLOW_TEXTS] = { [FLOW_DST_IDENTITY] = peer };
 
 	if (!tunnel) {
 		fail(out, why);
 		return;
 	}
-	if (peer && strcmp(peer, flow_text(out->flow, FLOW_DST_IDENTITY)) != 0)
-		(void)flow_set_texts(out->flow, texts);
+	learn(out, tunnel, peer);
 	join(out, tunnel);
 }
 
@@ -187,14 +209,15 @@ static void make_traceparent(struct worker *worker, char out[HB_TRACEPARENT_LEN 
 	hb_traceparent_format(&parent, out);
 }
 
-static void start_tunnel(struct outbound *out, struct pod *pod)
+/* The CONNECT, and who is to answer it. */
+static void make_request(struct outbound *out, const struct pod *pod)
 {
-	struct worker *worker = out->worker;
-	const struct service *service = out->route.service;
+	const struct route *route = &out->route;
+	const struct service *service = route->service;
 
-	hb_addr_format(&out->route.authority, out->authority, sizeof(out->authority));
+	route_authority(route, out->authority);
 	hb_forwarded_format(&out->flow->src, service ? service->hostname : NULL, out->forwarded);
-	make_traceparent(worker, out->traceparent);
+	make_traceparent(out->worker, out->traceparent);
 	out->request = (struct hb_tunnel_request){
 		.authority = out->authority,
 		.baggage = out->baggage,
@@ -204,10 +227,26 @@ static void start_tunnel(struct outbound *out, struct pod *pod)
 	out->key = (struct hb_pool_key){
 		.scope = pod->spec->index,
 		.identity = pod->workload->identity, /* of out->snapshot */
-		.peers = out->route.identities,
-		.peers_count = out->route.identities_count,
-		.dst = out->route.next_hop,
+		.peers = route->identities,
+		.peers_count = route->identities_count,
+		.dst = route->next_hop,
 	};
+	if (route->kind != ROUTE_DOUBLE)
+		return;
+	out->request.network = out->worker->options.settings->network;
+	out->inner = (struct hb_pool_inner){
+		.authority = out->authority,
+		.peers = route->inner_identities,
+		.peers_count = route->inner_identities_count,
+	};
+	out->key.inner = &out->inner;
+}
+
+static void start_tunnel(struct outbound *out, struct pod *pod)
+{
+	struct worker *worker = out->worker;
+
+	make_request(out, pod);
 	if (pod->credential && pod->credential->ctx) {
 		open_tunnel(out, pod->credential->ctx);
 	} else if (pod->credential) {
@@ -260,7 +299,8 @@ static int decide(struct pod *pod, struct flow *flow, struct route *route, char 
 	};
 
 	words[0] = 0;
-	if (hb_ip_is_loopback(&flow->orig_dst.ip) && pod_port_is_ours(pod, flow->orig_dst.port))
+	if (hb_ip_is_loopback(&flow->orig_dst.ip) &&
+	    pod_port_is_ours(flow->orig_dst.port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
@@ -276,18 +316,18 @@ static int decide(struct pod *pod, struct flow *flow, struct route *route, char 
 /* What the log will say of both ends. Identities only where they are proven: by mutual TLS. */
 static void describe(struct flow *flow, const struct pod *pod, const struct route *route)
 {
-	bool mutual = route->kind == ROUTE_HBONE;
+	/* Behind a gateway nobody knows yet whom it will choose. */
+	const struct workload *dst = route->kind == ROUTE_DOUBLE ? NULL : route->workload;
 	const char *texts[FLOW_TEXTS] = { NULL };
-	char authority[HB_ADDR_STRLEN];
+	char authority[ROUTE_AUTHORITY_SIZE];
 
-	ends_describe(pod->workload, route->workload, texts);
+	ends_describe(pod->workload, dst, texts);
 	if (route->service)
 		texts[FLOW_DST_SERVICE] = route->service->hostname;
-	if (mutual) {
+	if (is_tunnel(route)) {
 		texts[FLOW_SRC_IDENTITY] = pod->workload->identity;
-		texts[FLOW_DST_IDENTITY] = route->workload ? route->workload->identity : NULL;
-		texts[FLOW_AUTHORITY] =
-		    hb_addr_format(&route->authority, authority, sizeof(authority));
+		texts[FLOW_DST_IDENTITY] = dst ? dst->identity : NULL;
+		texts[FLOW_AUTHORITY] = route_authority(route, authority);
 	}
 	flow->dst = route->next_hop;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
@@ -352,7 +392,7 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		return;
 	}
 	describe(flow, pod, &route);
-	if (route.kind == ROUTE_HBONE)
+	if (is_tunnel(&route))
 		start_tunnel(out, pod);
 	else
 		start_dial(out, pod);

@@ -115,7 +115,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	int len;
 
 	flow->early = true;
-	if (pod_port_is_ours(pod, flow->dst.port))
+	if (pod_port_is_ours(flow->dst.port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);

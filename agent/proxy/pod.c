@@ -95,6 +95,7 @@ static void on_accept(struct hb_accept *accept, int fd)
 		return;
 	}
 	if (fd < 0) {
+		metrics_count(pod->worker->metrics, METRIC_ACCEPT_ERRORS, NULL);
 		log_warn("accept failed, going on", "pod=%s: %s", pod->spec->key, hb_strerror(fd));
 		return;
 	}
@@ -205,6 +206,7 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 		if (!pod->full)
 			log_warn("pod has too many connections, refusing more", "pod=%s max=%u",
 			         pod->spec->key, POD_FLOWS_MAX);
+		metrics_count(pod->worker->metrics, METRIC_CONNECTIONS_REFUSED, "flows");
 		pod->full = true;
 		return NULL;
 	}
@@ -227,10 +229,10 @@ int pod_orig_dst(const struct pod *pod, int fd, struct hb_addr *ret_addr)
 	return podnet_orig_dst(pod->spec->net, fd, ret_addr);
 }
 
-bool pod_port_is_ours(const struct pod *pod, uint16_t port)
+bool pod_port_is_ours(uint16_t port, bool socks5)
 {
 	return port == POD_PORT_OUTBOUND || port == POD_PORT_PLAIN || port == POD_PORT_HBONE ||
-	       (port == POD_PORT_SOCKS && pod->spec->net->socks5);
+	       (port == POD_PORT_SOCKS && socks5);
 }
 
 void pod_unknown_text(const struct pod *pod, char *out, size_t size)

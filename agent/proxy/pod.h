@@ -95,6 +95,6 @@ int pod_socket(const struct pod *pod, int family);
 /* What was dialled on an accepted connection. 0 or -errno. */
 int pod_orig_dst(const struct pod *pod, int fd, struct hb_addr *ret_addr);
 /* One of our ports: nobody is to be connected to it through us. */
-bool pod_port_is_ours(const struct pod *pod, uint16_t port);
+bool pod_port_is_ours(uint16_t port, bool socks5);
 /* "failed to fetch information about local workload: sa.ns (name)" */
 void pod_unknown_text(const struct pod *pod, char *out, size_t size);

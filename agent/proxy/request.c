@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <hbone/proxyproto.h>
 #include <hbone/tunnel.h>
 
 #include "config/settings.h"
@@ -17,6 +18,7 @@
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
+#include "proxy/target.h"
 #include "proxy/worker.h"
 
 struct request {
@@ -27,13 +29,10 @@ struct request {
 	struct flow *flow;        /* NULL: ended, or carried by its relay now */
 	struct hb_stream *tunnel; /* NULL: closed, or given on */
 	bool dialling;
-	struct hb_end why; /* why the dial is being cancelled */
-};
-
-struct refusal {
-	int status; /* 0: none */
-	int code;
-	char words[256]; /* "": the code's own */
+	bool proxy;               /* the app gets a PROXY header first, */
+	struct hb_addr proxy_dst; /* with this destination */
+	const char *identity;     /* and the peer's; lives with the tunnel */
+	struct hb_end why;        /* why the dial is being cancelled */
 };
 
 static void let_go(struct request *request)
@@ -91,26 +90,61 @@ static const struct hb_stream_events tunnel_events = {
 
 static void refuse(struct request *request, int status, struct hb_end why, const char *words)
 {
+	char label[8];
+
+	snprintf(label, sizeof(label), "%d", status);
+	metrics_count(request->worker->metrics, METRIC_REQUESTS_REFUSED, label);
 	if (request->tunnel)
 		hb_tunnel_refuse(request->tunnel, status);
 	flow_end(hb_take(&request->flow), why, words && *words ? words : NULL);
 }
 
+/* The first bytes that the app reads say who speaks (reference/datapath 1.16). 0 or -ENOMEM. */
+static int introduce(const struct request *request, struct hb_stream *app)
+{
+	struct hb_buf *buf = hb_buf_new(hb_loop_pool(request->worker->loop));
+	int len;
+
+	if (!buf)
+		return -ENOMEM;
+	len = hb_proxy_encode(&request->flow->src, &request->proxy_dst, request->identity,
+	                      buf->data, HB_BUF_PAYLOAD);
+	if (len < 0) {
+		hb_buf_free(buf);
+		return len;
+	}
+	buf->len = (uint32_t)len;
+	hb_stream_write(app, buf);
+	return 0;
+}
+
+static struct hb_stream *make_app(const struct request *request, int fd, int *ret_err)
+{
+	struct worker *worker = request->worker;
+	struct hb_stream *app = hb_tcp_new(worker->loop, fd, &worker->app_leg);
+
+	*ret_err = app ? 0 : -ENOMEM;
+	if (app && request->proxy)
+		*ret_err = introduce(request, app);
+	if (app && *ret_err < 0)
+		discard_stream(hb_take(&app), hb_end(HB_LAYER_AGENT, HB_SIDE_US, *ret_err));
+	return app;
+}
+
 static void on_dialled(struct hb_dial *dial, int fd)
 {
 	struct request *request = hb_container_of(dial, struct request, dial);
-	struct worker *worker = request->worker;
+	struct pod *pod = request->pod;
 	struct hb_stream *app = NULL;
 
 	request->dialling = false;
-	if (fd >= 0) {
-		app = hb_tcp_new(worker->loop, fd, &worker->app_leg);
-		fd = app ? 0 : -ENOMEM;
-	}
+	if (fd >= 0)
+		app = make_app(request, fd, &fd);
 	if (app) {
 		struct hb_stream *tunnel = hb_take(&request->tunnel);
+		bool speaks = request->worker->options.settings->response_baggage;
 
-		hb_tunnel_accept(tunnel, request->pod->baggage);
+		hb_tunnel_accept(tunnel, speaks ? pod->baggage : NULL);
 		flow_join(hb_take(&request->flow), tunnel, app);
 	} else if (fd == -ECANCELED) {
 		refuse(request, 503, request->why, NULL);
@@ -120,69 +154,66 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	let_go(request);
 }
 
-/* A name stands for a service of which this pod is an endpoint. Target port, or 0: nothing. */
-static uint16_t port_of_host(const struct pod *pod, const struct hb_tunnel_authority *authority)
+/*
+ * Who it says it is counts only where we do not know better: an address of another network means
+ * nothing here (reference/datapath 1.8, 6.2). Its identity is never taken from there.
+ */
+static void describe_src(const struct inbound *in, const struct hb_tunnel_said *read,
+                         struct ends_said *said, const char *texts[FLOW_TEXTS])
 {
-	const struct service *service;
-	char host[256];
+	const struct worker *worker = in->pod->worker;
+	const struct settings *settings = worker->options.settings;
+	bool foreign = read->has_network && settings->response_baggage &&
+	               hb_network_differs(read->network.text, read->network.len, settings->network);
+	const struct workload *src =
+	    foreign ? NULL : snapshot_workload_at(worker->snapshot, settings->network, &in->src.ip);
 
-	if (authority->host_len >= sizeof(host))
-		return 0;
-	memcpy(host, authority->host, authority->host_len);
-	host[authority->host_len] = 0;
-	service = snapshot_service_by_host(pod->worker->snapshot, host, pod->workload->ns);
+	if (!src && read->has_baggage && settings->response_baggage)
+		ends_said_src(&read->baggage, said, texts);
+	ends_describe(src, in->pod->workload, texts);
+}
+
+/* The service it was meant for: as the peer says, if the pod is one of it, else the first by port.
+ */
+static const struct service *service_meant(const struct pod *pod, const struct hb_span *host,
+                                           uint16_t port)
+{
+	const struct snapshot *snapshot = pod->worker->snapshot;
+	const struct service *service = NULL;
+	char name[HB_HOST_MAX + 1];
+
+	if (host->len > 0 && host->len <= HB_HOST_MAX) {
+		memcpy(name, host->text, host->len);
+		name[host->len] = 0;
+		service = snapshot_service_by_host(snapshot, name, pod->workload->ns);
+	}
 	for (size_t i = 0; service && i < service->endpoints_count; i++)
 		if (service->endpoints[i].workload == pod->workload)
-			return endpoint_target(service, &service->endpoints[i], authority->port);
-	return 0;
+			return service;
+	return snapshot_service_of(snapshot, pod->workload, port);
 }
 
-/* Is it for this pod, and for which port of its app? */
-static void validate(const struct inbound *in, const struct hb_tunnel_authority *authority,
-                     struct hb_addr *app, struct refusal *refusal)
-{
-	char ours[HB_IP_STRLEN], theirs[HB_IP_STRLEN];
-
-	app->ip = in->local.ip;
-	app->port = authority->is_ip ? authority->addr.port : port_of_host(in->pod, authority);
-	if (authority->is_ip && !hb_ip_equal(&authority->addr.ip, &in->local.ip)) {
-		refusal->status = 400;
-		refusal->code = HB_E_BAD_REQUEST;
-		snprintf(refusal->words, sizeof(refusal->words), "ip mismatch: %s != %s",
-		         hb_ip_format(&in->local.ip, ours, sizeof(ours)),
-		         hb_ip_format(&authority->addr.ip, theirs, sizeof(theirs)));
-	} else if (app->port == 0) {
-		refusal->status = 503;
-		refusal->code = HB_E_NO_ROUTE;
-		snprintf(refusal->words, sizeof(refusal->words),
-		         authority->is_ip ? "port 0 cannot be connected to"
-		                          : "no service of this pod by that name and port");
-	} else if (pod_port_is_ours(in->pod, app->port)) {
-		refusal->status = 503;
-		refusal->code = HB_E_RECURSIVE;
-	}
-}
-
-static void judge(const struct inbound *in, struct flow *flow, struct refusal *refusal)
+static void judge(const struct inbound *in, const struct hb_stream *tunnel, struct flow *flow,
+                  struct target *target)
 {
 	struct pod *pod = in->pod;
-	struct worker *worker = pod->worker;
-	const struct settings *settings = worker->options.settings;
 	struct policy_query query = {
 		.src = in->src,
 		.identity = in->identity,
-		.dst = flow->orig_dst,
+		.dst = target->app,
 	};
 	const char *texts[FLOW_TEXTS] = { NULL };
 	const struct service *service;
 	struct policy_verdict verdict;
+	struct hb_tunnel_said read;
+	struct ends_said said;
 	char by[320];
 	int len;
 
-	policy_judge(worker->snapshot, pod->workload, &query, &verdict);
-	ends_describe(snapshot_workload_at(worker->snapshot, settings->network, &in->src.ip),
-	              pod->workload, texts);
-	service = snapshot_service_of(worker->snapshot, pod->workload, flow->orig_dst.port);
+	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
+	hb_tunnel_read(tunnel, &read);
+	describe_src(in, &read, &said, texts);
+	service = service_meant(pod, &read.service, target->app.port);
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
@@ -191,35 +222,45 @@ static void judge(const struct inbound *in, struct flow *flow, struct refusal *r
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)
 		return;
-	refusal->status = 401;
-	refusal->code = HB_E_POLICY;
-	len = snprintf(refusal->words, sizeof(refusal->words),
+	target->status = 401;
+	target->code = HB_E_POLICY;
+	len = snprintf(target->words, sizeof(target->words),
 	               "connection closed due to policy rejection: ");
-	policy_verdict_format(&verdict, refusal->words + len, sizeof(refusal->words) - (size_t)len);
+	policy_verdict_format(&verdict, target->words + len, sizeof(target->words) - (size_t)len);
 }
 
-/* Reads and weighs what is asked for; the app's address is then flow->orig_dst. */
+/* Reads and weighs what is asked for. */
 static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *flow,
-                     struct refusal *refusal)
+                     struct target *target)
 {
 	const struct hb_header *said = hb_h2_header(tunnel, ":authority");
+	const struct settings *settings = in->pod->worker->options.settings;
 	const char *texts[FLOW_TEXTS] = { NULL };
 	struct hb_tunnel_authority authority;
+	struct target_query query = {
+		.snapshot = in->pod->worker->snapshot,
+		.workload = in->pod->workload,
+		.network = settings->network,
+		.local = in->local.ip,
+		.localhost_tunnels = settings->localhost_app_tunnel,
+		.socks5 = in->pod->spec->net->socks5,
+	};
 	char text[300];
 
 	flow->early = true;
-	refusal->code = HB_E_BAD_REQUEST;
-	refusal->status = hb_tunnel_request_parse(tunnel, &authority);
-	if (refusal->status)
+	target->code = HB_E_BAD_REQUEST;
+	target->status = hb_tunnel_request_parse(tunnel, &authority);
+	if (target->status)
 		return;
 	if (!in->pod->workload) { /* it left the mesh while the connection stood */
-		refusal->status = 503;
-		refusal->code = HB_E_UNKNOWN_WORKLOAD;
-		pod_unknown_text(in->pod, refusal->words, sizeof(refusal->words));
+		target->status = 503;
+		target->code = HB_E_UNKNOWN_WORKLOAD;
+		pod_unknown_text(in->pod, target->words, sizeof(target->words));
 		return;
 	}
-	validate(in, &authority, &flow->orig_dst, refusal);
-	if (refusal->status)
+	target_find(&query, &authority, target);
+	flow->orig_dst = target->app;
+	if (target->status)
 		return;
 	if (said) {
 		snprintf(text, sizeof(text), "%.*s", (int)hb_min_size(said->value_len, 255),
@@ -228,15 +269,15 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 		(void)flow_set_texts(flow, texts); /* as above */
 	}
 	flow->early = false;
-	judge(in, flow, refusal);
+	judge(in, tunnel, flow, target);
 }
 
-static int dial_app(struct request *request, struct inbound *in)
+static int dial_app(struct request *request, struct inbound *in, const struct target *to)
 {
 	struct appdial_target target = {
 		.pod = in->pod->spec,
-		.app = &request->flow->orig_dst,
-		.client = &in->src,
+		.app = &to->dial,
+		.client = to->keep_src ? &in->src : NULL,
 		.turn = in->pod->worker->turn++,
 	};
 
@@ -247,7 +288,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 {
 	struct inbound *in = hb_h2_owner(h2);
 	struct request *request = calloc(1, sizeof(*request));
-	struct refusal refusal = { 0 };
+	struct target target = { 0 };
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
 	int err;
 
@@ -270,13 +311,16 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	tunnel->owner = request;
 	tunnel->events = &tunnel_events;
 
-	consider(in, tunnel, flow, &refusal);
-	if (refusal.status) {
-		refuse(request, refusal.status, hb_end(HB_LAYER_AGENT, HB_SIDE_US, refusal.code),
-		       refusal.words);
+	consider(in, tunnel, flow, &target);
+	if (target.status) {
+		refuse(request, target.status, hb_end(HB_LAYER_AGENT, HB_SIDE_US, target.code),
+		       target.words);
 		return;
 	}
-	err = dial_app(request, in);
+	request->proxy = target.proxy;
+	request->proxy_dst = target.proxy_dst;
+	request->identity = in->identity;
+	err = dial_app(request, in, &target);
 	if (err < 0)
 		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
 	else

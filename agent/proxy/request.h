@@ -10,6 +10,7 @@
 #include <hbone/h2.h>
 
 #include "proxy/credentials.h"
+#include "proxy/newcomers.h"
 #include "proxy/pod.h"
 
 struct inbound { /* one connection of a peer; inbound.c's, read by its requests */
@@ -21,6 +22,7 @@ struct inbound { /* one connection of a peer; inbound.c's, read by its requests 
 	struct hb_h2 *h2;
 	const char *identity; /* the peer's, proven; never NULL */
 	struct credential_wait credential;
+	struct newcomer newcomer; /* until its peer is proven */
 };
 
 /* hb_h2_events.on_request of a connection that struct inbound owns. */

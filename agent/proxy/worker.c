@@ -11,6 +11,9 @@
 #include "log.h"
 #include "proxy/flowdump.h"
 
+/* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
+#define HANDSHAKE_STEPS 1
+
 uint64_t worker_random(struct worker *worker)
 {
 	/* splitmix64: good enough to spread load and to name traces; nothing secret hangs on it. */
@@ -153,6 +156,11 @@ static int make_parts(struct worker *worker)
 	    &(struct hb_loop_options){ .backend = (enum hb_loop_choice)settings->loop_backend });
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
+	worker->metrics = metrics_new();
+	if (!worker->metrics)
+		return -ENOMEM;
+	newcomers_init(&worker->newcomers, worker_random(worker));
+	hb_pace_init(&worker->handshakes, worker->loop, HANDSHAKE_STEPS);
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
 	worker->flows.limits =
 	    (struct hb_relay_limits){ .idle_ms = (uint32_t)settings->idle_ms,
@@ -184,6 +192,9 @@ static void free_parts(struct worker *worker)
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);
 	}
+	if (worker->loop && worker->metrics)
+		hb_pace_done(&worker->handshakes);
+	metrics_free(worker->metrics);
 	hb_loop_free(worker->loop);
 	snapshot_unref(worker->snapshot);
 }
@@ -514,6 +525,22 @@ static void on_dump(struct hb_msg *msg)
 void worker_dump(struct worker *worker, struct worker_dump *dump)
 {
 	ask_worker(worker, &dump->ask, on_dump);
+}
+
+static void on_metrics(struct hb_msg *msg)
+{
+	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
+	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
+
+	question->copy = metrics_new();
+	if (question->copy)
+		metrics_merge(question->copy, ask->worker->metrics);
+	answer(ask);
+}
+
+void worker_metrics(struct worker *worker, struct worker_metrics *question)
+{
+	ask_worker(worker, &question->ask, on_metrics);
 }
 
 void worker_dump_done(struct worker_dump *dump)

@@ -11,11 +11,14 @@
 #include <pthread.h>
 #include <semaphore.h>
 
+#include <hbone/pace.h>
 #include <hbone/pool.h>
 #include <hbone/tcp.h>
 
+#include "metrics.h"
 #include "proxy/credentials.h"
 #include "proxy/flow.h"
+#include "proxy/newcomers.h"
 #include "proxy/pod.h"
 #include "proxy/recheck.h"
 #include "proxy/reclaim.h"
@@ -82,6 +85,12 @@ struct worker_dump {
 void worker_dump(struct worker *worker, struct worker_dump *dump);
 void worker_dump_done(struct worker_dump *dump); /* frees the pieces */
 
+struct worker_metrics {
+	struct worker_ask ask;
+	struct metrics *copy; /* the caller's to free; NULL: no memory */
+};
+void worker_metrics(struct worker *worker, struct worker_metrics *question);
+
 /*
  * What the rooms of the worker share; its own thread only.
  */
@@ -97,6 +106,9 @@ struct worker {
 	struct reclaim reclaim;
 	struct credentials credentials;
 	struct recheck recheck;
+	struct metrics *metrics;
+	struct newcomers newcomers;
+	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */
 	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */
 	struct hb_tcp_options peer_leg; /* below TLS, from peers: HTTP/2 pings, TCP does not */

@@ -40,7 +40,11 @@ enum hb_error {
 	HB_E_TLS_SUITE = -10026,   /* the peer offers no suite of ours */
 	HB_E_HALF_CLOSED = -10027, /* one side had finished, and the other fell silent */
 	HB_E_USER_TIME = -10028,   /* the peer's kernel did not take what was sent in time */
-	HB_E_LAST = -10028,
+	HB_E_POOL_CONNECTIONS = -10029, /* limits of hbone/pool.h */
+	HB_E_KEY_CONNECTIONS = -10030,
+	HB_E_POOL_WAITERS = -10031,
+	HB_E_KEY_WAITERS = -10032,
+	HB_E_LAST = -10032,
 };
 
 /* Numbers said by others. n is the HTTP status, the X509_V_ERR_*, the RST_STREAM code, the alert.

@@ -54,6 +54,7 @@ enum hb_h2_kind {
 	HB_H2_HEADERS,    /* and CONTINUATION */
 	HB_H2_OVERSIZED,  /* header_list_max bytes of a list that is larger; answered 431 */
 	HB_H2_REFUSED,    /* requests above streams_max; each is answered REFUSED_STREAM */
+	HB_H2_DENIED,     /* requests that were answered with anything but 200 */
 	HB_H2_UNKNOWN,
 	HB_H2_KINDS,
 };
@@ -98,6 +99,9 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 /* A header of the request, until it is answered, or of the response, until on_open has returned;
  * NULL: there is none. */
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name);
+/* The next line of that name after @line, which is of @stream; NULL: there is none. */
+const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
+                                          const struct hb_header *line);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2);

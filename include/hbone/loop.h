@@ -60,6 +60,8 @@ struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop);
 /* For quiet times: gives memory back that is kept for the next burst. */
 void hb_loop_trim(struct hb_loop *loop);
 struct hb_slabs *hb_loop_slabs(struct hb_loop *loop); /* for what lives no longer than the loop */
+/* Bytes that went from socket to socket without a copy, so far: what relay joins, tcp with tcp. */
+uint64_t hb_loop_spliced_bytes(const struct hb_loop *loop);
 
 void hb_loop_timer_start(struct hb_loop *loop, struct hb_timer *timer, uint64_t after_ms);
 void hb_loop_timer_stop(struct hb_loop *loop, struct hb_timer *timer);
@@ -99,7 +101,7 @@ void hb_loop_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events);
 /* Asks to end it early; done still runs, with what really happened. */
 void hb_loop_cancel(struct hb_loop *loop, struct hb_op *op);
 
-/* Accepting, until stopped. Sockets are non-blocking and close-on-exec. */
+/* Accepting, until stopped, at most 16 in a turn. Sockets are non-blocking and close-on-exec. */
 struct hb_accept {
 	struct hb_op op; /* the loop's */
 	/* @fd: yours; or -errno of one failed accept (it goes on by itself, after a pause if the
@@ -109,6 +111,11 @@ struct hb_accept {
 	struct hb_loop *loop;
 	int fd;
 	struct hb_timer retry;
+	uint64_t turn; /* the loop's, as all that follows */
+	unsigned told; /* in that turn */
+	int *held;     /* descriptors that wait for the next */
+	unsigned held_count, held_at, held_size;
+	struct hb_timer go_on;
 	bool stopping;
 };
 void hb_loop_accept(struct hb_loop *loop, struct hb_accept *accept, int listen_fd,
@@ -125,6 +132,10 @@ struct hb_recv_events {
 	/* res > 0: @chain is yours and has res bytes. 0: end of stream. < 0: -errno. After 0, an
 	 * error or hb_loop_recv_pause()'s end nothing more comes until hb_loop_recv_resume(). */
 	void (*on_recv)(struct hb_recv *recv, struct hb_buf *chain, int res);
+	/* In its place where by_readiness is set: there is something to read, and who is told reads
+	 * it from the descriptor. It is told again next turn, unless hb_loop_recv_dry() or
+	 * hb_loop_recv_pause() was called inside. NULL: by_readiness is never set. */
+	void (*on_readable)(struct hb_recv *recv);
 	/* The kernel has let go after hb_loop_recv_stop(); the struct may be freed. */
 	void (*on_stopped)(struct hb_recv *recv);
 };
@@ -135,10 +146,11 @@ struct hb_recv {
 	struct hb_loop *loop;
 	int fd;
 	uint32_t read_max;
-	uint8_t state; /* the loop's */
-	bool is_dry;   /* the loop's: the last read took all there was, nothing is heard since */
-	bool ends;     /* the loop's: a short read may not have taken all, see loop_epoll.c */
-	int held_res;  /* the loop's: an end that is to be told */
+	bool by_readiness; /* the owner may change it inside on_recv() and on_readable() */
+	uint8_t state;     /* the loop's */
+	bool is_dry;  /* the loop's: the last read took all there was, nothing is heard since */
+	bool ends;    /* the loop's: a short read may not have taken all, see loop_epoll.c */
+	int held_res; /* the loop's: an end that is to be told */
 	struct hb_list node; /* the loop's: its list, by state */
 	struct hb_bufq held; /* the loop's: arrived while being paused */
 };
@@ -146,4 +158,8 @@ void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t r
                   const struct hb_recv_events *events);
 void hb_loop_recv_resume(struct hb_recv *recv);
 void hb_loop_recv_pause(struct hb_recv *recv); /* no on_recv from here on; nothing is lost */
-void hb_loop_recv_stop(struct hb_recv *recv);  /* for good; on_stopped comes from the loop */
+/* Inside on_readable(): reading has found nothing more (-EAGAIN). */
+void hb_loop_recv_dry(struct hb_recv *recv);
+/* Inside on_readable(), last: reads as it does otherwise, and tells on_recv(). */
+void hb_loop_recv_read(struct hb_recv *recv);
+void hb_loop_recv_stop(struct hb_recv *recv); /* for good; on_stopped comes from the loop */

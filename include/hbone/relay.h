@@ -1,6 +1,7 @@
 /*
  * relay: joins two streams until both have ended: bytes both ways, back-pressure, half-close.
- * Knows nothing of what it joins. Thread: the loop's own.
+ * Knows nothing of what it joins, but that bulk between two sockets is spliced by the kernel where
+ * SIGPIPE is not left at its default, which splice(2) would raise. Thread: the loop's own.
  *
  *   side A            side B   relay does                               reports
  *   data              open     write to B                               -

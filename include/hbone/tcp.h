@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <hbone/addr.h>
 #include <hbone/loop.h>
 #include <hbone/stream.h>
 
@@ -33,3 +34,5 @@ struct hb_tcp_options {
 /* The stream is open and owns @fd, also on failure (NULL: no memory). Options that the socket's
  * kind or the kernel does not know are ignored. */
 struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_options *options);
+/* A socket that listens on @addr, for hb_loop_accept(); yours to close. Or -errno. */
+int hb_tcp_listen(const struct hb_addr *addr);

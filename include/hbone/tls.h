@@ -25,6 +25,7 @@
 #pragma once
 
 #include <hbone/loop.h>
+#include <hbone/pace.h>
 #include <hbone/stream.h>
 
 struct hb_tls_ctx;
@@ -51,6 +52,11 @@ struct hb_tls_material {   /* PEM text */
  * text); -ENOMEM. */
 int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **ret_ctx,
                    const char **ret_why);
+/* The same from three PEM files of at most 1 MiB, with the default profile. 0; -errno or -EINVAL
+ * with
+ * "<path>: <what is wrong>" in @why. */
+int hb_tls_ctx_load(const char *chain, const char *key, const char *roots,
+                    struct hb_tls_ctx **ret_ctx, char *why, size_t why_size);
 struct hb_tls_ctx *hb_tls_ctx_ref(struct hb_tls_ctx *ctx); /* any thread */
 void hb_tls_ctx_unref(struct hb_tls_ctx *ctx);             /* any thread; takes NULL */
 /* The leaf's own first SPIFFE URI; "" when it has none. */
@@ -89,6 +95,10 @@ struct hb_tls_options {
 	const char *const *identities;
 	size_t identities_count;
 	uint32_t handshake_ms; /* 0: 10000 */
+	/* Each step of the handshake for which something has come waits for its turn here, in
+	 * pace_group; borrowed, and kept for as long as any such stream. NULL: at once. */
+	struct hb_pace *pace;
+	uint32_t pace_group;
 	uint32_t key_records; /* sealed under one key, then it is renewed; 0: 2^23 (RFC 8446 5.5) */
 	struct hb_tls_crls *crls; /* a reference is taken; NULL: nobody is revoked */
 };

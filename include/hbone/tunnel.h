@@ -15,12 +15,16 @@
 
 #include <hbone/addr.h>
 #include <hbone/h2.h>
+#include <hbone/headers.h>
 
 struct hb_tunnel_request {     /* what a CONNECT says; strings may be NULL or empty: left out */
 	const char *authority; /* "ip:port", "[ip]:port" or "host:port" */
 	const char *baggage;   /* sent always, may be empty */
 	const char *forwarded;
 	const char *traceparent;
+	/* x-forwarded-network: our own network, on the inner CONNECT of double HBONE and nowhere
+	 * else; NULL is left out, and "" is sent (reference/datapath 1.8). */
+	const char *network;
 };
 
 /* Opens a tunnel on @h2, a client connection. NULL: no room or no memory. */
@@ -42,6 +46,21 @@ int hb_tunnel_authority_parse(const char *text, size_t len, struct hb_tunnel_aut
  * status that it should be refused with (400).
  */
 int hb_tunnel_request_parse(struct hb_stream *stream, struct hb_tunnel_authority *ret);
+/*
+ * What a request or an answer says of where it comes from (reference/datapath 1.8): for telemetry,
+ * never for trust. Views, as valid as hb_h2_header() says.
+ */
+struct hb_tunnel_said {
+	bool has_baggage;
+	struct hb_baggage baggage; /* of all its lines together; of more than 32 none is read */
+	struct hb_span service;    /* the first host= of the forwarded lines; len 0: none */
+	bool has_trace;            /* one line, and well formed (W3C Trace Context 3.2) */
+	struct hb_traceparent trace;
+	bool has_network;       /* x-forwarded-network is there, */
+	struct hb_span network; /* and its first line says this, which may be nothing */
+};
+void hb_tunnel_read(const struct hb_stream *stream, struct hb_tunnel_said *ret_said);
+
 /* @baggage NULL: left out. From here on the stream is open. */
 void hb_tunnel_accept(struct hb_stream *stream, const char *baggage);
 /* Answers @status, ends the stream; on_closed follows with HB_E_STATUS(status), side us. */

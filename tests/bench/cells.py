@@ -171,7 +171,7 @@ WINDOW_EXTRA_S, START_S = 0.5, 1.2
 
 
 def choose(text):
-    """"idle,ping,up16" -> the names of cells, in the order of CELLS; ValueError names a wrong one."""
+    """"idle,ping,up16" -> names of cells, in the order of CELLS; ValueError names a wrong one."""
     wanted = set()
     for word in (text or ",".join(CELLS)).split(","):
         names = GROUPS.get(word, [word])

@@ -228,10 +228,16 @@ class Lab:
     def cut_connections(self):
         """Every TCP connection that is open anywhere ends, and with it every tunnel."""
         for part in PARTS:
-            subprocess.run(["nsenter", f"--net={NETNS}{part}", "ss", "--kill", "--no-header",
-                            "--tcp", "state", "connected", "exclude", "time-wait"],
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=CALL_S,
-                           check=False)
+            self.sockets(part, "--kill", "state", "connected", "exclude", "time-wait")
+        if any(self.sockets(part, "state", "established") for part in PARTS):
+            raise Failure("connections live on after ss --kill (is CONFIG_INET_DIAG_DESTROY set?)")
+
+    @staticmethod
+    def sockets(part, *arguments):
+        """What ss prints of the TCP sockets of a namespace; it is silent where it cannot kill."""
+        return subprocess.run(["nsenter", f"--net={NETNS}{part}", "ss", "--no-header", "--numeric",
+                               "--tcp", *arguments], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=CALL_S, check=False).stdout
 
     def watch_link(self):
         """Reads what passes between the nodes; stop_watching() tells what TLS it was."""

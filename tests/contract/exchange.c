@@ -34,15 +34,67 @@ static void on_request(struct link *link, struct hb_stream *stream)
 	probe_resume(&server->streams[i]);
 }
 
-void exchange_up(struct exchange *x, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs)
+struct link *exchange_bottom(struct exchange *x)
 {
+	return x->is_double ? &x->outer : &x->link;
+}
+
+static void on_outer_request(struct link *outer, struct hb_stream *stream)
+{
+	struct exchange *x = outer->owner;
+
+	hb_tunnel_accept(stream, "");
+	link_end_up(&x->link, HB_H2_SERVER, stream);
+}
+
+void exchange_up(struct exchange *x, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
+                 bool is_double)
+{
+	struct link *bottom;
+
 	memset(x, 0, sizeof(*x));
 	x->len[HB_H2_CLIENT] = 60;
 	x->len[HB_H2_SERVER] = 90;
-	link_up(&x->link, loop, ctxs, NULL);
+	x->is_double = is_double;
+	link_init(&x->link, loop, ctxs, NULL);
+	bottom = exchange_bottom(x);
+	link_up(bottom, loop, ctxs, NULL);
 	for (int i = 0; i < 2; i++)
-		pair_linger(x->link.ends[i].wire, 60000); /* longer than any stall */
+		pair_linger(bottom->ends[i].wire, 60000); /* longer than any stall */
+	x->outer.on_request = on_outer_request;
+	x->outer.owner = x;
 	x->link.on_request = on_request;
+}
+
+/* Double: asks for the outer tunnel, begins in it, and ends it when all within is over. */
+static void act_outside(struct exchange *x)
+{
+	struct link_end *client = &x->outer.ends[HB_H2_CLIENT];
+	struct link_end *inner = x->link.ends;
+
+	if (client->streams_count == 0 && !inner[HB_H2_CLIENT].wire)
+		x->asked = link_open(&x->outer);
+	if (x->asked && x->asked->opens && x->asked->stream) {
+		struct hb_stream *stream = hb_take(&x->asked->stream);
+
+		hb_stream_pause(stream);
+		client->streams_count = 0;
+		x->asked = NULL;
+		link_end_up(&x->link, HB_H2_CLIENT, stream);
+	}
+	if (inner[HB_H2_CLIENT].closes && client->h2)
+		hb_h2_drain(client->h2);
+	/* An end that was never begun has ended as well. */
+	for (int i = 0; i < 2 && link_is_over(&x->outer); i++)
+		if (!inner[i].wire && !inner[i].closes) {
+			inner[i].closes = 1;
+			inner[i].why = x->outer.ends[i].why;
+		}
+}
+
+bool exchange_is_over(const struct exchange *x)
+{
+	return link_is_over(&x->link) && (!x->is_double || link_is_over(&x->outer));
 }
 
 static bool is_open(const struct exchange *x, int role, unsigned i)
@@ -78,6 +130,8 @@ static void act(struct exchange *x)
 	struct link_end *client = &x->link.ends[HB_H2_CLIENT];
 	unsigned over = 0;
 
+	if (x->is_double)
+		act_outside(x);
 	for (unsigned i = client->streams_count; client->h2 && i < EXCHANGE_TUNNELS; i++)
 		if (!link_open(&x->link))
 			break;
@@ -93,11 +147,11 @@ static void act(struct exchange *x)
 
 bool exchange_play(struct exchange *x, unsigned turns)
 {
-	for (unsigned i = 0; i < turns && !link_is_over(&x->link); i++) {
+	for (unsigned i = 0; i < turns && !exchange_is_over(x); i++) {
 		turn_some(x->link.loop, 1);
 		act(x);
 	}
-	return link_is_over(&x->link);
+	return exchange_is_over(x);
 }
 
 static const char *stream_wrong(const struct exchange *x, int role, unsigned i, bool whole)
@@ -145,4 +199,6 @@ const char *exchange_wrong(const struct exchange *x, bool whole)
 void exchange_down(struct exchange *x)
 {
 	link_down(&x->link);
+	if (x->is_double)
+		link_down(&x->outer);
 }

@@ -22,6 +22,7 @@ const struct kind kinds[] = {
 	{ "tls over tcp",      OVER_TCP,  TLS,           true,  { false, false } },
 	{ "tunnel",            OVER_PAIR, TUNNEL,        true,  { false, true } },
 	{ "tunnel in tls",     OVER_PAIR, TUNNEL_IN_TLS, true,  { false, true } },
+	{ "double HBONE",      OVER_PAIR, DOUBLE,        true,  { false, true } },
 };
 /* clang-format on */
 const unsigned kinds_count = HB_ARRAY_LEN(kinds);
@@ -89,15 +90,43 @@ static void tls_up(struct ends *ends, struct hb_stream *stream[2])
 	}
 }
 
+/* Both ends of a tunnel through @outer, without the probes that saw it open. */
+static void outer_up(struct ends *ends, const struct hb_h2_options *options,
+                     struct hb_stream *ret_wires[2])
+{
+	struct link *outer = &ends->outer;
+	struct probe *probe;
+
+	link_up(outer, ends->loop, ends->ctxs, options);
+	for (int i = 0; i < 2; i++)
+		pair_linger(outer->ends[i].wire, ends->linger_ms);
+	ck_assert(link_wait_ready(outer));
+	probe = link_open(outer);
+	ck_assert(turn_until(ends->loop, &probe->opens, 1, 100));
+	for (int i = 0; i < 2; i++) {
+		ret_wires[i] = hb_take(&outer->ends[i].streams[0].stream);
+		hb_stream_pause(ret_wires[i]);
+		outer->ends[i].streams_count = 0;
+	}
+}
+
 static void tunnel_up(struct ends *ends)
 {
 	struct hb_h2_options options = { .linger_ms = ends->linger_ms };
-	bool tls = ends->kind->top == TUNNEL_IN_TLS;
+	bool tls = ends->kind->top != TUNNEL;
 	struct link *link = &ends->link;
+	struct hb_stream *wires[2];
 
-	link_up(link, ends->loop, tls ? ends->ctxs : NULL, &options);
-	for (int i = 0; i < 2; i++)
-		pair_linger(link->ends[i].wire, ends->linger_ms);
+	if (ends->kind->top == DOUBLE) {
+		outer_up(ends, &options, wires);
+		link_init(link, ends->loop, ends->ctxs, &options);
+		for (int i = 0; i < 2; i++)
+			link_end_up(link, (enum hb_h2_role)i, wires[i]);
+	} else {
+		link_up(link, ends->loop, tls ? ends->ctxs : NULL, &options);
+		for (int i = 0; i < 2; i++)
+			pair_linger(link->ends[i].wire, ends->linger_ms);
+	}
 	ck_assert(link_wait_ready(link));
 	ends->end[0] = link_open(link);
 	ck_assert_ptr_nonnull(ends->end[0]);
@@ -114,10 +143,10 @@ void ends_up(struct ends *ends, const struct kind *kind, uint32_t linger_ms)
 	ends->linger_ms = linger_ms;
 	ends->loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(ends->loop);
-	if (kind->top == TLS || kind->top == TUNNEL_IN_TLS)
+	if (kind->top != PLAIN && kind->top != TUNNEL)
 		link_ctxs_new(ends->ctxs);
 	ends->fds = held_fds();
-	if (kind->top == TUNNEL || kind->top == TUNNEL_IN_TLS) {
+	if (kind->top >= TUNNEL) {
 		tunnel_up(ends);
 	} else {
 		bottom_up(ends, streams);
@@ -145,6 +174,8 @@ void ends_down(struct ends *ends)
 		              "%s: end %d never closes", ends->kind->name, i);
 	if (ends->link.loop)
 		link_down(&ends->link);
+	if (ends->outer.loop)
+		link_down(&ends->outer);
 	turn_some(ends->loop, 5);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_msg(!ends->end[i]->broken, "%s, end %d: %s", ends->kind->name, i,

@@ -6,7 +6,7 @@
 #include "support/link.h"
 
 enum kind_bottom { OVER_PAIR, OVER_UNIX, OVER_TCP };
-enum kind_top { PLAIN, TLS, TUNNEL, TUNNEL_IN_TLS };
+enum kind_top { PLAIN, TLS, TUNNEL, TUNNEL_IN_TLS, DOUBLE };
 
 struct kind {
 	const char *name;
@@ -25,7 +25,8 @@ extern const unsigned kinds_count;
 struct ends {
 	struct hb_loop *loop;
 	const struct kind *kind;
-	struct link link; /* tunnels only */
+	struct link link;  /* tunnels only */
+	struct link outer; /* DOUBLE: what link runs in */
 	struct hb_tls_ctx *ctxs[2];
 	struct probe *end[2]; /* open, paused */
 	struct probe own[2];  /* of kinds other than tunnels */

@@ -3,7 +3,7 @@
  * of several sizes. Nothing crashes, nothing hangs, nothing is kept, and nothing that was cut off
  * is told as a success.
  *
- *     test_cut plain|tls [share shares]      only every shares-th byte, from share on
+ *     test_cut plain|tls|double [share shares]      only every shares-th byte, from share on
  */
 #include <check.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 #define KEPT_BYTES 65536 /* that the second half may hold more: malloc's own ways */
 
 static struct hb_tls_ctx *ctxs[2];
-static bool tls;
+static bool tls, is_double;
 static unsigned share, shares = 1;
 
 static const uint32_t splits[] = { 0, 7, 1 };
@@ -36,16 +36,16 @@ static void measure(struct hb_loop *loop, uint64_t ret_bytes[2])
 	struct exchange x;
 	struct hb_stream *wires[2];
 
-	exchange_up(&x, loop, tls ? ctxs : NULL);
+	exchange_up(&x, loop, tls ? ctxs : NULL, is_double);
 	for (int i = 0; i < 2; i++)
-		wires[i] = x.link.ends[i].wire;
-	for (unsigned i = 0; i < TURNS && !link_is_over(&x.link); i++) {
+		wires[i] = exchange_bottom(&x)->ends[i].wire;
+	for (unsigned i = 0; i < TURNS && !exchange_is_over(&x); i++) {
 		for (int j = 0; j < 2; j++)
-			if (!x.link.ends[j].closes)
+			if (!exchange_bottom(&x)->ends[j].closes)
 				ret_bytes[j] = wires[j]->bytes_in;
 		(void)exchange_play(&x, 1);
 	}
-	ck_assert_msg(link_is_over(&x.link), "a run without a cut does not end");
+	ck_assert_msg(exchange_is_over(&x), "a run without a cut does not end");
 	ck_assert_msg(!exchange_wrong(&x, true), "a run without a cut: %s",
 	              exchange_wrong(&x, true));
 	exchange_down(&x);
@@ -56,10 +56,10 @@ static void play(struct hb_loop *loop, const struct run *run)
 	struct exchange x;
 	const char *wrong;
 
-	exchange_up(&x, loop, tls ? ctxs : NULL);
+	exchange_up(&x, loop, tls ? ctxs : NULL, is_double);
 	for (int i = 0; i < 2; i++)
-		pair_split(x.link.ends[i].wire, run->split);
-	pair_cut(x.link.ends[run->to].wire, run->at);
+		pair_split(exchange_bottom(&x)->ends[i].wire, run->split);
+	pair_cut(exchange_bottom(&x)->ends[run->to].wire, run->at);
 	ck_assert_msg(exchange_play(&x, TURNS), "split %u, to %d, cut at %llu: it never ends",
 	              run->split, run->to, (unsigned long long)run->at);
 	wrong = exchange_wrong(&x, false);
@@ -110,7 +110,8 @@ int main(int argc, char **argv)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	tls = argc > 1 && strcmp(argv[1], "tls") == 0;
+	is_double = argc > 1 && strcmp(argv[1], "double") == 0;
+	tls = is_double || (argc > 1 && strcmp(argv[1], "tls") == 0);
 	if (argc > 3) {
 		share = (unsigned)strtoul(argv[2], NULL, 10);
 		shares = (unsigned)strtoul(argv[3], NULL, 10);

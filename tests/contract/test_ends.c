@@ -62,6 +62,16 @@ static void rst_refused(struct rig *rig)
 	frames_rst(&rig->peer, 1, 7);
 }
 
+static void rst_stream_closed(struct rig *rig)
+{
+	frames_rst(&rig->peer, 1, 5);
+}
+
+static void rst_connect_error(struct rig *rig)
+{
+	frames_rst(&rig->peer, 1, 10);
+}
+
 static void goaway(struct rig *rig)
 {
 	frames_goaway(&rig->peer, rig->included, 0);
@@ -96,6 +106,11 @@ static void breach(struct rig *rig)
 static void we_close(struct rig *rig)
 {
 	probe_close(&rig->tunnel, HB_END_CLEAN);
+}
+
+static void we_reset(struct rig *rig)
+{
+	probe_close(&rig->tunnel, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, -ECONNRESET));
 }
 
 static void we_abort(struct rig *rig)
@@ -134,6 +149,8 @@ static const struct {
 	{ "RST_STREAM NO_ERROR", rst_no_error },
 	{ "RST_STREAM CANCEL", rst_cancel },
 	{ "RST_STREAM REFUSED_STREAM", rst_refused },
+	{ "RST_STREAM STREAM_CLOSED", rst_stream_closed },
+	{ "RST_STREAM CONNECT_ERROR", rst_connect_error },
 	{ "GOAWAY, this stream included", goaway },
 	{ "GOAWAY, this stream excluded", goaway_without_us },
 	{ "GOAWAY with an error, then its end", goaway_error },
@@ -142,6 +159,7 @@ static const struct {
 	{ "a breach of HTTP/2", breach },
 	{ "*we* close cleanly", we_close },
 	{ "*we* abort", we_abort },
+	{ "*we* abort: an app was reset", we_reset },
 	{ "*we* close the connection cleanly", we_close_all },
 	{ "*we* end the connection", we_end_all },
 	{ "*we* drain the connection", we_drain },

@@ -63,15 +63,15 @@ static bool play(struct hb_loop *loop, struct hb_tls_ctx *const *ctxs, int to, u
 	struct exchange x;
 	const char *wrong;
 
-	exchange_up(&x, loop, ctxs);
-	gate.to = x.link.ends[to].wire;
+	exchange_up(&x, loop, ctxs, false);
+	gate.to = exchange_bottom(&x)->ends[to].wire;
 	if (to == HB_H2_SERVER && !ctxs)
 		gate.left = 24; /* the client's preface, RFC 9113 3.4, counts as a frame */
 	pair_split(gate.to, 1);
 	pair_tap(gate.to, on_bytes, &gate);
-	for (unsigned i = 0; i < TURNS && !gate.stalled && !link_is_over(&x.link); i++)
+	for (unsigned i = 0; i < TURNS && !gate.stalled && !exchange_is_over(&x); i++)
 		(void)exchange_play(&x, 1);
-	if (gate.stalled && !link_is_over(&x.link)) {
+	if (gate.stalled && !exchange_is_over(&x)) {
 		(void)exchange_play(&x, QUIET);
 		pair_stall(gate.to, false);
 	}

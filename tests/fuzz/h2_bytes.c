@@ -179,8 +179,12 @@ static void on_request(struct hb_h2 *h2, struct hb_stream *s)
 	struct app *app = app_new(hb_h2_owner(h2), s);
 	struct hb_tunnel_authority authority;
 	int status = hb_tunnel_request_parse(s, &authority);
+	struct hb_tunnel_said said;
 
 	assert(app->run->role == HB_H2_SERVER && hb_h2_of(s) == h2);
+	hb_tunnel_read(s, &said);
+	assert(said.baggage.workload.len <= HB_BAGGAGE_VALUE_MAX &&
+	       said.service.len <= HB_HOST_MAX);
 	if (status)
 		hb_tunnel_refuse(s, status);
 	else if (app->plan == REFUSE_401 || app->plan == REFUSE_503)

@@ -73,6 +73,15 @@ we_reset() {
 	app_says "$mark" 4 'hold .*end=reset'
 }
 
+# Its words count where its address does not: the lab's own network is "".
+introduces() { # NETWORK REGEX
+	local mark
+	mark=$(lab_mark agent-b)
+	client introduces --network "$1"
+	lab_wait_log 5 agent-b "$mark" "$2.*src.identity=\"spiffe://cluster.local/ns/demo/sa/peer\".*direction=\"inbound\"" ||
+		fail "agent b says: $(lab_since agent-b "$mark")"
+}
+
 denied() { # CERTIFICATE
 	local mark
 	mark=$(lab_mark agent-b)
@@ -270,6 +279,8 @@ case_run "client: its RST_STREAM is a reset" we_reset
 case_run "client: 29 requests that are refused, each with its answer" client refusals
 case_run "client: headers of 70 KB" client large_headers
 case_run "client: denied by policy" denied
+case_run "client: of another network, it is who it says" introduces beyond 'src.workload="visitor".*src.namespace="beyond"'
+case_run "client: of our network, it is whose address it has" introduces "" 'src.workload="foreign".*src.namespace="demo"'
 case_run "client: policy sees the first SAN alone" client exchange --name second-san --baggage $BAGGAGE
 case_run "client: windows are kept to the byte" client small_window
 case_run "client: the 201st stream is refused" client too_many_streams

@@ -106,6 +106,30 @@ def case_we_reset(args):
     expect("the other stream", (b"still here", None), (bytes(other.body), other.reset))
 
 
+def case_say(args):
+    """A CONNECT for --authority, some bytes, our end; prints what comes back."""
+    c = Client(args)
+    stream = c.request([(":method", "CONNECT"), (":authority", args.authority)])
+    c.wait(lambda: stream.headers or stream.over, "the answer")
+    if stream.status == 200:
+        c.send(stream, b"hello", end=True)
+        c.wait_over(stream, "the end of what comes back")
+    print(stream.status, bytes(stream.body).decode())
+
+
+def case_introduces(args):
+    """Several lines of each field, and a network of its own: what the agent logs is looked at outside."""
+    c = Client(args)
+    stream = c.request([(":method", "CONNECT"), (":authority", f"{args.address}:{ECHO}"),
+                        ("baggage", "k8s.cluster.name=far,k8s.namespace.name=beyond"), ("forwarded", "for=a"),
+                        ("baggage", "k8s.deployment.name=visitor"), ("x-forwarded-network", args.network),
+                        ("forwarded", "for=b;host=nobody.demo.svc.cluster.local")])
+    c.wait(lambda: stream.headers or stream.over, "the answer")
+    expect("the answer", (200, None), (stream.status, stream.reset))
+    c.send(stream, b"x", end=True)
+    c.wait_over(stream, "the end of the echo")
+
+
 def status_rows(address):
     """name, authority, what is answered: a status, or the code of a RST_STREAM alone"""
     protocol_error = ErrorCodes.PROTOCOL_ERROR
@@ -262,6 +286,8 @@ def main():
     parser.add_argument("--ca", required=True)
     parser.add_argument("--server", default="spiffe://cluster.local/ns/demo/sa/server")
     parser.add_argument("--baggage", default="")
+    parser.add_argument("--authority", default="")
+    parser.add_argument("--network", default="")
     args = parser.parse_args()
     try:
         cases[args.case](args)

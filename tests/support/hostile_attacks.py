@@ -133,26 +133,85 @@ def slow_things(target):
     return sorted(outcomes, key=lambda o: o.what)
 
 
-def handshake_storm(target):
-    done, failed, began = [], [], time.monotonic()
-
-    def run():
-        for _ in range(40):
-            try:
-                done.append(Peer(target))
-            except OSError as error:
-                failed.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(6)]
+def at_once(run, count):
+    """How long it took."""
+    began = time.monotonic()
+    threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    seconds = time.monotonic() - began
-    for peer in done:
-        peer.close()
-    how = f"{len(done)} handshakes, {len(failed)} failed"
+    return time.monotonic() - began
+
+
+def handshake_storm(target):
+    """Whole ones, as fast as it goes, each given up when it is done."""
+    done, failed = [], []
+
+    def run():
+        for _ in range(60):
+            try:
+                Peer(target).close()
+                done.append(1)
+            except OSError as error:
+                failed.append(error)
+
+    seconds = at_once(run, 12)
+    how = f"{len(done)} handshakes ({len(done) / seconds:.0f}/s), {len(failed)} failed"
     return [Outcome("TLS handshake storm", how, 0, seconds, not failed and seconds < 30)]
+
+
+def hello_storm(target):
+    """The same ClientHello again and again: next to nothing for the attacker, a signature for the victim."""
+    hello, counts = target.client_hello(), []
+
+    def run():
+        answered, until = 0, time.monotonic() + 3
+        while time.monotonic() < until:
+            socks = []
+            try:
+                for _ in range(25):
+                    socks.append(target.dial())
+                    socks[-1].sendall(hello)
+                for sock in socks:
+                    sock.settimeout(5)
+                    answered += bool(sock.recv(4096))
+            except OSError:
+                pass
+            for sock in socks:
+                sock.close()
+        counts.append(answered)
+
+    seconds = at_once(run, 4)
+    how = f"{sum(counts)} answered ({sum(counts) / seconds:.0f}/s)"
+    return [Outcome("ClientHello storm", how, 0, seconds, sum(counts) > 0)]
+
+
+def silent_crowd(target):
+    """1500 connections that say nothing, or half of something: most are pushed out by their own kind."""
+    hello, socks, began = target.client_hello()[:-1], [], time.monotonic()
+    for n in range(1500):
+        socks.append(target.dial())
+        if n % 2:
+            socks[-1].sendall(hello)
+    early = 0
+    for sock in socks:
+        sock.setblocking(False)
+        try:
+            early += sock.recv(1) == b""
+        except BlockingIOError:
+            pass
+        except OSError:
+            early += 1
+    ends = []
+    for sock in socks:
+        sock.setblocking(True)
+        ends.append(silent_end(sock, began, 15))
+        sock.close()
+    still = sum("open" in how for how, _ in ends)
+    longest = max(seconds for _, seconds in ends)
+    how = f"{early} were pushed out at once, {still} still open"
+    return [Outcome("a silent crowd", how, 0, longest, early >= 1500 - 4 * 256 and still == 0 and longest < 14)]
 
 
 # ---- floods: unit(n) is what is sent the n-th time, and how many frames it is ----
@@ -197,6 +256,16 @@ def made_you_reset(target, n):
     return target.request(ids(n)) + frame(WINDOW_UPDATE, 0, ids(n), b"\x7f\xff\xff\xff"), 2
 
 
+def refused(target, n):
+    """A request that is not for this pod: 400."""
+    return frame(HEADERS, END_HEADERS, ids(n), connect("10.9.9.9:80")), 1
+
+
+def refused_dead(target, n):
+    """One for a port where nobody listens: dialled, then 503."""
+    return frame(HEADERS, END_HEADERS, ids(n), connect(f"{target.address}:9")), 1
+
+
 def stray_data(target, n):
     return (rapid_reset(target, 0)[0] if n == 0 else b"") + frame(DATA, 0, 1, b"x"), 1
 
@@ -235,6 +304,8 @@ FLOODS = {
     "continuation": flood("CONTINUATION flood", continuation, 5000),
     "hpack-bomb": flood("HPACK bomb", hpack_bomb, 300),
     "large-lists": flood("header lists of 80 KB", large_list, 2000),
+    "refused": flood("requests that are refused", refused, 20000),
+    "refused-dead": flood("requests for a dead app", refused_dead, 20000),
     "unknown": flood("unknown frames", lambda t, n: (frame(0xEE, 0, 0, b"anything"), 1), 5000),
 }
 
@@ -391,6 +462,8 @@ def attacks(admin_path):
     return FLOODS | {
         "slow": slow_things,
         "handshakes": handshake_storm,
+        "hellos": hello_storm,
+        "crowd": silent_crowd,
         "too-many-streams": too_many_streams,
         "malformed": malformed,
         "never-reads": never_reads,

@@ -103,29 +103,42 @@ static void tls_up(struct link_end *end)
 
 /* ---- the link ---- */
 
+void link_init(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
+               const struct hb_h2_options *options)
+{
+	memset(link, 0, sizeof(*link));
+	link->loop = loop;
+	link->ctxs = ctxs;
+	link->answer = 200;
+	for (int i = 0; i < 2; i++) {
+		link->ends[i].link = link;
+		link->ends[i].role = (enum hb_h2_role)i;
+		if (options)
+			link->options[i] = *options;
+	}
+}
+
+void link_end_up(struct link *link, enum hb_h2_role role, struct hb_stream *wire)
+{
+	struct link_end *end = &link->ends[role];
+
+	end->wire = wire;
+	if (link->ctxs)
+		tls_up(end);
+	else
+		h2_up(end, wire);
+}
+
 void link_up(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
              const struct hb_h2_options *options)
 {
 	struct hb_stream *wires[2];
 
-	memset(link, 0, sizeof(*link));
-	link->loop = loop;
-	link->ctxs = ctxs;
-	link->answer = 200;
+	link_init(link, loop, ctxs, options);
 	pair_new(loop, wires);
 	for (int i = 0; i < 2; i++) {
-		struct link_end *end = &link->ends[i];
-
-		end->link = link;
-		end->role = (enum hb_h2_role)i;
-		end->wire = wires[i];
-		if (options)
-			link->options[i] = *options;
 		pair_linger(wires[i], 50);
-		if (ctxs)
-			tls_up(end);
-		else
-			h2_up(end, wires[i]);
+		link_end_up(link, (enum hb_h2_role)i, wires[i]);
 	}
 }
 

@@ -21,9 +21,10 @@ struct link;
 
 struct link_end {
 	struct link *link;
-	struct hb_stream *wire; /* the pair's end; valid while either end lives */
-	struct hb_stream *tls;  /* shaking hands, or below h2; else NULL */
-	struct hb_h2 *h2;       /* NULL: not yet, or closed */
+	struct hb_stream
+	    *wire;             /* the pair's end, or what was given; valid while either end lives */
+	struct hb_stream *tls; /* shaking hands, or below h2; else NULL */
+	struct hb_h2 *h2;      /* NULL: not yet, or closed */
 	enum hb_h2_role role;
 	unsigned closes; /* at the end 1: of h2, or of a handshake that failed */
 	struct hb_end why;
@@ -48,6 +49,11 @@ void link_ctxs_new(struct hb_tls_ctx *ret_ctxs[2]);
 /* Wires it up; h2 may be there at once, or when TLS is done. @options may be NULL: the defaults. */
 void link_up(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
              const struct hb_h2_options *options);
+/* In two steps: without ends, then each end over a stream that is open and has no events, the two
+ * being each other's far end; takes it. What the streams end with is theirs. */
+void link_init(struct link *link, struct hb_loop *loop, struct hb_tls_ctx *const *ctxs,
+               const struct hb_h2_options *options);
+void link_end_up(struct link *link, enum hb_h2_role role, struct hb_stream *wire);
 /* Turns until both have h2. */
 bool link_wait_ready(struct link *link);
 /* A tunnel, resumed; NULL when the client has no h2 or no room. */

@@ -3,4 +3,4 @@
 RELAY=splice
 . "$(dirname "${BASH_SOURCE[0]}")/relay.sh"
 
-pair_describe() { echo "two relays that splice, one thread each, pipes of 256 KiB, borrowed, no TLS"; }
+pair_describe() { echo "two relays that splice, one thread each, pipes of 256 KiB, no TLS"; }

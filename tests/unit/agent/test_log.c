@@ -99,6 +99,25 @@ START_TEST(levels_decide)
 }
 END_TEST
 
+START_TEST(the_same_warning_again_and_again)
+{
+	uint64_t before = log_suppressed(), left_out;
+	char *text;
+
+	start("", false);
+	for (int i = 0; i < 500; i++) {
+		log_warn("again", "n=%d", i);
+		log_info("told each time", "");
+	}
+	left_out = log_suppressed() - before;
+	text = end_and_read();
+	ck_assert_uint_ge(left_out, 400);
+	ck_assert_uint_eq(count(text, "\tagain\t"), 500 - left_out);
+	ck_assert_uint_eq(count(text, "told each time"), 500);
+	free(text);
+}
+END_TEST
+
 START_TEST(json_and_fields)
 {
 	struct log_field fields[] = { { "src.addr", LOG_BARE, "10.0.0.1:1", 0 } };
@@ -202,7 +221,7 @@ START_TEST(stalled_reader)
 
 	before = now_ms();
 	for (int i = 0; i < 20000; i++)
-		log_warn("trouble", "n=%d", i);
+		log_error("trouble", "n=%d", i);
 	ck_assert_uint_lt(now_ms() - before, 10000); /* 20,000 waits of 20 ms would be 400 s */
 	warned = log_dropped();
 	ck_assert_uint_gt(warned, dropped + 10000);
@@ -253,6 +272,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, levels_decide);
+	tcase_add_test(tc, the_same_warning_again_and_again);
 	tcase_add_test(tc, json_and_fields);
 	tcase_add_test(tc, bad_directives);
 	tcase_add_test(tc, outside_of_its_life);

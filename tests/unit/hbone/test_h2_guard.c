@@ -29,7 +29,9 @@ static bool feed(struct h2_guard *guard, uint32_t len, uint8_t type, uint8_t fla
 {
 	static uint8_t bytes[9 + 65536];
 
-	return h2_guard_frames(guard, bytes, frame(bytes, len, type, flags), now);
+	h2_guard_turn(guard);
+	(void)h2_guard_frames(guard, bytes, frame(bytes, len, type, flags), now);
+	return h2_guard_is_flood(guard);
 }
 
 /* clang-format off */
@@ -100,8 +102,9 @@ static const struct {
 	unsigned most;
 } events[] = {
 	{ "breaches that make us reset", HB_H2_RESETS, 301 },
-	{ "header lists that are too large", HB_H2_OVERSIZED, 51 },
+	{ "header lists that are too large", HB_H2_OVERSIZED, 17 },
 	{ "requests above the limit", HB_H2_REFUSED, 801 },
+	{ "requests that are refused", HB_H2_DENIED, 2001 },
 };
 /* clang-format on */
 
@@ -124,12 +127,13 @@ END_TEST
 /* clang-format off */
 static const struct {
 	const char *name;
-	unsigned rounds, per_ms; /* per_ms 0: all at once */
+	unsigned rounds, per_ms; /* per_ms 0: all at once, or each ms_each later */
 	unsigned headers, requests;
 	unsigned data;           /* frames, to a stream that takes them */
 	uint32_t len;            /* of each, and of each that we send */
 	unsigned out;
-	unsigned windows, pings, resets, ends, priorities, unknown, strays, refused;
+	unsigned windows, pings, resets, ends, priorities, unknown, strays, refused, denied;
+	unsigned ms_each;
 } honest[] = {
 	{ "ping-pong of 1 KiB at 100,000/s, two WINDOW_UPDATE each", 50000, 100,
 	  .data = 1, .out = 1, .len = 1024, .windows = 2 },
@@ -147,6 +151,10 @@ static const struct {
 	  .headers = 1000, .requests = 200, .refused = 800 },
 	{ "a PING per round of data", 5000, 20, .data = 1, .len = 16384, .pings = 1 },
 	{ "what was on its way to a stream that we have reset", 1, 0, .strays = 16000, .len = 256 },
+	{ "an app that is down is asked for 20 times in 100 ms, for ten minutes", 6000, 0,
+	  .headers = 20, .denied = 20, .ms_each = 100 },
+	{ "four of five requests are forbidden, 1000 a second", 10000, 1,
+	  .headers = 5, .requests = 1, .denied = 4, .resets = 4 },
 	{ "large header lists in nine pieces", 10000, 1, .headers = 9, .requests = 2 },
 };
 /* clang-format on */
@@ -164,7 +172,8 @@ START_TEST(an_honest_peer_is_left_alone)
 
 	h2_guard_init(&guard, HB_H2_CLIENT, 0);
 	for (unsigned i = 0; i < honest[_i].rounds; i++) {
-		uint64_t now = honest[_i].per_ms ? i / honest[_i].per_ms : 0;
+		uint64_t now =
+		    honest[_i].per_ms ? i / honest[_i].per_ms : (uint64_t)i * honest[_i].ms_each;
 
 		for (unsigned j = 0; j < honest[_i].out; j++)
 			h2_guard_payload(&guard, honest[_i].len);
@@ -182,6 +191,8 @@ START_TEST(an_honest_peer_is_left_alone)
 			h2_guard_request(&guard);
 		for (unsigned j = 0; j < honest[_i].refused; j++)
 			h2_guard_take(&guard, HB_H2_REFUSED);
+		for (unsigned j = 0; j < honest[_i].denied; j++)
+			h2_guard_denied(&guard);
 		ck_assert_msg(!h2_guard_is_flood(&guard), "%s: round %u: %s", honest[_i].name, i,
 		              hb_h2_kind_name((enum hb_h2_kind)guard.counters.flood));
 	}
@@ -207,8 +218,9 @@ START_TEST(cut_anywhere)
 	len += frame(bytes + len, 4, RST, 0);
 	h2_guard_init(&guard, HB_H2_SERVER, 0);
 	for (size_t at = 0; at < len; at += (size_t)_i)
-		ck_assert(
-		    !h2_guard_frames(&guard, bytes + at, hb_min_size((size_t)_i, len - at), 0));
+		ck_assert_uint_eq(
+		    h2_guard_frames(&guard, bytes + at, hb_min_size((size_t)_i, len - at), 0),
+		    hb_min_size((size_t)_i, len - at));
 	ck_assert_uint_eq(guard.counters.frames, 7);
 	ck_assert_uint_eq(guard.counters.seen[HB_H2_SETTINGS], 1);
 	ck_assert_uint_eq(guard.counters.seen[HB_H2_HEADERS], 1);
@@ -249,6 +261,47 @@ START_TEST(a_header_block_is_timed)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name;
+	uint32_t len;
+	uint8_t type;
+	unsigned per_turn; /* frames, at most; honest bulk is not held up: 16 MiB in 16 KiB */
+} works[] = {
+	{ "requests",              30, HEADERS,         8 },
+	{ "large header blocks", 16384, HEADERS,        1 },
+	{ "small DATA",              1, DATA,        1024 },
+	{ "PING",                    8, PING,        1024 },
+};
+/* clang-format on */
+
+START_TEST(a_turn_serves_so_much)
+{
+	static uint8_t bytes[4 << 20];
+	struct h2_guard guard;
+	size_t each = frame(bytes, works[_i].len, works[_i].type, END_HEADERS), len = 0, at;
+
+	h2_guard_init(&guard, HB_H2_CLIENT, 0);
+	while (len + each <= sizeof(bytes) && len < 1500 * each)
+		len += frame(bytes + len, works[_i].len, works[_i].type, END_HEADERS);
+	for (at = 0; at < len && !h2_guard_is_flood(&guard);) {
+		uint64_t before = guard.counters.frames;
+		size_t n = h2_guard_frames(&guard, bytes + at, len - at, 0);
+		unsigned frames = (unsigned)(guard.counters.frames - before);
+
+		if (h2_guard_is_flood(&guard))
+			break;
+		ck_assert_msg(frames <= works[_i].per_turn, "%s: %u", works[_i].name, frames);
+		ck_assert_msg(n == frames * each, "%s: cut inside a frame", works[_i].name);
+		ck_assert_msg(n == len - at ||
+		                  h2_guard_frames(&guard, bytes + at + n, len - at - n, 0) == 0,
+		              "%s: more in the same turn", works[_i].name);
+		at += n;
+		h2_guard_turn(&guard);
+	}
+}
+END_TEST
+
 START_TEST(every_kind_has_a_name)
 {
 	for (int i = 0; i < HB_H2_KINDS; i++)
@@ -269,6 +322,7 @@ int main(void)
 	tcase_add_loop_test(tc, an_honest_peer_is_left_alone, 0, HB_ARRAY_LEN(honest));
 	tcase_add_loop_test(tc, cut_anywhere, 1, 40);
 	tcase_add_test(tc, a_header_block_is_timed);
+	tcase_add_loop_test(tc, a_turn_serves_so_much, 0, HB_ARRAY_LEN(works));
 	tcase_add_test(tc, every_kind_has_a_name);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

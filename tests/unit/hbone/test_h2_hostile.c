@@ -239,6 +239,12 @@ static void hpack_bomb(uint32_t id)
 	add_frame(CONTINUATION, END_HEADERS, id, block, sizeof(block));
 }
 
+/* Each is answered 503, but for the first few. */
+static void refused(uint32_t id)
+{
+	add_request(id);
+}
+
 static void unknown(uint32_t id)
 {
 	add_frame(0xee, 0, id, "anything", 8);
@@ -266,6 +272,7 @@ static const struct {
 	{ "HPACK bomb", hpack_bomb, 100, true, HB_H2_OVERSIZED },
 	{ "more and more streams", add_request, 3000, false, HB_H2_REFUSED },
 	{ "unknown frames", unknown, 3000, true, HB_H2_UNKNOWN },
+	{ "requests that are refused", refused, 3000, true, HB_H2_DENIED },
 };
 /* clang-format on */
 
@@ -376,6 +383,37 @@ START_TEST(streams_above_the_limit_alone_are_refused)
 	say();
 	turn_some(loop, 20);
 	ck_assert_uint_eq(victim.requests, 5);
+	down();
+}
+END_TEST
+
+/* Much that came at once is served little by little, and others have their turns in between. */
+START_TEST(work_is_spread_over_turns)
+{
+	unsigned turns = 0;
+
+	up(&(struct hb_h2_options){ .role = HB_H2_SERVER });
+	victim.answers = true;
+	hb_stream_resume(raw.stream);
+	greet();
+	for (uint32_t i = 0; i < 150; i++)
+		add_request(2 * i + 1);
+	say();
+	for (; turns < 200 && victim.requests < 150; turns++) {
+		unsigned before = victim.requests;
+
+		hb_loop_turn(loop, 10);
+		ck_assert_uint_le(victim.requests - before, 2 * 8);
+	}
+	ck_assert_uint_eq(victim.requests, 150);
+	/* It is read from again, and an end that comes with a request does not hide it. */
+	add_request(301);
+	for (uint32_t i = 0; i < 60; i++)
+		add_request(2 * i + 303);
+	say();
+	hb_stream_finish(raw.stream);
+	ck_assert(turn_until(loop, &victim.closes, 1, 200));
+	ck_assert_uint_eq(victim.requests, 211);
 	down();
 }
 END_TEST
@@ -519,6 +557,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_flood_ends, 0, HB_ARRAY_LEN(floods));
 	tcase_add_loop_test(tc, a_flood_of_a_server_ends, 0, HB_ARRAY_LEN(servers));
 	tcase_add_test(tc, streams_above_the_limit_alone_are_refused);
+	tcase_add_test(tc, work_is_spread_over_turns);
 	tcase_add_loop_test(tc, silence_ends, 0, HB_ARRAY_LEN(silences));
 	tcase_add_test(tc, nothing_asked);
 	tcase_add_test(tc, drain_without_an_answer);

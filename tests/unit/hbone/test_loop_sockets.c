@@ -103,7 +103,7 @@ static void on_stopped(struct hb_recv *recv)
 	hb_container_of(recv, struct reader, recv)->stopped++;
 }
 
-static const struct hb_recv_events recv_events = { on_recv, on_stopped };
+static const struct hb_recv_events recv_events = { .on_recv = on_recv, .on_stopped = on_stopped };
 
 static void start_reader(struct reader *r, int fd)
 {
@@ -407,8 +407,13 @@ START_TEST(accepts_all)
 		settle(); /* else they are there before the first turn */
 	for (int i = 0; i < MANY; i++)
 		fds[i] = connected(&at);
-	for (int i = 0; i < 50 && host.fds < MANY; i++)
+	for (int i = 0; i < 50 && host.fds < MANY; i++) {
+		unsigned before = host.fds;
+
 		turn(50);
+		/* Others have their turns in between. */
+		ck_assert_uint_le(host.fds - before, 16);
+	}
 	ck_assert_uint_eq(host.fds, MANY);
 	ck_assert_uint_eq(host.errors, 0);
 	stop_accepting(listen_fd);

@@ -32,6 +32,7 @@ static struct hb_accept acceptor;
 static struct hb_addr server_addr;
 static struct probe served[4];
 static struct get gets[4];
+static bool drain_when_told;
 static unsigned accepted, sessions, served_count, done, accept_over, empty;
 
 /* ---- the server ---- */
@@ -90,11 +91,6 @@ static void on_accept(struct hb_accept *accept, int fd)
 
 /* ---- the client ---- */
 
-static int make_socket(void *owner, uint64_t scope, int family)
-{
-	return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
 static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *peer,
                       struct hb_end why)
 {
@@ -102,6 +98,10 @@ static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 
 	done++;
 	get->why = why;
+	if (drain_when_told)
+		hb_pool_drain(pool, NULL, NULL);
+	if (drain_when_told)
+		hb_pool_close_scope(pool, 0, why);
 	if (tunnel)
 		probe_init(&get->probe, tunnel);
 }
@@ -110,7 +110,13 @@ static struct get *ask(unsigned i)
 {
 	static const struct hb_tunnel_request request = { .authority = "10.0.0.1:80" };
 	static const char *const expected[] = { SERVER_ID };
-	struct hb_pool_key key = { 1, CLIENT_ID, expected, 1, server_addr };
+	struct hb_pool_key key = {
+		.scope = 1,
+		.identity = CLIENT_ID,
+		.peers = expected,
+		.peers_count = 1,
+		.dst = server_addr,
+	};
 
 	gets[i].wait.on_tunnel = on_tunnel;
 	hb_pool_get(pool, &gets[i].wait, &key, ctxs[HB_TLS_CLIENT], &request);
@@ -157,7 +163,7 @@ static void setup(void)
 	loop = test_loop_new(NULL);
 	ck_assert_ptr_nonnull(loop);
 	hb_loop_accept(loop, &acceptor, fd, on_accept);
-	pool = hb_pool_new(loop, &(struct hb_pool_options){ .make_socket = make_socket });
+	pool = hb_pool_new(loop, &(struct hb_pool_options){ 0 });
 	ck_assert_ptr_nonnull(pool);
 }
 
@@ -168,6 +174,7 @@ static void on_empty(void *owner)
 
 static void teardown(void)
 {
+	drain_when_told = false;
 	hb_pool_drain(pool, on_empty, NULL);
 	hb_pool_close_scope(pool, 0, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
 	ck_assert(turn_until(loop, &empty, 1, 200));
@@ -269,6 +276,21 @@ START_TEST(expired)
 }
 END_TEST
 
+/* The one who is told that a handshake failed ends the pool: the connection is half gone by then.
+ */
+START_TEST(drained_by_who_is_told)
+{
+	struct hb_tls_crls *crls = revoking(server_pem.chain);
+	struct get *get = ask(0);
+
+	drain_when_told = true;
+	hb_pool_recheck(pool, crls, time(NULL));
+	hb_tls_crls_unref(crls);
+	ck_assert(turn_until(loop, &done, 1, 300));
+	ck_assert_int_eq(get->why.code, HB_TLS_REVOKED);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pool_recheck");
@@ -281,6 +303,7 @@ int main(void)
 	tcase_add_test(tc, revoked);
 	tcase_add_test(tc, revoked_while_it_shakes_hands);
 	tcase_add_test(tc, expired);
+	tcase_add_test(tc, drained_by_who_is_told);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -63,7 +63,7 @@ static void on_stopped(struct hb_recv *recv)
 	hb_container_of(recv, struct reader, recv)->stopped++;
 }
 
-static const struct hb_recv_events recv_events = { on_recv, on_stopped };
+static const struct hb_recv_events recv_events = { .on_recv = on_recv, .on_stopped = on_stopped };
 
 static void resume(struct reader *r)
 {

@@ -1,22 +1,26 @@
 /*
- * relay: the table of relay.h, row by row, over socket pairs: an app on either side, the relay
- * between them.
+ * relay: the table of relay.h, row by row: an app on either side, the relay between them; over Unix
+ * sockets and TCP, copied and spliced.
  */
 #include <check.h>
+#include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <hbone/relay.h>
 #include <hbone/tcp.h>
 
 #include "support/any_loop.h"
 #include "support/probe.h"
+#include "support/sockets.h"
 
+static int family;
+static bool spliced;
 static struct hb_loop *loop;
 static struct hb_relay relay;
 static struct probe app[2];
 static unsigned done;
 static struct hb_end why;
+static uint64_t spliced_bytes; /* in all, when down */
 static uint8_t bytes[8 << 20];
 
 static void on_done(struct hb_relay *r, struct hb_end end)
@@ -45,8 +49,7 @@ static void up_within(const struct hb_relay_limits *limits)
 	loop = test_loop_new(&(struct hb_loop_options){ 0 });
 	ck_assert_ptr_nonnull(loop);
 	for (int i = 0; i < 2; i++) {
-		ck_assert_int_eq(
-		    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds[i]), 0);
+		sockets_connected(family, fds[i]);
 		probe_init(&app[i], tcp(fds[i][0]));
 		hb_stream_resume(app[i].stream);
 	}
@@ -69,6 +72,7 @@ static void down(void)
 		probe_done(&app[i]);
 	}
 	ck_assert_uint_eq(done, 1);
+	spliced_bytes = hb_loop_spliced_bytes(loop);
 	hb_loop_free(loop);
 }
 
@@ -89,6 +93,10 @@ START_TEST(both_ways)
 	ck_assert_int_eq(why.code, 0);
 	ck_assert_uint_eq(relay.a.bytes, sizeof(bytes));
 	ck_assert_uint_eq(relay.b.bytes, sizeof(bytes));
+	if (spliced)
+		ck_assert_uint_gt(spliced_bytes, sizeof(bytes));
+	else
+		ck_assert_uint_eq(spliced_bytes, 0);
 }
 END_TEST
 
@@ -223,14 +231,40 @@ START_TEST(abort_ends_both)
 }
 END_TEST
 
-int main(void)
+/* Where SIGPIPE would end the process nothing is spliced; all else must be the same. */
+static void set(int family_, bool spliced_)
 {
-	Suite *suite = suite_create("relay");
-	TCase *tc = tcase_create("rows");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	family = family_;
+	spliced = spliced_;
+	ck_assert(signal(SIGPIPE, spliced ? SIG_IGN : SIG_DFL) != SIG_ERR);
+}
+
+static void unix_copied(void)
+{
+	set(AF_UNIX, false);
+}
+
+static void unix_spliced(void)
+{
+	set(AF_UNIX, true);
+}
+
+static void tcp_copied(void)
+{
+	set(AF_INET, false);
+}
+
+static void tcp_spliced(void)
+{
+	set(AF_INET, true);
+}
+
+static void add_rows(Suite *suite, const char *name, void (*setup)(void))
+{
+	TCase *tc = tcase_create(name);
 
 	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, both_ways);
 	tcase_add_loop_test(tc, half_close_goes_on, 0, 2);
 	tcase_add_test(tc, full_side_pauses_the_other);
@@ -239,6 +273,18 @@ int main(void)
 	tcase_add_test(tc, half_closed_goes_on_while_bytes_come);
 	tcase_add_test(tc, abort_ends_both);
 	suite_add_tcase(suite, tc);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("relay");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	add_rows(suite, "Unix, copied", unix_copied);
+	add_rows(suite, "Unix, spliced", unix_spliced);
+	add_rows(suite, "TCP, copied", tcp_copied);
+	add_rows(suite, "TCP, spliced", tcp_spliced);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

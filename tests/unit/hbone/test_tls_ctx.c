@@ -137,6 +137,63 @@ START_TEST(no_identity)
 }
 END_TEST
 
+/* ---- from files ---- */
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	int bad;          /* which of chain, key, roots is not what it should be; 3: none */
+	const char *text; /* instead; NULL: not there */
+	off_t size;       /* more than that */
+	int err;
+	const char *why;  /* after the name of the file */
+} loads[] = {
+	{ "good", 3, NULL, 0, 0, NULL },
+	{ "no chain", 0, NULL, 0, -ENOENT, "chain: No such file or directory" },
+	{ "no key", 1, NULL, 0, -ENOENT, "key: No such file or directory" },
+	{ "no roots", 2, NULL, 0, -ENOENT, "roots: No such file or directory" },
+	{ "roots too large", 2, "", (1 << 20) + 1, -EFBIG, "roots: File too large" },
+	{ "an empty key", 1, "", 0, -EINVAL, "chain: the private key is not PEM, or it is encrypted" },
+};
+/* clang-format on */
+
+START_TEST(loading)
+{
+	const char *texts[] = { good.chain, good.key, testca_pem(ca) };
+	static const char *const names[] = { "chain", "key", "roots" };
+	char dir[] = "/tmp/test_tls_ctx.XXXXXX", paths[3][64], why[256] = "", want[256] = "";
+	struct hb_tls_ctx *ctx = NULL;
+	int err;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	for (int i = 0; i < 3; i++) {
+		const char *text = i == loads[_i].bad ? loads[_i].text : texts[i];
+		FILE *out;
+
+		snprintf(paths[i], sizeof(paths[i]), "%s/%s", dir, names[i]);
+		if (!text)
+			continue;
+		out = fopen(paths[i], "w");
+		ck_assert_ptr_nonnull(out);
+		fputs(text, out);
+		fclose(out);
+		if (i == loads[_i].bad)
+			ck_assert_int_eq(truncate(paths[i], loads[_i].size), 0);
+	}
+	err = hb_tls_ctx_load(paths[0], paths[1], paths[2], &ctx, why, sizeof(why));
+	for (int i = 0; i < 3; i++)
+		(void)unlink(paths[i]);
+	(void)rmdir(dir);
+	ck_assert_msg(err == loads[_i].err, "%s: %d, %s", loads[_i].name, err, why);
+	if (loads[_i].why)
+		snprintf(want, sizeof(want), "%s/%s", dir, loads[_i].why);
+	ck_assert_str_eq(why, want);
+	if (err == 0)
+		ck_assert_str_eq(hb_tls_ctx_identity(ctx), SELF);
+	hb_tls_ctx_unref(ctx);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("tls_ctx");
@@ -147,6 +204,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, material, 0, HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, no_identity);
+	tcase_add_loop_test(tc, loading, 0, HB_ARRAY_LEN(loads));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -28,6 +28,7 @@ static const struct {
 	/* ztunnel's config_from_proxyconfig */
 	{ "PROXY_CONFIG: admin port", NULL, { "PROXY_CONFIG=proxyAdminPort: 16000" }, "adminPort", "16000" },
 	{ "PROXY_CONFIG: as JSON", NULL, { "PROXY_CONFIG={\"proxyAdminPort\": 16000, \"statsPort\": 1}" }, "adminPort", "16000" },
+	{ "PROXY_CONFIG: metrics port", NULL, { "PROXY_CONFIG=statsPort: 16020" }, "statsPort", "16020" },
 	{ "PROXY_CONFIG: threads", NULL, { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
 	{ "PROXY_CONFIG: a variable over it", NULL, { "PROXY_CONFIG=concurrency: 3", "ZTUNNEL_WORKER_THREADS=4" }, "workerThreads", "4" },
 	{ "PROXY_CONFIG: over the file", "workerThreads: 2\n", { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
@@ -38,6 +39,7 @@ static const struct {
 	{ "with a file it is standalone", "nodeName: n\n", { 0 }, "proxyMode", "standalone" },
 	{ "a mode over the file", "nodeName: n\n", { "PROXY_MODE=shared" }, "proxyMode", "shared" },
 	{ "shared: admin port", NULL, { 0 }, "adminPort", "15000" },
+	{ "shared: metrics port", NULL, { 0 }, "statsPort", "15020" },
 	{ "shared: readiness port", NULL, { 0 }, "readinessPort", "15021" },
 	{ "shared: a port that is set", "proxyMode: shared\nadminPort: 0\n", { 0 }, "adminPort", "0" },
 	{ "shared: mark", NULL, { 0 }, "packetMark", "1337" },

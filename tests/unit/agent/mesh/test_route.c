@@ -24,6 +24,16 @@ static const char mesh[] =
 	W("way", "10.0.0.7", "protocol: HBONE, waypoint: {destination: app/wp, hboneMtlsPort: 15008}, services: {app/waybehind: {80: 80}}")
 	W("name", "", "hostname: db.example.com, services: {app/db: {80: 80}}")
 	W("both", "10.96.0.20", "services: {}")
+	W("gw", "10.0.0.8", "network: net2, services: {app/gw: {15008: 15443}, app/gwvip: {15008: 0}}")
+	W("gwhost", "\"fd00::9\", 10.0.0.9", "hostname: gw.example, services: {}")
+	"- {uid: far1, namespace: app, network: net2, networkGateway: {destination: net2/10.0.0.8, hboneMtlsPort: 15008}, workloadIps: [], services: {app/far1: {80: 8080}}}\n"
+	"- {uid: far2, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 15008}, workloadIps: [10.1.1.2], services: {app/far2: {80: 8080}}}\n"
+	"- {uid: far3, namespace: app, network: net2, networkGateway: {destination: app/gw.example, hboneMtlsPort: 15009}, workloadIps: [], services: {app/far3: {80: 8080}}}\n"
+	"- {uid: far4, namespace: app, network: net2, networkGateway: {destination: net2/10.96.1.1, hboneMtlsPort: 15008}, workloadIps: [], services: {app/far4: {80: 8080}}}\n"
+	"- {uid: far5, namespace: app, network: net2, networkGateway: {destination: app/nobody, hboneMtlsPort: 15008}, workloadIps: [], services: {app/far5: {80: 8080}}}\n"
+	"- {uid: far6, namespace: app, network: net2, networkGateway: {destination: net3/10.0.0.8, hboneMtlsPort: 15008}, workloadIps: [], services: {app/far6: {80: 8080}}}\n"
+	"- {uid: far7, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 1}, workloadIps: [], services: {app/far7: {80: 8080}}}\n"
+	"- {uid: far8, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 15008}, workloadIps: [], services: {app/far8: {80: 8080}}}\n"
 	"services:\n"
 	"- {name: web, namespace: app, hostname: web, vips: [/10.96.0.1, \"/fd96::1\"], ports: {80: 80, 81: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/x/sa/y']}\n"
 	"- {name: old, namespace: app, hostname: old, vips: [/10.96.0.2], ports: {80: 80}}\n"
@@ -42,6 +52,16 @@ static const char mesh[] =
 	"- {name: remote, namespace: app, hostname: remote, vips: [/10.96.0.15], ports: {80: 80}, endpoints: {alien: {workloadUid: alien, port: {80: 80}, status: Healthy}}}\n"
 	"- {name: sick, namespace: app, hostname: sick, vips: [/10.96.0.16], ports: {80: 80}, endpoints: {gone: {workloadUid: gone, port: {80: 80}, status: Healthy}, src: {workloadUid: src, port: {80: 80}, status: Unhealthy}, plain: {workloadUid: plain, port: {80: 80}, status: Unhealthy}}}\n"
 	"- {name: passwp, namespace: app, hostname: passwp, vips: [/10.96.0.17], ports: {80: 80}, waypoint: {destination: app/wp.app, hboneMtlsPort: 15008}, loadBalancer: {routingPreferences: [], mode: Passthrough, healthPolicy: AllowAll}}\n"
+	"- {name: far1, namespace: app, hostname: far1, vips: [/10.96.2.1, \"/fd96::2:1\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far1']}\n"
+	"- {name: far2, namespace: app, hostname: far2, vips: [/10.96.2.2, \"/fd96::2:2\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far2']}\n"
+	"- {name: far3, namespace: app, hostname: far3, vips: [/10.96.2.3, \"/fd96::2:3\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far3']}\n"
+	"- {name: far4, namespace: app, hostname: far4, vips: [/10.96.2.4, \"/fd96::2:4\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far4']}\n"
+	"- {name: far5, namespace: app, hostname: far5, vips: [/10.96.2.5, \"/fd96::2:5\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far5']}\n"
+	"- {name: far6, namespace: app, hostname: far6, vips: [/10.96.2.6, \"/fd96::2:6\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far6']}\n"
+	"- {name: far7, namespace: app, hostname: far7, vips: [/10.96.2.7, \"/fd96::2:7\"], ports: {80: 0}, subjectAltNames: [not-spiffe, 'spiffe://td/ns/app/sa/far7']}\n"
+	"- {name: far8, namespace: app, hostname: far8, vips: [/10.96.2.8, \"/fd96::2:8\"], ports: {80: 0}}\n"
+	"- {name: gw, namespace: app, hostname: gw, vips: [], ports: {15008: 0}, subjectAltNames: ['spiffe://td/ns/x/sa/gwsan']}\n"
+	"- {name: gwvip, namespace: app, hostname: gwvip, vips: [net2/10.96.1.1], ports: {15008: 15444}}\n"
 	"- {name: both, namespace: app, hostname: both, vips: [/10.96.0.20], ports: {80: 80}}\n"
 	"- {name: range, namespace: app, hostname: range, vips: [], cidrVips: [{network: '', cidr: 10.97.0.0/16}], ports: {80: 0}, endpoints: {plain: {workloadUid: plain, port: {80: 7}, status: Healthy}}}\n";
 
@@ -74,7 +94,16 @@ static const struct {
 	{ "an endpoint by host name", "10.96.0.11:80", "endpoint by hostname not supported yet: db.example.com" },
 	{ "a host-network endpoint of a service", "10.96.0.12:80", "hbone 10.0.0.5:15008 10.0.0.5:81 host" },
 	{ "a private service of another namespace is not seen", "10.96.0.13:80", "passthrough 10.96.0.13:80" },
-	{ "an endpoint in another network", "10.96.0.15:80", "network not supported yet: net2" },
+	{ "another network without a gateway", "10.96.0.15:80", "workload alien of network net2 has no gateway" },
+	{ "a gateway that is a workload's address", "10.96.2.1:80", "double 10.0.0.8:15008 far1:80 gw | far1" },
+	{ "a gateway that is a service's name", "10.96.2.2:80", "double 10.0.0.8:15443 far2:80 gwsan gw | far2" },
+	{ "a gateway that is a workload's name, IPv4 dialled", "10.96.2.3:80", "double 10.0.0.9:15009 far3:80 gwhost | far3" },
+	{ "a gateway that is a workload's name, IPv6 dialled", "[fd96::2:3]:80", "double [fd00::9]:15009 far3:80 gwhost | far3" },
+	{ "a gateway that is a VIP of its network", "10.96.2.4:80", "double 10.0.0.8:15444 far4:80 gw | far4" },
+	{ "a gateway that nobody knows", "10.96.2.5:80", "no healthy gateway to network net2: app/nobody" },
+	{ "a gateway's address in another network", "10.96.2.6:80", "no healthy gateway to network net2: net3/10.0.0.8" },
+	{ "a port that the gateway does not have", "10.96.2.7:80", "no healthy gateway to network net2: app/gw" },
+	{ "nobody could prove to be the far end", "10.96.2.8:80", "service far8 has endpoints in network net2, but no subjectAltNames" },
 	{ "unhealthy and unknown endpoints; the workload's word counts", "10.96.0.16:80", "plain 10.0.0.4:1" },
 	{ "both a workload and a VIP: the service, and never the address", "10.96.0.20:80", "no healthy upstream: 10.96.0.20:80" },
 	{ "a CIDR VIP", "10.97.3.4:80", "plain 10.0.0.4:7" },
@@ -83,8 +112,8 @@ static const struct {
 
 static void route_format(const struct route *route, char *out, size_t size)
 {
-	static const char *const kinds[] = { "passthrough", "plain", "hbone" };
-	char hop[HB_ADDR_STRLEN], authority[HB_ADDR_STRLEN];
+	static const char *const kinds[] = { "passthrough", "plain", "hbone", "double" };
+	char hop[HB_ADDR_STRLEN], authority[ROUTE_AUTHORITY_SIZE];
 	size_t used;
 
 	if (route->kind == ROUTE_REFUSE) {
@@ -93,13 +122,15 @@ static void route_format(const struct route *route, char *out, size_t size)
 	}
 	used = (size_t)snprintf(out, size, "%s %s", kinds[route->kind],
 	                        hb_addr_format(&route->next_hop, hop, sizeof(hop)));
-	if (route->kind == ROUTE_HBONE)
-		used += (size_t)snprintf(
-		    out + used, size - used, " %s",
-		    hb_addr_format(&route->authority, authority, sizeof(authority)));
+	if (route->kind == ROUTE_HBONE || route->kind == ROUTE_DOUBLE)
+		used += (size_t)snprintf(out + used, size - used, " %s",
+		                         route_authority(route, authority));
 	for (size_t i = 0; i < route->identities_count; i++)
 		used += (size_t)snprintf(out + used, size - used, " %s",
 		                         strrchr(route->identities[i], '/') + 1);
+	for (size_t i = 0; i < route->inner_identities_count; i++)
+		used += (size_t)snprintf(out + used, size - used, "%s %s", i ? "" : " |",
+		                         strrchr(route->inner_identities[i], '/') + 1);
 }
 
 START_TEST(decide)
@@ -117,6 +148,25 @@ START_TEST(decide)
 	route_decide(s, &query, &route);
 	route_format(&route, got, sizeof(got));
 	ck_assert_msg(strcmp(got, rows[_i].want) == 0, "%s: %s", rows[_i].name, got);
+	snapshot_unref(s);
+}
+END_TEST
+
+/* What the node does not know as a service has no name to ask a gateway for. */
+START_TEST(a_gateway_needs_a_service)
+{
+	struct snapshot *s = mesh_from(mesh);
+	struct route_query query = {
+		.src = snapshot_workload_by_uid(s, "src"),
+		.network = "another",
+		.dst = addr_of("10.96.2.1:80"),
+	};
+	struct route route;
+
+	route_decide(s, &query, &route);
+	ck_assert_int_eq(route.kind, ROUTE_REFUSE);
+	ck_assert_str_eq(route.error,
+	                 "a workload of network net2 is reached by the address of a service only");
 	snapshot_unref(s);
 }
 END_TEST
@@ -270,6 +320,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, decide, 0, HB_ARRAY_LEN(rows));
+	tcase_add_test(tc, a_gateway_needs_a_service);
 	tcase_add_test(tc, identities_are_bounded);
 	tcase_add_loop_test(tc, rank, 0, HB_ARRAY_LEN(ranks));
 	tcase_add_loop_test(tc, pick, 0, HB_ARRAY_LEN(picks));

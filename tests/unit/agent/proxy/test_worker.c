@@ -203,6 +203,18 @@ START_TEST(the_identity_of_a_pod_is_asked_for)
 }
 END_TEST
 
+START_TEST(what_it_counts_is_copied)
+{
+	struct worker_metrics question = { .ask.on_answer = on_answer };
+	unsigned before = answers;
+
+	worker_metrics(worker, &question);
+	turn_until(&answers, before + 1);
+	ck_assert_ptr_nonnull(question.copy);
+	metrics_free(question.copy);
+}
+END_TEST
+
 START_TEST(a_removed_pod_is_refused)
 {
 	struct worker_ask ask = { .on_answer = on_answer };
@@ -313,6 +325,7 @@ int main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_checked_fixture(tc, up, down);
 	tcase_add_loop_test(tc, a_loop_to_ourselves_is_reset_and_said, 0, HB_ARRAY_LEN(ports));
+	tcase_add_test(tc, what_it_counts_is_copied);
 	tcase_add_test(tc, the_identity_of_a_pod_is_asked_for);
 	tcase_add_loop_test(tc, a_removed_pod_is_refused, 0, HB_ARRAY_LEN(ports));
 	tcase_add_test(tc, a_new_snapshot_is_looked_at);

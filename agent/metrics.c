@@ -1,0 +1,255 @@
+/*
+ * metrics: a table of families, and a hash table of series.
+ */
+#include "metrics.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hbone/base.h>
+
+enum type { COUNTER, GAUGE };
+
+/* clang-format off */
+static const struct family {
+	const char *name; /* as samples show it */
+	enum type type;
+	const char *labels[METRICS_LABELS_MAX];
+	const char *help;
+	unsigned per; /* the number counts so many parts of what is shown; 0: it is that */
+} families[METRICS] = {
+	[METRIC_CONNECTIONS_REFUSED] = { "culvert_connections_refused_total", COUNTER, { "reason" },
+	  "Connections ended for a limit, before anything was carried.", 0 },
+	[METRIC_TLS_HANDSHAKES] = { "culvert_tls_handshakes_total", COUNTER, { "result" },
+	  "TLS handshakes of peers on 15008 that ended.", 0 },
+	[METRIC_H2_ATTACKS] = { "culvert_h2_attacks_total", COUNTER, { "kind" },
+	  "Connections of peers ended with ENHANCE_YOUR_CALM, by what they flooded us with.", 0 },
+	[METRIC_REQUESTS_REFUSED] = { "culvert_requests_refused_total", COUNTER, { "status" },
+	  "CONNECT requests of peers answered with anything but 200.", 0 },
+	[METRIC_ACCEPT_ERRORS] = { "culvert_accept_errors_total", COUNTER, { NULL },
+	  "Connections that could not be accepted.", 0 },
+	[METRIC_ADMIN_REFUSED] = { "culvert_admin_connections_refused_total", COUNTER, { NULL },
+	  "Admin connections above the limit.", 0 },
+	[METRIC_LOG_DROPPED] = { "culvert_log_lines_dropped_total", COUNTER, { NULL },
+	  "Log lines lost because nobody read them fast enough.", 0 },
+	[METRIC_LOG_SUPPRESSED] = { "culvert_log_lines_suppressed_total", COUNTER, { NULL },
+	  "Warnings left out because the same one came too often.", 0 },
+	[METRIC_SERIES_LOST] = { "culvert_metrics_lost_total", COUNTER, { NULL },
+	  "What was counted in series that there was no room for.", 0 },
+	[METRIC_CPU] = { "process_cpu_seconds_total", COUNTER, { NULL },
+	  "User and system CPU time spent.", 1000 },
+	[METRIC_RESIDENT] = { "process_resident_memory_bytes", GAUGE, { NULL },
+	  "Resident memory size.", 0 },
+	[METRIC_OPEN_FDS] = { "process_open_fds", GAUGE, { NULL },
+	  "Open file descriptors.", 0 },
+	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
+	  "Limit of open file descriptors.", 0 },
+};
+/* clang-format on */
+
+#define BUCKETS 1024u
+
+struct series {
+	struct series *next; /* in its bucket */
+	uint64_t number;
+	uint32_t hash;
+	uint16_t metric;
+	uint16_t values_count;
+	char *values[]; /* point behind the array */
+};
+
+struct metrics {
+	struct series *buckets[BUCKETS];
+	unsigned count;
+	uint64_t lost; /* counted without a series */
+};
+
+struct metrics *metrics_new(void)
+{
+	return calloc(1, sizeof(struct metrics));
+}
+
+void metrics_free(struct metrics *metrics)
+{
+	if (!metrics)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (metrics->buckets[i]) {
+			struct series *series = metrics->buckets[i];
+
+			metrics->buckets[i] = series->next;
+			free(series);
+		}
+	free(metrics);
+}
+
+static unsigned labels_count(enum metric metric)
+{
+	unsigned n = 0;
+
+	while (n < METRICS_LABELS_MAX && families[metric].labels[n])
+		n++;
+	return n;
+}
+
+/* FNV-1a, over the values with their ends. */
+static uint32_t hash_of(enum metric metric, const char *const *values, unsigned count)
+{
+	uint32_t hash = 2166136261u ^ (uint32_t)metric;
+
+	for (unsigned i = 0; i < count; i++) {
+		for (const char *c = values[i]; *c; c++)
+			hash = (hash ^ (uint8_t)*c) * 16777619u;
+		hash = (hash ^ 0x100) * 16777619u;
+	}
+	return hash;
+}
+
+static bool is_it(const struct series *series, uint32_t hash, enum metric metric,
+                  const char *const *values)
+{
+	if (series->hash != hash || series->metric != metric)
+		return false;
+	for (unsigned i = 0; i < series->values_count; i++)
+		if (strcmp(series->values[i], values[i]) != 0)
+			return false;
+	return true;
+}
+
+static struct series *series_new(uint32_t hash, enum metric metric, const char *const *values,
+                                 unsigned count)
+{
+	size_t size = count * sizeof(char *);
+	struct series *series;
+	char *text;
+
+	for (unsigned i = 0; i < count; i++)
+		size += strlen(values[i]) + 1;
+	series = malloc(sizeof(*series) + size);
+	if (!series)
+		return NULL;
+	*series = (struct series){ .hash = hash,
+		                   .metric = (uint16_t)metric,
+		                   .values_count = (uint16_t)count };
+	text = (char *)&series->values[count];
+	for (unsigned i = 0; i < count; i++) {
+		size_t len = strlen(values[i]) + 1;
+
+		series->values[i] = memcpy(text, values[i], len);
+		text += len;
+	}
+	return series;
+}
+
+uint64_t *metrics_at(struct metrics *metrics, enum metric metric, const char *const *values)
+{
+	unsigned count = labels_count(metric);
+	uint32_t hash = hash_of(metric, values, count);
+	struct series **at = &metrics->buckets[hash % BUCKETS], *series;
+
+	for (series = *at; series; series = series->next)
+		if (is_it(series, hash, metric, values))
+			return &series->number;
+	series =
+	    metrics->count < METRICS_SERIES_MAX ? series_new(hash, metric, values, count) : NULL;
+	if (!series)
+		return &metrics->lost;
+	metrics->count++;
+	series->next = *at;
+	*at = series;
+	return &series->number;
+}
+
+void metrics_count(struct metrics *metrics, enum metric metric, const char *value)
+{
+	(*metrics_at(metrics, metric, &value))++;
+}
+
+void metrics_merge(struct metrics *to, const struct metrics *from)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (const struct series *s = from->buckets[i]; s; s = s->next)
+			*metrics_at(to, (enum metric)s->metric, (const char *const *)s->values) +=
+			    s->number;
+	to->lost += from->lost;
+}
+
+static int by_family_and_values(const void *a, const void *b)
+{
+	const struct series *x = *(const struct series *const *)a;
+	const struct series *y = *(const struct series *const *)b;
+	int order = (int)x->metric - (int)y->metric;
+
+	for (unsigned i = 0; order == 0 && i < x->values_count; i++)
+		order = strcmp(x->values[i], y->values[i]);
+	return order;
+}
+
+static void write_value(FILE *out, const char *value)
+{
+	for (; *value; value++)
+		switch (*value) {
+		case '\n':
+			fputs("\\n", out);
+			break;
+		case '\\':
+		case '"':
+			fputc('\\', out);
+			/* fall through */
+		default:
+			fputc(*value, out);
+		}
+}
+
+static void write_number(FILE *out, const struct family *family, uint64_t number)
+{
+	if (family->per)
+		fprintf(out, " %.3f\n", (double)number / family->per);
+	else
+		fprintf(out, " %llu\n", (unsigned long long)number);
+}
+
+static void write_head(FILE *out, const struct family *family)
+{
+	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name,
+	        family->type == COUNTER ? "counter" : "gauge");
+}
+
+static void write_series(FILE *out, const struct series *series)
+{
+	const struct family *family = &families[series->metric];
+
+	fputs(family->name, out);
+	for (unsigned i = 0; i < series->values_count; i++) {
+		fprintf(out, "%s%s=\"", i ? "," : "{", family->labels[i]);
+		write_value(out, series->values[i]);
+		fputc('"', out);
+	}
+	if (series->values_count)
+		fputc('}', out);
+	write_number(out, family, series->number);
+}
+
+void metrics_write(FILE *out, const struct metrics *metrics)
+{
+	hb_cleanup(hb_free_ptr) const struct series **all =
+	    calloc(metrics->count + 1, sizeof(struct series *));
+	size_t count = 0;
+
+	for (size_t i = 0; all && i < BUCKETS; i++)
+		for (const struct series *s = metrics->buckets[i]; s; s = s->next)
+			all[count++] = s;
+	if (count)
+		qsort(all, count, sizeof(struct series *), by_family_and_values);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || all[i]->metric != all[i - 1]->metric)
+			write_head(out, &families[all[i]->metric]);
+		write_series(out, all[i]);
+	}
+	if (metrics->lost) {
+		write_head(out, &families[METRIC_SERIES_LOST]);
+		fputs(families[METRIC_SERIES_LOST].name, out);
+		write_number(out, &families[METRIC_SERIES_LOST], metrics->lost);
+	}
+}

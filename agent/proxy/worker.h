@@ -22,6 +22,7 @@
 #include "proxy/pod.h"
 #include "proxy/recheck.h"
 #include "proxy/reclaim.h"
+#include "proxy/rejudge.h"
 
 struct settings;
 struct worker;
@@ -106,6 +107,7 @@ struct worker {
 	struct reclaim reclaim;
 	struct credentials credentials;
 	struct recheck recheck;
+	struct rejudge rejudge;
 	struct metrics *metrics;
 	struct newcomers newcomers;
 	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */

@@ -56,7 +56,7 @@ static bool same(const struct look *a, const struct look *b)
 static int slurp(int fd, char **ret_bytes, size_t *ret_len)
 {
 	hb_cleanup(hb_free_ptr) char *bytes = NULL;
-	size_t len = 0;
+	size_t len;
 	struct stat st;
 	ssize_t n;
 
@@ -87,7 +87,7 @@ int crlfile_read(const char *path, struct hb_tls_crls **ret_crls, char *why, siz
 	hb_cleanup(hb_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	hb_cleanup(hb_free_ptr) char *bytes = NULL;
 	char what[128];
-	size_t len;
+	size_t len = 0;
 	int err;
 
 	err = fd < 0 ? -errno : slurp(fd, &bytes, &len);

@@ -115,7 +115,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	int len;
 
 	flow->early = true;
-	if (pod_port_is_ours(flow->dst.port))
+	if (pod_port_is_ours(flow->dst.port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
@@ -143,8 +143,7 @@ static int start(struct pod *pod, struct flow *flow, int fd)
 {
 	struct passthrough *in = calloc(1, sizeof(*in));
 	struct appdial_target target = {
-		.netns_fd = pod->spec->netns_fd,
-		.redirect = pod->worker->options.redirect,
+		.pod = pod->spec,
 		.app = &flow->dst,
 		.client = &flow->src,
 		.turn = pod->worker->turn++,
@@ -186,7 +185,7 @@ void passthrough_accept(struct pod *pod, int fd)
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
 	if (err == 0)
-		err = hb_addr_of_local(fd, &flow->dst);
+		err = pod_orig_dst(pod, fd, &flow->dst);
 	flow->orig_dst = flow->dst;
 	if (err == 0)
 		err = judge(pod, flow, words, sizeof(words));

@@ -242,6 +242,7 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 		.network = settings->network,
 		.local = in->local.ip,
 		.localhost_tunnels = settings->localhost_app_tunnel,
+		.socks5 = in->pod->spec->net->socks5,
 	};
 	char text[300];
 
@@ -273,8 +274,7 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 static int dial_app(struct request *request, struct inbound *in, const struct target *to)
 {
 	struct appdial_target target = {
-		.netns_fd = in->pod->spec->netns_fd,
-		.redirect = in->pod->worker->options.redirect,
+		.pod = in->pod->spec,
 		.app = &to->dial,
 		.client = to->keep_src ? &in->src : NULL,
 		.turn = in->pod->worker->turn++,

@@ -24,13 +24,11 @@
 #include "proxy/reclaim.h"
 
 struct settings;
-struct redirect;
 struct worker;
 
 struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
-	struct redirect *redirect;
 	struct hb_loop *control;  /* answers are posted there */
 	struct hb_tls_crls *crls; /* to begin with; a reference is taken; may be NULL */
 	/* Runs on the worker's thread. */

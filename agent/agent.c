@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-#include "control/meshfile.h"
 #define LOG_SCOPE "culvert"
 #include "log.h"
 #include "node/netns.h"
@@ -59,27 +58,6 @@ int agent_start_process(struct agent *agent, char *why, size_t why_size)
 	raise_files();
 	err = netns_init();
 	return err < 0 ? explain(why, why_size, "own network namespace", err) : 0;
-}
-
-int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
-{
-	const struct settings *settings = agent->settings;
-
-	if (*settings->mesh_text)
-		return meshfile_parse("LOCAL_XDS", settings->mesh_text, strlen(settings->mesh_text),
-		                      &agent->snapshot, why, why_size)
-		           ? -EINVAL
-		           : 0;
-	if (!*settings->mesh_file) {
-		snprintf(why, why_size, "no mesh: meshFile (or LOCAL_XDS_PATH) is not set");
-		return -EINVAL;
-	}
-	return meshfile_load(settings->mesh_file, &agent->snapshot, why, why_size) ? -EINVAL : 0;
-}
-
-void agent_stop_mesh(struct agent *agent)
-{
-	snapshot_unref(agent->snapshot);
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "config/settings.h"
 #include "control/certs.h"
 #include "control/crlfile.h"
+#include "control/filewatch.h"
 #include "enrol.h"
 #include "inpod.h"
 #include "mesh/store.h"
@@ -29,7 +30,10 @@ enum agent_phase { AGENT_RUN, AGENT_DRAIN, AGENT_STOP };
 struct agent {
 	const struct settings *settings;
 	struct hb_loop *loop;
-	struct snapshot *snapshot;
+	struct store *store;       /* what is known of the mesh */
+	struct snapshot *snapshot; /* as last published */
+	struct filewatch mesh_watch;
+	struct hb_timer mesh_timer;
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
 	struct certs *certs;
@@ -62,6 +66,9 @@ typedef void (*agent_stop_fn)(struct agent *agent);
 int agent_start_process(struct agent *agent, char *why, size_t why_size);
 int agent_start_mesh(struct agent *agent, char *why, size_t why_size);
 void agent_stop_mesh(struct agent *agent);
+/* Reads the mesh file again whenever it changes. */
+int agent_start_watch(struct agent *agent, char *why, size_t why_size);
+void agent_stop_watch(struct agent *agent);
 int agent_start_loop(struct agent *agent, char *why, size_t why_size);
 void agent_stop_loop(struct agent *agent);
 int agent_start_redirect(struct agent *agent, char *why, size_t why_size);

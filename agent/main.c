@@ -25,6 +25,7 @@ static const struct {
 	{ agent_start_workers, agent_stop_workers },
 	{ agent_start_admin, agent_stop_admin },
 	{ agent_start_pods, agent_stop_pods },
+	{ agent_start_watch, agent_stop_watch },
 };
 
 static void on_unknown_variable(const char *name, void *arg)

@@ -50,6 +50,26 @@ static struct hb_arena_chunk *chunk_add(struct hb_arena *arena, size_t size)
 	return chunk;
 }
 
+void hb_arena_clear(struct hb_arena *arena)
+{
+	struct hb_arena_chunk *chunk = arena->chunks;
+	size_t bytes = hb_min_size(arena->bytes, CHUNK_MAX);
+
+	if (chunk && !chunk->older && arena->next) {
+		memset(chunk->bytes, 0, (size_t)(arena->next - chunk->bytes));
+		arena->next = chunk->bytes;
+		return;
+	}
+	/* One chunk for what took several. Without memory for it the next one that asks hears so.
+	 */
+	hb_arena_done(arena);
+	chunk = bytes ? chunk_add(arena, bytes) : NULL;
+	if (chunk) {
+		arena->next = chunk->bytes;
+		arena->end = chunk->bytes + bytes;
+	}
+}
+
 /* @size is not 0. */
 static void *take(struct hb_arena *arena, size_t size, size_t align)
 {

@@ -47,16 +47,10 @@ struct hb_buf_pool *hb_buf_pool_new(size_t slots_max)
 
 void hb_buf_pool_free(struct hb_buf_pool *pool)
 {
-	struct hb_buf *buf;
-
 	if (!pool)
 		return;
 	assert(pool->out == 0 && pool->lent == 0);
 	hb_buf_pool_trim(pool, 0);
-	while ((buf = pool->free_bufs)) {
-		pool->free_bufs = buf->next;
-		free(buf);
-	}
 	free(pool);
 }
 
@@ -80,6 +74,8 @@ size_t hb_buf_pool_slots_peak(struct hb_buf_pool *pool)
 
 void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep)
 {
+	struct hb_buf *buf;
+
 	while (pool->free_slots > keep) {
 		struct hb_slot *slot = pool->free;
 
@@ -87,6 +83,12 @@ void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep)
 		pool->free_slots--;
 		hb_unpoison(slot->bytes, sizeof(slot->bytes));
 		free(slot);
+	}
+	/* They are small, and lie about: each may be all that keeps a page of malloc's. */
+	while ((buf = pool->free_bufs)) {
+		pool->free_bufs = buf->next;
+		pool->free_bufs_count--;
+		free(buf);
 	}
 }
 

@@ -127,7 +127,7 @@ static void do_close(struct hb_h2 *h2)
 	struct hb_end why = h2->end;
 
 	h2->closing = true;
-	hb_bufq_clear(&h2->held);
+	hb_bufq_clear(&h2->unserved);
 	end_streams(h2, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_CANCELLED),
 	            h2->abort_asked);
 	if (h2->lower_closed)

@@ -83,8 +83,8 @@ struct hb_h2 {
 	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
 	struct hb_bufq out;          /* records for the lower stream */
 	struct hb_buf *in;           /* the buffer that nghttp2 is reading now */
-	struct hb_bufq held;         /* came, and waits for the next turn; the lower is paused */
-	struct hb_timer go_on;       /* runs while something is held */
+	struct hb_bufq unserved;     /* came, and waits for the next turn; the lower is paused */
+	struct hb_timer go_on;       /* runs while something is unserved */
 	struct h2_guard guard;
 	uint64_t listed; /* bytes of the header list that is coming */
 	/* When, on the loop's clock. 0: not, or not any more */

@@ -50,18 +50,18 @@ static size_t receive(struct hb_h2 *h2, struct hb_buf *buf)
 /* Serves what is held, as long as the turn has work left. */
 static void serve(struct hb_h2 *h2)
 {
-	while (h2->held.head && !h2->closing && !h2->close_asked) {
-		struct hb_buf *buf = h2->held.head;
+	while (h2->unserved.head && !h2->closing && !h2->close_asked) {
+		struct hb_buf *buf = h2->unserved.head;
 		size_t len = buf->len, served = receive(h2, buf);
 
 		if (served < len) {
-			hb_bufq_consume(&h2->held, served);
+			hb_bufq_consume(&h2->unserved, served);
 			break;
 		}
-		hb_buf_free(hb_bufq_shift(&h2->held));
+		hb_buf_free(hb_bufq_shift(&h2->unserved));
 	}
 	if (h2->closing || h2->close_asked)
-		hb_bufq_clear(&h2->held);
+		hb_bufq_clear(&h2->unserved);
 	h2_window_weigh(h2);
 	/* A peer that asks and asks and never reads: nghttp2 would keep every answer. */
 	if (nghttp2_session_get_outbound_queue_size(h2_session(h2)) >
@@ -76,7 +76,7 @@ void h2_on_go_on(struct hb_timer *timer)
 
 	h2_guard_turn(&h2->guard);
 	serve(h2);
-	if (h2->held.bytes)
+	if (h2->unserved.bytes)
 		hb_loop_timer_start(h2->loop, &h2->go_on, 0);
 	else
 		hb_stream_resume(h2->lower);
@@ -89,9 +89,9 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 	h2->last_in_ms = hb_loop_now_ms(h2->loop);
 	h2->ping_sent_ms = 0;
 	h2_guard_turn(&h2->guard);
-	hb_bufq_push(&h2->held, chain);
+	hb_bufq_push(&h2->unserved, chain);
 	serve(h2);
-	if (h2->held.bytes) {
+	if (h2->unserved.bytes) {
 		hb_stream_pause(h2->lower);
 		hb_loop_timer_start(h2->loop, &h2->go_on, 0);
 	}
@@ -101,7 +101,7 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 static void serve_rest(struct hb_h2 *h2)
 {
 	hb_loop_timer_stop(h2->loop, &h2->go_on);
-	while (h2->held.bytes) {
+	while (h2->unserved.bytes) {
 		h2_guard_turn(&h2->guard);
 		serve(h2);
 	}

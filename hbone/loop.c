@@ -108,6 +108,7 @@ void hb_loop_free(struct hb_loop *loop)
 		assert(hb_list_is_empty(&loop->recv_stopped));
 		loop->backend->close(loop);
 	}
+	assert(loop->pipes.out == 0);
 	hb_pipes_close(&loop->pipes);
 	hb_buf_pool_free(loop->pool);
 	hb_slabs_free(loop->slabs);
@@ -348,6 +349,7 @@ struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop)
 
 void hb_loop_trim(struct hb_loop *loop)
 {
+	hb_pipes_close(&loop->pipes);
 	hb_buf_pool_trim(loop->pool, SLOTS_KEPT);
 	hb_slabs_trim(loop->slabs);
 	loop->backend->trim(loop);

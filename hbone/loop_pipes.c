@@ -3,7 +3,6 @@
  */
 #include "loop_internal.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
 
@@ -86,7 +85,6 @@ void hb_pipe_count(struct hb_loop *loop, uint64_t bytes)
 
 void hb_pipes_close(struct hb_pipes *pipes)
 {
-	assert(pipes->out == 0);
 	while (pipes->free) {
 		struct hb_pipe *pipe = pipes->free;
 

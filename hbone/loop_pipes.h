@@ -1,6 +1,6 @@
 /*
  * loop_pipes: pipes to splice through, borrowed for as long as bytes are in them. Bounded; the
- * few that are free are kept open until the loop goes.
+ * few that are free are kept open until the loop is trimmed or goes.
  */
 #pragma once
 
@@ -26,4 +26,4 @@ struct hb_pipe *hb_pipe_get(struct hb_loop *loop);
 /* Takes it. One that is not empty is closed. */
 void hb_pipe_put(struct hb_loop *loop, struct hb_pipe *pipe, bool empty);
 void hb_pipe_count(struct hb_loop *loop, uint64_t bytes);
-void hb_pipes_close(struct hb_pipes *pipes); /* the free ones; none may be out */
+void hb_pipes_close(struct hb_pipes *pipes); /* the free ones */

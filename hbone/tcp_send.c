@@ -188,17 +188,16 @@ static void flush(struct hb_tcp *tcp, bool polled)
 /* What is in a pipe is full whatever its size: a pipe is not for keeping bytes. */
 static void tell_room(struct hb_tcp *tcp)
 {
-	bool piped = tcp->sender && tcp->sender->pipe;
 	bool tight = hb_buf_pool_is_tight(hb_loop_pool(hb_tcp_loop(tcp)));
+	bool piped = tcp->sender && tcp->sender->pipe;
+	size_t unsent = hb_tcp_unsent(tcp);
 
 	if (tcp->state != HB_TCP_OPEN)
 		return;
-	if (!tcp->full &&
-	    (piped || hb_tcp_unsent(tcp) > (tight ? HB_BUF_TIGHT_HIGH : HB_TCP_HIGH))) {
+	if (!tcp->full && (piped || unsent > (tight ? HB_BUF_TIGHT_HIGH : HB_TCP_HIGH))) {
 		tcp->full = true;
 		tcp->stream.events->on_full(&tcp->stream);
-	} else if (tcp->full && !piped &&
-	           hb_tcp_unsent(tcp) < (tight ? HB_BUF_TIGHT_LOW : HB_TCP_LOW)) {
+	} else if (tcp->full && !piped && unsent < (tight ? HB_BUF_TIGHT_LOW : HB_TCP_LOW)) {
 		tcp->full = false;
 		tcp->stream.events->on_drained(&tcp->stream);
 	}

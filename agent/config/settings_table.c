@@ -39,7 +39,8 @@ const struct setting_row setting_rows[] = {
 
 	{ .group = "Mesh and trust", .key = "meshFile", .variables = { "LOCAL_XDS_PATH" },
 	  .type = SETTING_PATH, .offset = AT(mesh_file), .min = 1, .max = PATH_BYTES,
-	  .help = "YAML file with workloads, services and policies, in ztunnel's local format." },
+	  .help = "YAML file with workloads, services and policies, in ztunnel's local format. "
+	          "Read again whenever it changes; a broken one changes nothing." },
 	{ .variables = { "LOCAL_XDS" },
 	  .type = SETTING_TEXT, .offset = AT(mesh_text), .max = 16u << 20,
 	  .help = "The same as text. It is an error to give both." },

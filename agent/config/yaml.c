@@ -17,6 +17,7 @@
 #define DEPTH_MAX 64
 #define NODES_MAX 8000000u
 #define QUOTE_MAX 64 /* bytes of the file that a message repeats */
+#define FEW_KEYS  32 /* of a map: compared each with each */
 
 struct yaml_doc {
 	struct hb_arena arena;
@@ -26,9 +27,9 @@ struct yaml_doc {
 
 struct level { /* a list or map that is still open */
 	struct yaml_node *node;
-	struct yaml_node **items;
-	size_t room;
+	size_t first;    /* of its children, among parse.children */
 	const char *key; /* MAP: seen, and its value not yet */
+	uint32_t key_hash;
 	int key_line;
 };
 
@@ -36,6 +37,10 @@ struct parse {
 	struct yaml_doc *doc;
 	struct level levels[DEPTH_MAX];
 	size_t depth, nodes, documents;
+	struct yaml_node **children; /* of all open lists and maps, one after the other */
+	size_t children_count, children_room;
+	const struct yaml_stream *stream; /* or NULL */
+	struct hb_arena items;            /* what stream is given is built here */
 	const char *text;
 	size_t len;
 	char *why;
@@ -76,26 +81,71 @@ static int by_key(const void *a, const void *b)
 	             : ((*x)->key_line > (*y)->key_line) - ((*x)->key_line < (*y)->key_line);
 }
 
+static int fail_twice(struct parse *p, const struct yaml_node *first, const struct yaml_node *again)
+{
+	return fail(p, again->key_line,
+	            "key \"%.*s\" stands here again, expected only the one in line %d", QUOTE_MAX,
+	            again->key, first->key_line);
+}
+
+/* Most maps are small, and few keys have the same hash. */
+static int check_few(struct parse *p, struct yaml_node *const *items, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (items[i]->key_hash == items[j]->key_hash &&
+			    strcmp(items[i]->key, items[j]->key) == 0)
+				return fail_twice(p, items[j], items[i]);
+		}
+	}
+	return 0;
+}
+
 static int check_duplicates(struct parse *p, const struct level *level)
 {
+	struct yaml_node **items = p->children + level->first;
 	size_t count = level->node->count;
 	hb_cleanup(hb_free_ptr) struct yaml_node **sorted = NULL;
 
-	if (count < 2)
-		return 0;
+	if (count <= FEW_KEYS)
+		return check_few(p, items, count);
 	sorted = reallocarray(NULL, count, sizeof(*sorted));
 	if (!sorted)
 		return fail_memory(p, level->node->line);
-	memcpy(sorted, level->items, count * sizeof(*sorted));
+	memcpy(sorted, items, count * sizeof(*sorted));
 	qsort(sorted, count, sizeof(*sorted), by_key);
 	for (size_t i = 1; i < count; i++) {
 		if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-			return fail(
-			    p, sorted[i]->key_line,
-			    "key \"%.*s\" stands here again, expected only the one in line %d",
-			    QUOTE_MAX, sorted[i]->key, sorted[i - 1]->key_line);
+			return fail_twice(p, sorted[i - 1], sorted[i]);
 	}
 	return 0;
+}
+
+/* Is what begins or ended at this depth an item that the stream takes? */
+static bool is_streamed(const struct parse *p)
+{
+	return p->stream && p->depth == 2 && p->levels[0].node->kind == YAML_MAP &&
+	       p->levels[1].node->kind == YAML_LIST;
+}
+
+static struct hb_arena *arena_of(struct parse *p)
+{
+	bool inside = p->depth > 2 && p->stream && p->levels[0].node->kind == YAML_MAP &&
+	              p->levels[1].node->kind == YAML_LIST;
+
+	return inside || is_streamed(p) ? &p->items : &p->doc->arena;
+}
+
+/* The item that is complete now, if it is one: gives it away and forgets it. */
+static int deliver(struct parse *p, const struct yaml_node *item)
+{
+	int err;
+
+	if (!is_streamed(p))
+		return 0;
+	err = p->stream->on_item(p->stream->owner, p->levels[1].node->key, item);
+	hb_arena_clear(&p->items);
+	return err;
 }
 
 /* Hangs @node where the open list or map, or the document, expects it. */
@@ -107,21 +157,25 @@ static int attach(struct parse *p, struct yaml_node *node)
 		p->doc->root = node;
 		return 0;
 	}
+	if (is_streamed(p))
+		return 0;
 	if (level->node->kind == YAML_MAP) {
 		node->key = level->key;
+		node->key_hash = level->key_hash;
 		node->key_line = level->key_line;
 		level->key = NULL;
 	}
-	if (level->node->count == level->room) {
-		size_t room = level->room ? level->room * 2 : 16;
-		struct yaml_node **items = reallocarray(level->items, room, sizeof(*items));
+	if (p->children_count == p->children_room) {
+		size_t room = p->children_room ? p->children_room * 2 : 256;
+		struct yaml_node **more = reallocarray(p->children, room, sizeof(*more));
 
-		if (!items)
+		if (!more)
 			return fail_memory(p, node->line);
-		level->items = items;
-		level->room = room;
+		p->children = more;
+		p->children_room = room;
 	}
-	level->items[level->node->count++] = node;
+	p->children[p->children_count++] = node;
+	level->node->count++;
 	return 0;
 }
 
@@ -142,7 +196,7 @@ static int tag_set(struct parse *p, struct yaml_node *node, const yaml_char_t *t
 		node->quoted = node->quoted || strcmp(text + sizeof(core) - 1, "str") == 0;
 		return 0;
 	}
-	node->tag = hb_arena_text(&p->doc->arena, text, strlen(text));
+	node->tag = hb_arena_text(arena_of(p), text, strlen(text));
 	return node->tag ? 0 : fail_memory(p, node->line);
 }
 
@@ -158,7 +212,7 @@ static int node_new(struct parse *p, enum yaml_kind kind, const yaml_event_t *ev
 		            QUOTE_MAX, (const char *)anchor);
 	if (p->nodes++ >= NODES_MAX)
 		return fail(p, line, "too many values, expected at most %u in one file", NODES_MAX);
-	node = hb_arena_alloc(&p->doc->arena, sizeof(*node));
+	node = hb_arena_alloc(arena_of(p), sizeof(*node));
 	if (!node)
 		return fail_memory(p, line);
 	node->kind = kind;
@@ -166,6 +220,15 @@ static int node_new(struct parse *p, enum yaml_kind kind, const yaml_event_t *ev
 	node->text = "";
 	*ret_node = node;
 	return tag_set(p, node, tag);
+}
+
+static uint32_t hash_of(const char *text, size_t len)
+{
+	uint32_t hash = (uint32_t)len;
+
+	for (size_t i = 0; i < len; i++)
+		hash = hash * 31 + (unsigned char)text[i];
+	return hash;
 }
 
 static int on_scalar(struct parse *p, const yaml_event_t *event)
@@ -179,7 +242,7 @@ static int on_scalar(struct parse *p, const yaml_event_t *event)
 
 	if (memchr(value, 0, len))
 		return fail(p, line, "a NUL character, expected text");
-	text = hb_arena_text(&p->doc->arena, value, len);
+	text = hb_arena_text(arena_of(p), value, len);
 	if (!text)
 		return fail_memory(p, line);
 	if (level && level->node->kind == YAML_MAP && !level->key) {
@@ -188,6 +251,7 @@ static int on_scalar(struct parse *p, const yaml_event_t *event)
 		if (strcmp(text, "<<") == 0 && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
 			return fail(p, line, "merge key <<, expected the values themselves");
 		level->key = text;
+		level->key_hash = hash_of(text, len);
 		level->key_line = line;
 		return 0;
 	}
@@ -197,7 +261,8 @@ static int on_scalar(struct parse *p, const yaml_event_t *event)
 		return err;
 	node->text = text;
 	node->quoted = node->quoted || event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
-	return attach(p, node);
+	err = attach(p, node);
+	return err ? err : deliver(p, node);
 }
 
 static int on_open(struct parse *p, const yaml_event_t *event)
@@ -220,7 +285,7 @@ static int on_open(struct parse *p, const yaml_event_t *event)
 		err = attach(p, node);
 	if (err)
 		return err;
-	p->levels[p->depth++] = (struct level){ .node = node };
+	p->levels[p->depth++] = (struct level){ .node = node, .first = p->children_count };
 	return 0;
 }
 
@@ -234,14 +299,15 @@ static int on_shut(struct parse *p)
 		err = check_duplicates(p, level);
 	if (err)
 		return err;
-	node->items = hb_arena_array(&p->doc->arena, node->count, sizeof(*node->items));
-	if (!node->items)
-		return fail_memory(p, node->line);
-	if (node->count)
-		memcpy(node->items, level->items, node->count * sizeof(*node->items));
-	free(level->items);
 	p->depth--;
-	return 0;
+	if (node->count) {
+		node->items = hb_arena_array(arena_of(p), node->count, sizeof(*node->items));
+		if (!node->items)
+			return fail_memory(p, node->line);
+		memcpy(node->items, p->children + level->first, node->count * sizeof(*node->items));
+	}
+	p->children_count = level->first;
+	return deliver(p, node);
 }
 
 static int on_event(struct parse *p, const yaml_event_t *event)
@@ -355,8 +421,8 @@ static int run(struct parse *p)
 		yaml_event_delete(&event);
 	}
 	yaml_parser_delete(&parser);
-	while (p->depth)
-		free(p->levels[--p->depth].items);
+	free(p->children);
+	hb_arena_done(&p->items);
 	return err;
 }
 
@@ -382,8 +448,9 @@ static int fail_size(struct parse *p, size_t bytes)
 	return -EFBIG;
 }
 
-int yaml_parse(const char *name, const char *text, size_t len, struct yaml_doc **ret_doc, char *why,
-               size_t why_size)
+int yaml_parse_stream(const char *name, const char *text, size_t len,
+                      const struct yaml_stream *stream, struct yaml_doc **ret_doc, char *why,
+                      size_t why_size)
 {
 	struct parse p;
 	int err = doc_new(name, &p, why, why_size);
@@ -392,12 +459,19 @@ int yaml_parse(const char *name, const char *text, size_t len, struct yaml_doc *
 		return err;
 	p.text = text;
 	p.len = len;
+	p.stream = stream;
 	err = len > YAML_BYTES_MAX ? fail_size(&p, len) : run(&p);
 	if (err)
 		yaml_unload(p.doc);
 	else
 		*ret_doc = p.doc;
 	return err;
+}
+
+int yaml_parse(const char *name, const char *text, size_t len, struct yaml_doc **ret_doc, char *why,
+               size_t why_size)
+{
+	return yaml_parse_stream(name, text, len, NULL, ret_doc, why, why_size);
 }
 
 /* Reads all of @fd, however its size was announced. */
@@ -453,7 +527,8 @@ static int read_file(struct parse *p, const char *path, char **ret_text, size_t 
 	return read_all(p, fd, (size_t)st.st_size + 4096, ret_text, ret_len);
 }
 
-int yaml_load(const char *path, struct yaml_doc **ret_doc, char *why, size_t why_size)
+int yaml_load_stream(const char *path, const struct yaml_stream *stream, struct yaml_doc **ret_doc,
+                     char *why, size_t why_size)
 {
 	hb_cleanup(hb_free_ptr) char *text = NULL;
 	struct parse p;
@@ -463,6 +538,7 @@ int yaml_load(const char *path, struct yaml_doc **ret_doc, char *why, size_t why
 		return err;
 	err = read_file(&p, path, &text, &p.len);
 	p.text = text;
+	p.stream = stream;
 	if (!err)
 		err = run(&p);
 	if (err)
@@ -470,6 +546,11 @@ int yaml_load(const char *path, struct yaml_doc **ret_doc, char *why, size_t why
 	else
 		*ret_doc = p.doc;
 	return err;
+}
+
+int yaml_load(const char *path, struct yaml_doc **ret_doc, char *why, size_t why_size)
+{
+	return yaml_load_stream(path, NULL, ret_doc, why, why_size);
 }
 
 void yaml_unload(struct yaml_doc *doc)

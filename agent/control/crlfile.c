@@ -87,7 +87,7 @@ int crlfile_read(const char *path, struct hb_tls_crls **ret_crls, char *why, siz
 	hb_cleanup(hb_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	hb_cleanup(hb_free_ptr) char *bytes = NULL;
 	char what[128];
-	size_t len;
+	size_t len = 0;
 	int err;
 
 	err = fd < 0 ? -errno : slurp(fd, &bytes, &len);

@@ -98,15 +98,14 @@ int reader_text(struct reader *r, const struct yaml_node *node, const char *expe
 {
 	int err = reader_scalar(r, node, expected);
 
-	if (err)
-		return err;
-	*ret_text = builder_text(r->builder, node->text, strlen(node->text));
-	return *ret_text ? 0 : reader_no_memory(r, node->line);
+	if (!err)
+		*ret_text = node->text;
+	return err;
 }
 
 void *reader_array(struct reader *r, const struct yaml_node *node, size_t count, size_t size)
 {
-	void *items = builder_array(r->builder, count, size);
+	void *items = hb_arena_array(r->arena, count, size);
 
 	if (!items)
 		(void)reader_no_memory(r, node->line);
@@ -202,8 +201,8 @@ static int read_value(struct reader *r, const struct field *field, const struct 
 		return read_number(r, node, UINT32_MAX, member);
 	case FIELD_WORD:
 		err = reader_word(r, node, field->words, &number);
-		if (field->size == sizeof(bool))
-			*(bool *)member = number != 0;
+		if (field->size == sizeof(uint8_t)) /* a bool or a small enum */
+			*(uint8_t *)member = (uint8_t)number;
 		else
 			memcpy(member, &number, sizeof(number));
 		return err;

@@ -2,18 +2,23 @@
  * fields: from a YAML map to a struct by a table of its keys. Unknown keys, missing keys and values
  * of the wrong kind end the reading with one sentence: "file:line: what, expected what".
  *
- * Texts and arrays go into the memory of the builder. Functions give 0, -EINVAL after a sentence,
- * or -ENOMEM (with a sentence too).
+ * Texts are the YAML's own, arrays are of the reader's arena: both are valid while one item of the
+ * file is read. Functions give 0, -EINVAL after a sentence, or -ENOMEM (with a sentence too).
  */
 #pragma once
 
+#include <hbone/arena.h>
+
 #include "config/yaml.h"
-#include "mesh/builder.h"
+
+struct store;
 
 struct reader {
 	const char *file; /* as messages name it */
-	struct builder *builder;
+	struct hb_arena *arena;
+	struct store *store;
 	const char *key; /* whose value is being read, for messages */
+	const char *uid; /* of the workload being read, also where it was made up */
 	char *why;
 	size_t why_size;
 };
@@ -70,7 +75,6 @@ int reader_map(struct reader *r, const struct yaml_node *node, const char *expec
 int reader_scalar(struct reader *r, const struct yaml_node *node, const char *expected);
 int reader_word(struct reader *r, const struct yaml_node *node, const struct word *words,
                 unsigned int *ret_value);
-/* A copy that outlives the YAML. */
 int reader_text(struct reader *r, const struct yaml_node *node, const char *expected,
                 const char **ret_text);
 /* @count items, zeroed; NULL after a sentence. */

@@ -3,56 +3,91 @@
  */
 #include "control/meshfile.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "control/meshfile_parts.h"
 
 struct section {
-	const char *key, *what, *unique; /* "workloads", "workload", "uid" */
-	int (*read)(struct reader *r, const struct yaml_node *node, struct item_key *ret_key);
+	const char *key, *what;
+	int (*read)(struct reader *r, const struct yaml_node *node);
+	/* What a message calls it; the line of what makes it unique. */
+	int (*name)(const struct reader *r, const struct yaml_node *node, char *out, size_t size);
+	const char *unique;
 };
 
-static const struct section sections[] = {
-	{ "workloads", "workload", "uid", meshfile_workload },
-	{ "policies", "policy", "namespace and name", meshfile_policy },
-	{ "services", "service", "namespace and hostname", meshfile_service },
-};
-
-static int fail_twice(struct reader *r, const struct section *section, const struct item_key *keys,
-                      const struct item_key *last)
+static const char *text_of(const struct yaml_node *node, const char *key)
 {
-	const struct item_key *first = keys;
+	const struct yaml_node *child = node_get(node, key);
 
-	while (first->ns != last->ns || first->name != last->name)
-		first++;
-	return reader_fail(r, last->line,
-	                   "the %s \"%s%s%.64s\" is in line %d too, expected a %s of its own",
-	                   section->what, last->ns, *last->ns ? "/" : "", last->name, first->line,
-	                   section->unique);
+	return child && child->kind == YAML_SCALAR ? child->text : "";
 }
 
-static int section_read(struct reader *r, const struct yaml_node *node,
-                        const struct section *section)
+static int name_uid(const struct reader *r, const struct yaml_node *node, char *out, size_t size)
 {
-	hb_cleanup(hb_free_ptr) struct item_key *keys = calloc(node->count + 1, sizeof(*keys));
-	char expected[32];
-	int err;
+	const struct yaml_node *uid = node_get(node, "uid");
 
-	if (!keys)
-		return reader_no_memory(r, node->line);
-	snprintf(expected, sizeof(expected), "a list of %s", section->key);
+	snprintf(out, size, "%.64s", r->uid);
+	return uid ? uid->line : node->line;
+}
+
+static int name_policy(const struct reader *r, const struct yaml_node *node, char *out, size_t size)
+{
+	snprintf(out, size, "%.64s/%.64s", text_of(node, "namespace"), text_of(node, "name"));
+	return node->line;
+}
+
+static int name_service(const struct reader *r, const struct yaml_node *node, char *out,
+                        size_t size)
+{
+	snprintf(out, size, "%.64s/%.64s", text_of(node, "namespace"), text_of(node, "hostname"));
+	return node->line;
+}
+
+static const struct section sections[] = {
+	{ "workloads", "workload", meshfile_workload, name_uid, "uid" },
+	{ "policies", "policy", meshfile_policy, name_policy, "namespace and name" },
+	{ "services", "service", meshfile_service, name_service, "namespace and hostname" },
+};
+
+static int item_read(struct reader *r, const struct section *section, const struct yaml_node *item)
+{
+	char name[160];
+	int err, line;
+
 	r->key = section->key;
-	err = reader_list(r, node, expected);
-	for (size_t i = 0; i < node->count && !err; i++) {
-		r->key = section->key;
-		err = section->read(r, node->items[i], &keys[i]);
-		if (err == -EEXIST)
-			return fail_twice(r, section, keys, &keys[i]);
+	r->uid = "";
+	line = section->name(r, item, name, sizeof(name));
+	store_at_line(r->store, (uint32_t)line);
+	*r->why = 0;
+	err = section->read(r, item);
+	if (err == -EEXIST) {
+		section->name(r, item, name, sizeof(name));
+		return reader_fail(
+		    r, line, "the %s \"%s\" is in line %u too, expected a %s of its own",
+		    section->what, name, store_first_line(r->store), section->unique);
 	}
+	if (err && !*r->why) /* the store's word, not the reader's */
+		err = err == -ENOMEM ? reader_no_memory(r, line)
+		                     : reader_fail(r, line, "%s", store_why(r->store));
 	return err;
 }
 
+static int on_item(void *owner, const char *key, const struct yaml_node *item)
+{
+	struct reader *r = owner;
+	int err = 0;
+
+	for (size_t i = 0; i < HB_ARRAY_LEN(sections); i++) {
+		if (strcmp(sections[i].key, key) == 0)
+			err = item_read(r, &sections[i], item);
+	}
+	hb_arena_clear(r->arena);
+	return err; /* an unknown section is told of at the end, by document_read() */
+}
+
+/* What is left when the items have gone by: the sections themselves. */
 static int document_read(struct reader *r, const struct yaml_node *root)
 {
 	const struct yaml_node *nodes[HB_ARRAY_LEN(sections)] = { 0 };
@@ -71,44 +106,84 @@ static int document_read(struct reader *r, const struct yaml_node *root)
 	r->key = r->file;
 	err = fields_read(r, root, "a mesh file", fields, HB_ARRAY_LEN(fields), nodes);
 	for (size_t i = 0; i < HB_ARRAY_LEN(sections) && !err; i++) {
+		char expected[32];
+
+		snprintf(expected, sizeof(expected), "a list of %s", sections[i].key);
+		r->key = sections[i].key;
 		if (nodes[i])
-			err = section_read(r, nodes[i], &sections[i]);
+			err = reader_list(r, nodes[i], expected);
 	}
 	return err;
 }
 
-static int doc_read(struct yaml_doc *doc, struct snapshot **ret_snapshot, char *why,
-                    size_t why_size)
+struct input { /* a file, or a text in memory */
+	const char *name, *text;
+	size_t len;
+};
+
+static int sync_input(struct store *store, const struct input *input, char *why, size_t why_size)
 {
+	struct hb_arena arena = { 0 };
 	struct reader r = {
-		.file = yaml_name(doc),
-		.builder = builder_new(),
+		.file = input->name,
+		.arena = &arena,
+		.store = store,
 		.why = why,
 		.why_size = why_size,
 	};
-	int err = r.builder ? document_read(&r, yaml_root(doc)) : reader_no_memory(&r, 1);
+	struct yaml_stream stream = { .on_item = on_item, .owner = &r };
+	struct yaml_doc *doc = NULL;
+	int err;
 
-	if (err)
-		builder_free(r.builder);
-	else if (builder_publish(r.builder, ret_snapshot) < 0)
+	assert(why_size > 0);
+	store_sync_begin(store, STORE_FILE);
+	err = input->text ? yaml_parse_stream(input->name, input->text, input->len, &stream, &doc,
+	                                      why, why_size)
+	                  : yaml_load_stream(input->name, &stream, &doc, why, why_size);
+	if (!err)
+		err = document_read(&r, yaml_root(doc));
+	if (!err && store_sync_end(store) < 0)
 		err = reader_no_memory(&r, 1);
+	if (err)
+		store_discard(store);
+	hb_arena_done(&arena);
 	yaml_unload(doc);
+	return err;
+}
+
+int meshfile_sync(struct store *store, const char *path, char *why, size_t why_size)
+{
+	return sync_input(store, &(struct input){ .name = path }, why, why_size);
+}
+
+int meshfile_sync_text(struct store *store, const char *name, const char *text, size_t len,
+                       char *why, size_t why_size)
+{
+	return sync_input(store, &(struct input){ name, text, len }, why, why_size);
+}
+
+static int load_input(const struct input *input, struct snapshot **ret_snapshot, char *why,
+                      size_t why_size)
+{
+	struct store *store = store_new(NULL);
+	int err = store ? sync_input(store, input, why, why_size) : -ENOMEM;
+
+	if (!err)
+		err = store_publish(store, ret_snapshot, NULL);
+	if (err == -ENOMEM)
+		snprintf(why, why_size,
+		         "%s:1: no memory left for this file, expected a smaller one", input->name);
+	store_free(store);
 	return err;
 }
 
 int meshfile_load(const char *path, struct snapshot **ret_snapshot, char *why, size_t why_size)
 {
-	struct yaml_doc *doc;
-	int err = yaml_load(path, &doc, why, why_size);
-
-	return err ? err : doc_read(doc, ret_snapshot, why, why_size);
+	return load_input(&(struct input){ .name = path }, ret_snapshot, why, why_size);
 }
 
 int meshfile_parse(const char *name, const char *text, size_t len, struct snapshot **ret_snapshot,
                    char *why, size_t why_size)
 {
-	struct yaml_doc *doc;
-	int err = yaml_parse(name, text, len, &doc, why, why_size);
-
-	return err ? err : doc_read(doc, ret_snapshot, why, why_size);
+	return load_input(&(struct input){ name, text, len }, ret_snapshot, why, why_size);
 }

@@ -20,6 +20,9 @@ int ports_read(struct reader *r, const struct yaml_node *node, const struct mesh
 
 	if (err)
 		return err;
+	if (node->count > UINT16_MAX)
+		return reader_fail(r, node->line, "\"%s\" has %zu ports, expected at most %u",
+		                   r->key, node->count, UINT16_MAX);
 	ports = reader_array(r, node, node->count, sizeof(*ports));
 	if (!ports)
 		return -ENOMEM;
@@ -68,7 +71,7 @@ int net_ip_parse(struct reader *r, const char *text, const char **ret_network, s
 
 	if (!slash || hb_ip_parse(slash + 1, strlen(slash + 1), ret_ip) < 0)
 		return -EINVAL;
-	*ret_network = builder_text(r->builder, text, (size_t)(slash - text));
+	*ret_network = hb_arena_text(r->arena, text, (size_t)(slash - text));
 	return *ret_network ? 0 : -ENOMEM;
 }
 
@@ -76,24 +79,27 @@ static int destination_read(struct reader *r, const struct yaml_node *node, void
 {
 	static const char expected[] = "\"network/ip\" or \"namespace/hostname\"";
 	struct mesh_ref *ref = member;
-	const char *slash = strchr(node->text, '/');
+	const char *slash = strchr(node->text, '/'), *network;
+	struct hb_ip ip;
 	int err = reader_scalar(r, node, expected);
 
 	if (err)
 		return err;
 	if (!slash)
 		return reader_expect(r, node, expected);
-	err = net_ip_parse(r, node->text, &ref->network, &ref->ip);
+	err = net_ip_parse(r, node->text, &network, &ip);
 	if (err == 0) {
 		ref->kind = REF_ADDRESS;
+		ref->network = network;
+		ref->ip = ip;
 		return 0;
 	}
 	if (err == -EINVAL) {
 		ref->kind = REF_HOSTNAME;
-		ref->ns = builder_text(r->builder, node->text, (size_t)(slash - node->text));
-		ref->hostname = builder_text(r->builder, slash + 1, strlen(slash + 1));
+		ref->ns = hb_arena_text(r->arena, node->text, (size_t)(slash - node->text));
+		ref->hostname = slash + 1;
 	}
-	return ref->ns && ref->hostname ? 0 : reader_no_memory(r, node->line);
+	return ref->ns ? 0 : reader_no_memory(r, node->line);
 }
 
 int ref_read(struct reader *r, const struct yaml_node *node, void *member)
@@ -102,17 +108,8 @@ int ref_read(struct reader *r, const struct yaml_node *node, void *member)
 		{ "destination", FIELD_OTHER, .need = REQUIRED, .read = destination_read },
 		{ "hboneMtlsPort", FIELD_PORT, FIELD_AT(struct mesh_ref, port), REQUIRED },
 	};
-	/* The builder makes "" of what stays NULL in a workload or service, not further down. */
-	struct mesh_ref ref = { 0 };
-	int err = fields_read(r, node, "a waypoint or gateway", fields, HB_ARRAY_LEN(fields), &ref);
 
-	if (err)
-		return err;
-	ref.network = ref.network ? ref.network : "";
-	ref.ns = ref.ns ? ref.ns : "";
-	ref.hostname = ref.hostname ? ref.hostname : "";
-	memcpy(member, &ref, sizeof(ref));
-	return 0;
+	return fields_read(r, node, "a waypoint or gateway", fields, HB_ARRAY_LEN(fields), member);
 }
 
 int cidr_parse(const char *text, struct hb_ip *ret_ip, uint8_t *ret_prefix)

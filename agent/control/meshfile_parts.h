@@ -4,21 +4,16 @@
 #pragma once
 
 #include "control/fields.h"
+#include "mesh/store.h"
 
-/* What makes an item unique in its section; texts of a builder compare as pointers. */
-struct item_key {
-	const char *ns, *name; /* a workload: uid in name */
-	int line;
-};
-
-/* Each reads one item into the builder. -EEXIST: @ret_key was there before. */
-int meshfile_workload(struct reader *r, const struct yaml_node *node, struct item_key *ret_key);
-int meshfile_service(struct reader *r, const struct yaml_node *node, struct item_key *ret_key);
-int meshfile_policy(struct reader *r, const struct yaml_node *node, struct item_key *ret_key);
+/* Each reads one item and puts it into the store, whose result it gives. */
+int meshfile_workload(struct reader *r, const struct yaml_node *node);
+int meshfile_service(struct reader *r, const struct yaml_node *node);
+int meshfile_policy(struct reader *r, const struct yaml_node *node);
 
 /* {80: 8080} */
 int ports_read(struct reader *r, const struct yaml_node *node, const struct mesh_port **ret_ports,
-               size_t *ret_count);
+               size_t *ret_count); /* at most 65,535 */
 /* [text, text] */
 int texts_read(struct reader *r, const struct yaml_node *node, const char *expected,
                const char *const **ret_texts, size_t *ret_count);

@@ -80,8 +80,8 @@ static int string_read(struct reader *r, const struct yaml_node *node, void *ret
 	}
 	if (value->kind != YAML_SCALAR)
 		return reader_expect(r, value, string_expected);
-	match->text = builder_text(r->builder, value->text, strlen(value->text));
-	return match->text ? 0 : reader_no_memory(r, value->line);
+	match->text = value->text;
+	return 0;
 }
 
 static int account_read(struct reader *r, const struct yaml_node *node, void *ret_item)
@@ -191,7 +191,7 @@ static int rules_read(struct reader *r, const struct yaml_node *node, void *memb
 	return err;
 }
 
-int meshfile_policy(struct reader *r, const struct yaml_node *node, struct item_key *ret_key)
+int meshfile_policy(struct reader *r, const struct yaml_node *node)
 {
 	static const struct word scopes[] = {
 		{ "Global", SCOPE_GLOBAL },
@@ -215,9 +215,5 @@ int meshfile_policy(struct reader *r, const struct yaml_node *node, struct item_
 	struct policy policy = { 0 };
 	int err = fields_read(r, node, "a policy", fields, HB_ARRAY_LEN(fields), &policy);
 
-	if (err)
-		return err;
-	*ret_key = (struct item_key){ .ns = policy.ns, .name = policy.name, .line = node->line };
-	err = builder_policy(r->builder, &policy);
-	return err == 0 || err == -EEXIST ? err : reader_no_memory(r, node->line);
+	return err ? err : store_put_policy(r->store, &policy);
 }

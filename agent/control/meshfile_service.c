@@ -1,7 +1,6 @@
 /*
  * meshfile_service: one item of "services" (reference/controlplane 10.2).
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "control/meshfile_parts.h"
@@ -203,57 +202,47 @@ static int endpoint_ports_read(struct reader *r, const struct yaml_node *node, v
 {
 	struct endpoint *endpoint = member;
 
-	return ports_read(r, node, &endpoint->ports, &endpoint->ports_count);
+	size_t count = 0;
+	int err = ports_read(r, node, &endpoint->ports, &count);
+
+	endpoint->ports_count = (uint16_t)count;
+	return err;
 }
 
-static int endpoints_read(struct reader *r, const struct item *item)
+static int endpoints_read(struct reader *r, const struct yaml_node *node,
+                          struct endpoint **ret_given)
 {
 	static const struct field endpoint_fields[] = {
 		{ "workloadUid", FIELD_TEXT, FIELD_AT(struct endpoint, workload_uid), REQUIRED },
 		{ "port", FIELD_OTHER, .need = REQUIRED, .read = endpoint_ports_read },
 		{ "status", FIELD_WORD, FIELD_AT(struct endpoint, status), REQUIRED, health_words },
 	};
-	const struct yaml_node *node = item->endpoints;
-	hb_cleanup(hb_free_ptr) char *key = NULL;
 	int err;
 
 	r->key = "endpoints";
 	err = reader_map(r, node, "a map from uid to endpoint");
 	if (err)
 		return err;
-	if (asprintf(&key, "%s/%s", item->service.ns, item->service.hostname) < 0) {
-		key = NULL;
-		return reader_no_memory(r, node->line);
-	}
-	for (size_t i = 0; i < node->count; i++) {
-		struct endpoint endpoint = { 0 };
-
+	*ret_given = reader_array(r, node, node->count, sizeof(**ret_given));
+	if (!*ret_given)
+		return -ENOMEM;
+	for (size_t i = 0; i < node->count && !err; i++)
 		err = fields_read(r, node->items[i], "an endpoint", endpoint_fields,
-		                  HB_ARRAY_LEN(endpoint_fields), &endpoint);
-		if (err)
-			return err;
-		if (builder_endpoint(r->builder, key, &endpoint, ENDPOINT_OF_SERVICE) < 0)
-			return reader_no_memory(r, node->items[i]->line);
-	}
-	return 0;
+		                  HB_ARRAY_LEN(endpoint_fields), &(*ret_given)[i]);
+	return err;
 }
 
-int meshfile_service(struct reader *r, const struct yaml_node *node, struct item_key *ret_key)
+int meshfile_service(struct reader *r, const struct yaml_node *node)
 {
 	struct item item = { 0 };
+	struct endpoint *given = NULL;
 	int err = fields_read(r, node, "a service", fields, HB_ARRAY_LEN(fields), &item);
 
 	if (!err)
 		err = vips_read(r, &item);
 	if (!err && item.endpoints)
-		err = endpoints_read(r, &item);
-	if (err)
-		return err;
-	*ret_key = (struct item_key){
-		.ns = item.service.ns,
-		.name = item.service.hostname,
-		.line = node->line,
-	};
-	err = builder_service(r->builder, &item.service);
-	return err == 0 || err == -EEXIST ? err : reader_no_memory(r, node->line);
+		err = endpoints_read(r, item.endpoints, &given);
+	return err ? err
+	           : store_put_service(r->store, &item.service, given,
+	                               given ? item.endpoints->count : 0);
 }

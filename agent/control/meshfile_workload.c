@@ -32,7 +32,7 @@ static int ips_read(struct reader *r, const struct yaml_node *node, void *member
 			return reader_expect(r, item, "an IP address");
 	}
 	w->ips = ips;
-	w->ips_count = node->count;
+	w->ips_count = (uint32_t)node->count;
 	return 0;
 }
 
@@ -64,9 +64,11 @@ static int app_tunnel_read(struct reader *r, const struct yaml_node *node, void 
 static int policies_read(struct reader *r, const struct yaml_node *node, void *member)
 {
 	struct workload *w = member;
+	size_t count = 0;
+	int err = texts_read(r, node, "a list of \"namespace/name\"", &w->policies, &count);
 
-	return texts_read(r, node, "a list of \"namespace/name\"", &w->policies,
-	                  &w->policies_count);
+	w->policies_count = (uint32_t)count;
+	return err;
 }
 
 static const struct word protocols[] = {
@@ -117,63 +119,61 @@ static const struct field fields[] = {
 static int uid_make(struct reader *r, const struct yaml_node *node, struct workload *w)
 {
 	char ip[HB_IP_STRLEN] = "";
-	hb_cleanup(hb_free_ptr) char *text = NULL;
+	const char *name = w->name ? w->name : "";
+	size_t size = strlen(w->ns) + strlen(name) + sizeof(ip) + 2;
+	char *uid = reader_array(r, node, size, 1);
 
+	if (!uid)
+		return -ENOMEM;
 	if (w->ips_count)
 		hb_ip_format(&w->ips[0], ip, sizeof(ip));
-	if (asprintf(&text, "%s/%s/%s", w->ns, w->name ? w->name : "", ip) < 0) {
-		text = NULL;
-		return reader_no_memory(r, node->line);
-	}
-	w->uid = builder_text(r->builder, text, strlen(text));
-	return w->uid ? 0 : reader_no_memory(r, node->line);
+	snprintf(uid, size, "%s/%s/%s", w->ns, name, ip);
+	w->uid = uid;
+	return 0;
 }
 
-static int services_read(struct reader *r, const struct item *item)
+static int services_read(struct reader *r, struct item *item)
 {
 	static const char expected[] = "a map from \"namespace/hostname\" to ports";
 	const struct yaml_node *node = item->services;
+	struct membership *services;
 	int err;
 
 	r->key = "services";
 	err = reader_map(r, node, expected);
+	if (err)
+		return err;
+	services = reader_array(r, node, node->count, sizeof(*services));
+	if (!services)
+		return -ENOMEM;
 	for (size_t i = 0; i < node->count && !err; i++) {
 		const struct yaml_node *ports = node->items[i];
-		struct endpoint endpoint = {
-			.workload_uid = item->workload.uid,
-			.status = item->workload.status,
-		};
+		struct endpoint *endpoint = &services[i].endpoint;
+		size_t count = 0;
 
 		if (!strchr(ports->key, '/'))
 			return reader_fail(r, ports->key_line,
 			                   "\"services\" has the key \"%.64s\", expected "
 			                   "\"namespace/hostname\"",
 			                   ports->key);
-		err = ports_read(r, ports, &endpoint.ports, &endpoint.ports_count);
-		if (!err &&
-		    builder_endpoint(r->builder, ports->key, &endpoint, ENDPOINT_OF_WORKLOAD) < 0)
-			err = reader_no_memory(r, ports->line);
+		services[i].service = ports->key;
+		err = ports_read(r, ports, &endpoint->ports, &count);
+		endpoint->ports_count = (uint16_t)count;
 	}
+	item->workload.services = services;
+	item->workload.services_count = (uint32_t)node->count;
 	return err;
 }
 
-int meshfile_workload(struct reader *r, const struct yaml_node *node, struct item_key *ret_key)
+int meshfile_workload(struct reader *r, const struct yaml_node *node)
 {
 	struct item item = { .workload.capacity = 1 };
 	int err = fields_read(r, node, "a workload", fields, HB_ARRAY_LEN(fields), &item);
-	const struct yaml_node *uid = node_get(node, "uid");
 
+	if (!err)
+		err = services_read(r, &item);
 	if (!err && (!item.workload.uid || !*item.workload.uid))
 		err = uid_make(r, node, &item.workload);
-	if (err)
-		return err;
-	*ret_key = (struct item_key){
-		.ns = "",
-		.name = item.workload.uid,
-		.line = uid ? uid->line : node->line,
-	};
-	err = builder_workload(r->builder, &item.workload);
-	if (err)
-		return err == -EEXIST ? err : reader_no_memory(r, node->line);
-	return services_read(r, &item);
+	r->uid = item.workload.uid;
+	return err ? err : store_put_workload(r->store, &item.workload);
 }

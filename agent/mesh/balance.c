@@ -89,13 +89,14 @@ static int candidate_rank(const struct service *service, const struct endpoint *
 const struct endpoint *balance_pick(const struct service *service, const struct workload *src,
                                     uint16_t port, uint64_t random)
 {
+	const struct endpoint *endpoint;
 	uint64_t total = 0, at;
 	int best = -1;
 
 	if (!has_port(service, port))
 		return NULL;
-	for (size_t i = 0; i < service->endpoints_count; i++) {
-		const struct endpoint *endpoint = &service->endpoints[i];
+	service_for_each_endpoint(endpoint, service)
+	{
 		int rank = candidate_rank(service, endpoint, src, port);
 
 		if (rank > best) {
@@ -108,9 +109,8 @@ const struct endpoint *balance_pick(const struct service *service, const struct 
 	if (total == 0)
 		return NULL;
 	at = random % total;
-	for (size_t i = 0; i < service->endpoints_count; i++) {
-		const struct endpoint *endpoint = &service->endpoints[i];
-
+	service_for_each_endpoint(endpoint, service)
+	{
 		if (candidate_rank(service, endpoint, src, port) != best)
 			continue;
 		if (at < endpoint->workload->capacity)

@@ -241,15 +241,17 @@ static json_t *service_json(const struct service *service)
 		[FAMILIES_DUAL] = "Dual",
 	};
 	json_t *object = json_object(), *endpoints = json_object();
+	hb_cleanup(hb_free_ptr) const struct endpoint **sorted = NULL;
+	size_t count;
 
 	set_text(object, "name", service->name);
 	set_text(object, "namespace", service->ns);
 	set_text(object, "hostname", service->hostname);
 	set_vips(object, service);
 	json_object_set_new(object, "ports", ports_json(service->ports, service->ports_count));
-	for (size_t i = 0; i < service->endpoints_count; i++)
-		json_object_set_new(endpoints, service->endpoints[i].workload_uid,
-		                    endpoint_json(&service->endpoints[i]));
+	count = service_endpoints(service, &sorted);
+	for (size_t i = 0; i < count; i++)
+		json_object_set_new(endpoints, sorted[i]->workload_uid, endpoint_json(sorted[i]));
 	json_object_set_new(object, "endpoints", endpoints);
 	json_object_set_new(object, "subjectAltNames",
 	                    texts_json(service->sans, service->sans_count));
@@ -371,41 +373,31 @@ static json_t *policy_json(const struct policy *policy)
 	                 policy->dry_run);
 }
 
-static size_t section_count(const struct snapshot *s, enum dump_section section)
+/* The section's objects, sorted; the caller's to free(). */
+static size_t section_list(const struct snapshot *s, enum dump_section section, void ***ret_list)
 {
-	const struct workload *const *workloads;
-	const struct service *const *services;
-	const struct policy *const *policies;
-
 	switch (section) {
 	case DUMP_WORKLOADS:
-		return snapshot_workloads(s, &workloads);
+		return snapshot_workloads(s, (const struct workload ***)ret_list);
 	case DUMP_SERVICES:
-		return snapshot_services(s, &services);
+		return snapshot_services(s, (const struct service ***)ret_list);
 	case DUMP_POLICIES:
-		return snapshot_policies(s, &policies);
+		return snapshot_policies(s, (const struct policy ***)ret_list);
 	case DUMP_STAGED:
 		break;
 	}
 	return 0;
 }
 
-static json_t *item_json(const struct snapshot *s, enum dump_section section, size_t i)
+static json_t *item_json(enum dump_section section, const void *item)
 {
-	const struct workload *const *workloads;
-	const struct service *const *services;
-	const struct policy *const *policies;
-
 	switch (section) {
 	case DUMP_WORKLOADS:
-		(void)snapshot_workloads(s, &workloads);
-		return workload_json(workloads[i]);
+		return workload_json(item);
 	case DUMP_SERVICES:
-		(void)snapshot_services(s, &services);
-		return service_json(services[i]);
+		return service_json(item);
 	case DUMP_POLICIES:
-		(void)snapshot_policies(s, &policies);
-		return policy_json(policies[i]);
+		return policy_json(item);
 	case DUMP_STAGED:
 		break;
 	}
@@ -414,12 +406,14 @@ static json_t *item_json(const struct snapshot *s, enum dump_section section, si
 
 static void dump_list(struct text *text, const struct snapshot *s, enum dump_section section)
 {
-	size_t count = section_count(s, section);
+	hb_cleanup(hb_free_ptr) void **list = NULL;
+	size_t count = section_list(s, section, &list);
 
+	text->full = text->full || !list;
 	text_add(text, "[", 1);
 	for (size_t i = 0; i < count && !text->full; i++) {
 		text_add(text, i ? ",\n    " : "\n    ", i ? 6 : 5);
-		text_add_json(text, item_json(s, section, i));
+		text_add_json(text, item_json(section, list[i]));
 	}
 	if (count)
 		text_add(text, "\n  ", 3);
@@ -428,10 +422,11 @@ static void dump_list(struct text *text, const struct snapshot *s, enum dump_sec
 
 static void dump_staged(struct text *text, const struct snapshot *s)
 {
-	const struct staged_endpoint *staged;
+	hb_cleanup(hb_free_ptr) struct staged_endpoint *staged = NULL;
 	size_t count = snapshot_staged(s, &staged);
 	json_t *services = json_object();
 
+	text->full = text->full || !staged;
 	for (size_t i = 0; i < count; i++) {
 		json_t *service = json_object_get(services, staged[i].service);
 
@@ -439,8 +434,8 @@ static void dump_staged(struct text *text, const struct snapshot *s)
 			service = json_object();
 			json_object_set_new(services, staged[i].service, service);
 		}
-		json_object_set_new(service, staged[i].endpoint.workload_uid,
-		                    endpoint_json(&staged[i].endpoint));
+		json_object_set_new(service, staged[i].endpoint->workload_uid,
+		                    endpoint_json(staged[i].endpoint));
 	}
 	text_add_json(text, services);
 }

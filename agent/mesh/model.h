@@ -7,19 +7,44 @@
 
 #include <hbone/addr.h>
 
-enum protocol { PROTOCOL_TCP, PROTOCOL_HBONE };
-enum health { HEALTH_HEALTHY, HEALTH_UNHEALTHY };
+#include "mesh/hamt.h"
+
+#define MESH_SMALL __attribute__((packed)) /* an enum in one byte: there are 100,000 workloads */
+
+enum MESH_SMALL protocol { PROTOCOL_TCP, PROTOCOL_HBONE };
+enum MESH_SMALL health { HEALTH_HEALTHY, HEALTH_UNHEALTHY };
+enum MESH_SMALL ref_kind { REF_NONE, REF_ADDRESS, REF_HOSTNAME };
 
 struct mesh_port { /* service port -> target port; target 0: see the endpoint */
 	uint16_t port, target;
 };
 
-struct mesh_ref { /* waypoint or gateway; kind NONE: absent */
-	enum { REF_NONE, REF_ADDRESS, REF_HOSTNAME } kind;
-	const char *network;       /* ADDRESS */
-	struct hb_ip ip;           /* ADDRESS */
-	const char *ns, *hostname; /* HOSTNAME */
+struct mesh_ref { /* waypoint or gateway; kind NONE: absent, and nothing else is valid */
+	union {
+		const char *network; /* ADDRESS */
+		const char *ns;      /* HOSTNAME */
+	};
+	union {
+		struct hb_ip ip;      /* ADDRESS */
+		const char *hostname; /* HOSTNAME */
+	};
 	uint16_t port;
+	enum ref_kind kind;
+};
+
+struct workload;
+
+struct endpoint {
+	const struct workload *workload; /* NULL: its workload is not known */
+	const char *workload_uid;
+	const struct mesh_port *ports;
+	uint16_t ports_count;
+	enum health status;
+};
+
+struct membership {          /* a service that a workload says it is an endpoint of */
+	const char *service; /* "ns/hostname"; it may be unknown */
+	struct endpoint endpoint;
 };
 
 struct workload {
@@ -28,26 +53,20 @@ struct workload {
 	const char *workload_name, *workload_type, *canonical_name, *canonical_revision;
 	const char *region, *zone, *subzone;
 	const char *identity; /* spiffe:// text made of the above */
+	const struct hb_ip *ips;
+	const char *const *policies; /* "ns/name" */
+	const struct membership *services;
+	struct mesh_ref waypoint, gateway;
+	/* The generation (snapshot_generation) that brought its namespace or list of policies. */
+	uint64_t policies_changed;
+	uint32_t ips_count, policies_count, services_count;
+	uint32_t capacity;
 	enum protocol protocol;
 	enum health status;
 	bool host_network, native_tunnel;
 	bool has_app_tunnel,
 	    app_tunnel_proxy;     /* applicationTunnel: present; PROXY rather than NONE */
 	uint16_t app_tunnel_port; /* 0: none */
-	uint32_t capacity;
-	const struct hb_ip *ips;
-	size_t ips_count;
-	const char *const *policies; /* "ns/name" */
-	size_t policies_count;
-	struct mesh_ref waypoint, gateway;
-};
-
-struct endpoint {
-	const struct workload *workload; /* NULL: its workload is not known */
-	const char *workload_uid;
-	const struct mesh_port *ports;
-	size_t ports_count;
-	enum health status;
 };
 
 struct mesh_vip {
@@ -71,8 +90,6 @@ struct service {
 	size_t vips_count;
 	const struct mesh_port *ports;
 	size_t ports_count;
-	const struct endpoint *endpoints;
-	size_t endpoints_count;
 	const char *const *sans; /* subjectAltNames */
 	size_t sans_count;
 	struct mesh_ref waypoint; /* when no weighted one has a weight */
@@ -84,6 +101,9 @@ struct service {
 	size_t lb_scopes_count;
 	enum ip_families families;
 	bool canonical, namespace_only; /* visibility Namespace */
+	/* Its endpoints, healthy or not: service_for_each_endpoint(), service_endpoint_of(). */
+	size_t endpoints_count;
+	struct hamt endpoints;
 };
 
 enum match_kind { MATCH_EXACT, MATCH_PREFIX, MATCH_SUFFIX, MATCH_PRESENCE };

@@ -9,7 +9,6 @@
 
 #include "mesh/cidr.h"
 #include "mesh/identity.h"
-#include "mesh/snapshot.h"
 
 struct peer { /* the query, with the identity taken apart */
 	const struct policy_query *query;
@@ -195,13 +194,12 @@ static void judge_one(struct tally *tally, const struct policy *policy, const st
 static void judge_namespace(struct tally *tally, const struct snapshot *s, const char *ns,
                             const struct peer *peer)
 {
-	index_for_each(i, &s->by_policy_ns, index_hash_text(ns))
-	{
-		const struct policy *policy = s->policies[i];
+	const struct policy *policy;
+	struct policies_iter iter;
 
-		if (strcmp(policy_index_ns(policy), ns) == 0)
-			judge_one(tally, policy, peer);
-	}
+	snapshot_policies_of(s, ns, &iter);
+	while ((policy = policies_next(&iter)))
+		judge_one(tally, policy, peer);
 }
 
 static void judge_listed(struct tally *tally, const struct snapshot *s, const struct workload *w,

@@ -113,18 +113,6 @@ struct gateway {
 	uint16_t port;
 };
 
-static const struct workload *workload_by_host(const struct snapshot *s, const char *ns,
-                                               const char *hostname)
-{
-	const struct workload *const *list;
-	size_t count = snapshot_workloads(s, &list);
-
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(list[i]->hostname, hostname) == 0 && strcmp(list[i]->ns, ns) == 0)
-			return list[i];
-	return NULL;
-}
-
 /* Service first, then workload. Its address follows the caller's family where it goes by name. */
 static bool find_gateway(const struct snapshot *s, const struct route_query *query,
                          const struct mesh_ref *ref, struct gateway *ret_gateway)
@@ -145,7 +133,7 @@ static bool find_gateway(const struct snapshot *s, const struct route_query *que
 		gateway.port = endpoint_target(gateway.service, endpoint, ref->port);
 	} else {
 		gateway.workload = by_ip ? snapshot_workload_at(s, ref->network, &ref->ip)
-		                         : workload_by_host(s, ref->ns, ref->hostname);
+		                         : snapshot_workload_by_host(s, ref->ns, ref->hostname);
 	}
 	if (gateway.workload)
 		gateway.ip =

@@ -1,81 +1,83 @@
 /*
- * snapshot: what store, builder and policy know of a snapshot's inside; nobody else looks in here.
+ * snapshot: the mesh at one moment, immutable, with its indexes. Readers share it by count and
+ * never lock; the last one to let go leaves the freeing to the store's thread. Whatever a lookup
+ * gives is valid while the snapshot is held. Pure.
  */
 #pragma once
 
-#include <stdatomic.h>
+#include "mesh/model.h"
 
-#include "mesh/index.h"
-#include "mesh/store.h"
+struct snapshot;
 
-struct vip_item {
-	const struct service *service;
-	const struct mesh_vip *vip;
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+void snapshot_unref(struct snapshot *snapshot); /* takes NULL */
+
+/* Rises with every publish that changed something; from 1. */
+uint64_t snapshot_generation(const struct snapshot *s);
+/*
+ * The generation that last changed a policy. A verdict that was given in generation G about a
+ * workload still holds if neither this nor the workload's own policies_changed is above G.
+ */
+uint64_t snapshot_policies_changed(const struct snapshot *s);
+
+/* Best workload at (network, ip): reference/controlplane 7.3; host-network ones are never found. */
+const struct workload *snapshot_workload_at(const struct snapshot *s, const char *network,
+                                            const struct hb_ip *ip);
+const struct workload *snapshot_workload_by_uid(const struct snapshot *s, const char *uid);
+/* The workload of that namespace with that hostname (not its pod's name); of several any. */
+const struct workload *snapshot_workload_by_host(const struct snapshot *s, const char *ns,
+                                                 const char *hostname);
+/* The workload with this pod name, namespace and (unless "") service account on @node ("": any). */
+const struct workload *snapshot_workload_of_pod(const struct snapshot *s, const char *node,
+                                                const char *ns, const char *name, const char *sa);
+/* By exact VIP, then CIDR VIP, as seen by a client of @client_ns (7.4); NULL: whoever. */
+const struct service *snapshot_service_at(const struct snapshot *s, const char *network,
+                                          const struct hb_ip *ip, const char *client_ns);
+const struct service *snapshot_service_by_name(const struct snapshot *s, const char *ns,
+                                               const char *hostname);
+/* The best service of that name in any namespace, as seen by a client of @client_ns (7.4). */
+const struct service *snapshot_service_by_host(const struct snapshot *s, const char *hostname,
+                                               const char *client_ns);
+const struct policy *snapshot_policy_by_key(const struct snapshot *s, const char *key);
+/* The first service of @workload with a target port @port, by name; NULL: none. For telemetry. */
+const struct service *snapshot_service_of(const struct snapshot *s, const struct workload *workload,
+                                          uint16_t port);
+
+/* The policies that apply by themselves to all of @ns; "": to all namespaces. In any order. */
+struct policies_iter {
+	struct hamt_iter iter;
+	const char *ns;
 };
+void snapshot_policies_of(const struct snapshot *s, const char *ns, struct policies_iter *ret_iter);
+const struct policy *policies_next(struct policies_iter *iter); /* NULL: no more */
 
-struct ip_item { /* the best workload at an address */
-	const struct workload *workload;
-	const struct hb_ip *ip;
-};
+/* Sorted copies of the lists, the caller's to free(): for people. NULL list: no memory. */
+size_t snapshot_workloads(const struct snapshot *s, const struct workload ***ret_by_uid);
+size_t snapshot_services(const struct snapshot *s, const struct service ***ret_by_host);
+size_t snapshot_policies(const struct snapshot *s, const struct policy ***ret_by_key);
+size_t service_endpoints(const struct service *service, const struct endpoint ***ret_by_uid);
 
-struct serves_item { /* workload is an endpoint of service */
-	const struct service *service;
+/* Endpoints whose service is not known, sorted by service, then uid; the caller's to free(). */
+struct staged_endpoint {
+	const char *service; /* "ns/hostname" */
 	const struct endpoint *endpoint;
 };
+size_t snapshot_staged(const struct snapshot *s, struct staged_endpoint **ret_sorted);
 
-struct snapshot {
-	atomic_uint refs;
-	struct hb_arena arena; /* everything below */
-
-	const struct workload **workloads; /* by uid */
-	size_t workloads_count;
-	const struct service **services;        /* by hostname, then namespace */
-	const struct service **services_stored; /* in the order they came in */
-	size_t services_count;
-	const struct policy **policies; /* by key */
-	size_t policies_count;
-	struct staged_endpoint *staged; /* by service, then uid */
-	size_t staged_count;
-
-	struct ip_item *ips;
-	struct vip_item *vips, *cidrs; /* in the order they came in */
-	size_t ips_count, vips_count, cidrs_count;
-	struct serves_item *serves; /* by name of the service */
-	size_t serves_count;
-
-	struct index by_uid, by_pod, by_ip;   /* workloads, workloads, ips */
-	struct index by_key, by_host, by_vip; /* services_stored, services_stored, vips */
-	struct index by_policy, by_policy_ns; /* policies; ns "" holds the global ones */
-	struct index by_endpoint;             /* serves */
+/* In an order that depends on the uids alone:
+ *   service_for_each_endpoint (endpoint, service) ... */
+struct endpoint_iter {
+	struct hamt_iter iter;
 };
+struct endpoint_iter endpoint_iter_of(const struct service *service);
+const struct endpoint *endpoint_next(struct endpoint_iter *iter); /* NULL: no more */
+#define service_for_each_endpoint(endpoint, service)                                               \
+	for (struct endpoint_iter iter_ = endpoint_iter_of(service);                               \
+	     ((endpoint) = endpoint_next(&iter_));)
+/* Or NULL: it is none. */
+const struct endpoint *service_endpoint_of(const struct service *service,
+                                           const struct workload *workload);
 
-struct joint {                   /* an endpoint on its way into its service */
-	const char *service_key; /* "ns/hostname" */
-	struct service *service; /* once joined; NULL: not known, staged */
-	struct endpoint endpoint;
-	uint64_t order; /* of the same service and uid the highest wins */
-};
-
-struct contents { /* what a builder collected, each list in the order it came in */
-	struct workload **workloads;
-	struct service **services; /* still without endpoints */
-	struct policy **policies;
-	struct joint *joints;
-	size_t workloads_count, services_count, policies_count, joints_count;
-};
-
-/*
- * Joins the endpoints to their services, sorts and indexes. On success @arena, which holds all that
- * @contents points to, has moved into the snapshot; on failure it is the caller's still.
- * 0 or -ENOMEM.
- */
-int snapshot_build(struct contents *contents, struct hb_arena *arena,
-                   struct snapshot **ret_snapshot);
-
-uint32_t snapshot_hash_ip(const char *network, const struct hb_ip *ip);
-uint32_t snapshot_hash_pair(const char *a, const char *b);
-uint32_t snapshot_hash_pointer(const void *pointer);
-
-/* Where a policy applies by itself: "" everywhere, a namespace, or NULL: only where it is listed.
- */
-const char *policy_index_ns(const struct policy *policy);
+/* The port behind @service_port at @endpoint: its own mapping, else the service's, else 0. */
+uint16_t endpoint_target(const struct service *service, const struct endpoint *endpoint,
+                         uint16_t service_port);

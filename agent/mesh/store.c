@@ -1,12 +1,66 @@
 /*
- * store: reading a snapshot, and sharing it by count.
+ * store: birth, batches and end; the puts are store_put.c's.
  */
-#include "mesh/snapshot.h"
+#include "mesh/store.h"
 
 #include <assert.h>
 #include <string.h>
 
-#include "mesh/cidr.h"
+#include "mesh/state.h"
+
+/*
+ *   snapshot:  published --ref, unref--> nobody holds it --> dead list --store's thread--> freed
+ *   store:     users: the owner + each held snapshot; the last one frees it, with the dead list
+ */
+
+static struct state state_share(const struct state *state)
+{
+	struct state shared = *state;
+
+	for (int i = 0; i < STATE_MAPS; i++)
+		(void)hamt_share(&shared.maps[i]);
+	return shared;
+}
+
+/* Borrowing maps first: what they point to is kept by the others. */
+static void state_drop(struct store *store, struct state *state)
+{
+	for (int i = STATE_MAPS; i-- > 0;)
+		hamt_drop(&store->heap, &state->maps[i]);
+}
+
+static void state_init(struct state *state)
+{
+	*state = (struct state){ 0 };
+	for (int i = BY_POD; i < STATE_MAPS; i++)
+		state->maps[i].borrows = true;
+}
+
+void store_reap(struct store *store)
+{
+	struct snapshot *next, *dead = atomic_exchange(&store->dead, NULL);
+
+	for (; dead; dead = next) {
+		next = dead->next_dead;
+		state_drop(store, &dead->state);
+		free(dead);
+	}
+}
+
+static void store_end(struct store *store)
+{
+	state_drop(store, &store->state);
+	store_reap(store);
+	texts_done(&store->texts);
+	assert(store->heap.bytes == 0);
+	free(store);
+}
+
+static void leave(struct store *store)
+{
+	if (atomic_fetch_sub(&store->users, 1) == 1)
+		store_end(store);
+}
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
@@ -18,250 +72,115 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot)
 
 void snapshot_unref(struct snapshot *snapshot)
 {
+	struct store *store;
 	unsigned int before;
 
 	if (!snapshot)
 		return;
+	store = snapshot->store; /* after the count it may be gone */
 	before = atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel);
 	assert(before > 0);
 	if (before > 1)
 		return;
-	hb_arena_done(&snapshot->arena);
-	free(snapshot);
+	snapshot->next_dead = atomic_load(&store->dead);
+	while (!atomic_compare_exchange_weak(&store->dead, &snapshot->next_dead, snapshot))
+		;
+	leave(store);
 }
 
-uint32_t snapshot_hash_ip(const char *network, const struct hb_ip *ip)
+/* The state as it is, with one reference. */
+static struct snapshot *snapshot_new(struct store *store)
 {
-	return index_mix(index_hash_text(network), index_hash(ip->b, sizeof(ip->b)));
-}
+	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
 
-uint32_t snapshot_hash_pair(const char *a, const char *b)
-{
-	return index_mix(index_hash_text(a), index_hash_text(b));
-}
-
-uint32_t snapshot_hash_pointer(const void *pointer)
-{
-	return index_hash(&pointer, sizeof(pointer));
-}
-
-const char *policy_index_ns(const struct policy *policy)
-{
-	if (policy->scope == SCOPE_WORKLOAD)
+	if (!snapshot)
 		return NULL;
-	return policy->scope == SCOPE_GLOBAL ? "" : policy->ns;
+	atomic_init(&snapshot->refs, 1);
+	snapshot->store = store;
+	snapshot->generation = store->generation;
+	snapshot->state = state_share(&store->state);
+	atomic_fetch_add(&store->users, 1);
+	return snapshot;
 }
 
-const struct workload *snapshot_workload_at(const struct snapshot *s, const char *network,
-                                            const struct hb_ip *ip)
+struct store *store_new(const struct store_options *options)
 {
-	index_for_each(i, &s->by_ip, snapshot_hash_ip(network, ip))
-	{
-		const struct ip_item *item = &s->ips[i];
+	struct store *store = calloc(1, sizeof(*store));
 
-		if (hb_ip_equal(item->ip, ip) && strcmp(item->workload->network, network) == 0)
-			return item->workload;
+	if (!store)
+		return NULL;
+	store->heap.bytes_max = options ? options->bytes_max : 0;
+	store->heap.batch = 1;
+	texts_init(&store->texts, &store->heap);
+	hamt_init_heap(&store->heap);
+	objects_init_heap(&store->heap);
+	state_init(&store->state);
+	atomic_init(&store->users, 1);
+	store->generation = 1;
+	store->published = snapshot_new(store);
+	if (!store->published) {
+		free(store);
+		return NULL;
 	}
-	return NULL;
+	return store;
 }
 
-const struct workload *snapshot_workload_by_uid(const struct snapshot *s, const char *uid)
+void store_free(struct store *store)
 {
-	index_for_each(i, &s->by_uid, index_hash_text(uid))
-	{
-		if (strcmp(s->workloads[i]->uid, uid) == 0)
-			return s->workloads[i];
-	}
-	return NULL;
+	if (!store)
+		return;
+	/* What is not published goes now, and what is only in snapshots with them. */
+	state_drop(store, &store->state);
+	snapshot_unref(store->published);
+	store_reap(store);
+	leave(store);
 }
 
-static bool is_of_pod(const struct workload *w, const char *node, const char *ns, const char *name,
-                      const char *sa)
+static void batch_begin(struct store *store)
 {
-	return strcmp(w->name, name) == 0 && strcmp(w->ns, ns) == 0 &&
-	       (!*sa || strcmp(w->service_account, sa) == 0) &&
-	       (!*node || strcmp(w->node, node) == 0);
+	store->heap.batch++;
+	store->changes = (struct store_changes){ 0 };
+	store->syncing = false;
+	store_reap(store);
 }
 
-const struct workload *snapshot_workload_of_pod(const struct snapshot *s, const char *node,
-                                                const char *ns, const char *name, const char *sa)
+void store_discard(struct store *store)
 {
-	index_for_each(i, &s->by_pod, snapshot_hash_pair(ns, name))
-	{
-		if (is_of_pod(s->workloads[i], node, ns, name, sa))
-			return s->workloads[i];
-	}
-	return NULL;
+	state_drop(store, &store->state);
+	store->state = state_share(&store->published->state);
+	batch_begin(store);
 }
 
-/* reference/controlplane 7.4: own namespace, then canonical, then any; -1: the client may not see
- * it. */
-static int preference(const struct service *service, const char *client_ns)
+int store_publish(struct store *store, struct snapshot **ret_snapshot,
+                  struct store_changes *ret_changes)
 {
-	bool own = client_ns && strcmp(service->ns, client_ns) == 0;
+	const struct store_changes *changes = &store->changes;
+	struct snapshot *snapshot;
 
-	if (service->namespace_only && client_ns && !own)
-		return -1;
-	return own ? 2 : service->canonical ? 1 : 0;
-}
-
-/* Of equals the first stored wins, but the last stored of the canonical ones. */
-static bool is_better(int preferred, int than)
-{
-	return preferred > than || (preferred == 1 && than == 1);
-}
-
-static const struct service *service_at_exact(const struct snapshot *s, const char *network,
-                                              const struct hb_ip *ip, const char *client_ns)
-{
-	const struct service *best = NULL;
-	int best_preference = -1;
-
-	index_for_each(i, &s->by_vip, snapshot_hash_ip(network, ip))
-	{
-		const struct vip_item *item = &s->vips[i];
-		int preferred = preference(item->service, client_ns);
-
-		if (!hb_ip_equal(&item->vip->ip, ip) || strcmp(item->vip->network, network) != 0)
-			continue;
-		if (is_better(preferred, best_preference)) {
-			best = item->service;
-			best_preference = preferred;
+	if (ret_changes)
+		*ret_changes = *changes;
+	if (changes->workloads || changes->services || changes->policies) {
+		store->generation++;
+		snapshot = snapshot_new(store);
+		if (!snapshot) {
+			store->generation--;
+			store_discard(store);
+			return -ENOMEM;
 		}
+		snapshot_unref(store->published);
+		store->published = snapshot;
 	}
-	return best;
-}
-
-static const struct service *service_at_cidr(const struct snapshot *s, const char *network,
-                                             const struct hb_ip *ip, const char *client_ns)
-{
-	const struct service *best = NULL;
-	int best_rank = -1;
-
-	for (size_t i = 0; i < s->cidrs_count; i++) {
-		const struct vip_item *item = &s->cidrs[i];
-		int preferred = preference(item->service, client_ns);
-		int rank =
-		    (preferred == 2) << 16 | item->vip->prefix << 1 | (int)item->service->canonical;
-
-		if (preferred < 0 || !cidr_contains(&item->vip->ip, item->vip->prefix, ip) ||
-		    strcmp(item->vip->network, network) != 0)
-			continue;
-		if (rank > best_rank) {
-			best = item->service;
-			best_rank = rank;
-		}
-	}
-	return best;
-}
-
-const struct service *snapshot_service_at(const struct snapshot *s, const char *network,
-                                          const struct hb_ip *ip, const char *client_ns)
-{
-	const struct service *exact = service_at_exact(s, network, ip, client_ns);
-
-	return exact ? exact : service_at_cidr(s, network, ip, client_ns);
-}
-
-const struct service *snapshot_service_by_name(const struct snapshot *s, const char *ns,
-                                               const char *hostname)
-{
-	index_for_each(i, &s->by_key, snapshot_hash_pair(ns, hostname))
-	{
-		const struct service *service = s->services_stored[i];
-
-		if (strcmp(service->hostname, hostname) == 0 && strcmp(service->ns, ns) == 0)
-			return service;
-	}
-	return NULL;
-}
-
-const struct service *snapshot_service_by_host(const struct snapshot *s, const char *hostname,
-                                               const char *client_ns)
-{
-	const struct service *best = NULL;
-	int best_preference = -1;
-
-	index_for_each(i, &s->by_host, index_hash_text(hostname))
-	{
-		const struct service *service = s->services_stored[i];
-		int preferred = preference(service, client_ns);
-
-		if (strcmp(service->hostname, hostname) != 0)
-			continue;
-		if (is_better(preferred, best_preference)) {
-			best = service;
-			best_preference = preferred;
-		}
-	}
-	return best;
-}
-
-const struct policy *snapshot_policy_by_key(const struct snapshot *s, const char *key)
-{
-	index_for_each(i, &s->by_policy, index_hash_text(key))
-	{
-		if (strcmp(s->policies[i]->key, key) == 0)
-			return s->policies[i];
-	}
-	return NULL;
-}
-
-uint16_t endpoint_target(const struct service *service, const struct endpoint *endpoint,
-                         uint16_t service_port)
-{
-	for (size_t i = 0; i < endpoint->ports_count; i++) {
-		if (endpoint->ports[i].port == service_port && endpoint->ports[i].target)
-			return endpoint->ports[i].target;
-	}
-	for (size_t i = 0; i < service->ports_count; i++) {
-		if (service->ports[i].port == service_port)
-			return service->ports[i].target;
-	}
+	batch_begin(store);
+	*ret_snapshot = snapshot_ref(store->published);
 	return 0;
 }
 
-const struct service *snapshot_service_of(const struct snapshot *s, const struct workload *workload,
-                                          uint16_t port)
+const char *store_why(const struct store *store)
 {
-	index_for_each(i, &s->by_endpoint, snapshot_hash_pointer(workload))
-	{
-		const struct serves_item *item = &s->serves[i];
-
-		if (item->endpoint->workload != workload)
-			continue;
-		for (size_t j = 0; j < item->service->ports_count; j++) {
-			uint16_t service_port = item->service->ports[j].port;
-
-			if (port &&
-			    endpoint_target(item->service, item->endpoint, service_port) == port)
-				return item->service;
-		}
-	}
-	return NULL;
+	return store->why;
 }
 
-size_t snapshot_workloads(const struct snapshot *s,
-                          const struct workload *const **ret_sorted_by_uid)
+size_t store_bytes(const struct store *store)
 {
-	*ret_sorted_by_uid = s->workloads;
-	return s->workloads_count;
-}
-
-size_t snapshot_services(const struct snapshot *s, const struct service *const **ret_sorted_by_host)
-{
-	*ret_sorted_by_host = s->services;
-	return s->services_count;
-}
-
-size_t snapshot_policies(const struct snapshot *s, const struct policy *const **ret_sorted_by_key)
-{
-	*ret_sorted_by_key = s->policies;
-	return s->policies_count;
-}
-
-size_t snapshot_staged(const struct snapshot *s, const struct staged_endpoint **ret_sorted)
-{
-	*ret_sorted = s->staged;
-	return s->staged_count;
+	return store->heap.bytes;
 }

@@ -1,50 +1,73 @@
 /*
- * store: the mesh as one immutable snapshot with its indexes. A builder takes workloads, services
- * and policies in any order and publishes; readers share the snapshot by count and never lock.
- * Pure: no files, no clock, no threads (the count is atomic).
+ * store: takes in workloads, services and policies, and publishes them as immutable snapshots.
+ *
+ * Changes gather in a batch until store_publish(); a snapshot shares all that did not change with
+ * the one before, so a publish costs what the batch changed. What endpoints a service has follows
+ * from what is there, in whatever order it came: the workloads that name the service, and those
+ * that the service names itself; where both do, the workload's word counts. Endpoints of a service
+ * that is not known (yet, or any more) are staged.
+ *
+ * All that is put is copied. Errors: -EINVAL refuses that object alone, store_why() says why in one
+ * sentence; -ENOMEM undoes the whole batch, back to what was published last.
+ * Thread: one writes; snapshots may be read and let go on any (mesh/snapshot.h).
+ * Pure: no files, no clock, no threads of its own.
  */
 #pragma once
 
 #include "mesh/model.h"
+#include "mesh/snapshot.h"
 
-struct snapshot;
+struct store;
 
-struct snapshot *snapshot_ref(struct snapshot *snapshot);
-void snapshot_unref(struct snapshot *snapshot); /* takes NULL */
-
-/* Best workload at (network, ip): reference/controlplane 7.3; host-network ones are never found. */
-const struct workload *snapshot_workload_at(const struct snapshot *s, const char *network,
-                                            const struct hb_ip *ip);
-const struct workload *snapshot_workload_by_uid(const struct snapshot *s, const char *uid);
-/* The workload with this pod name, namespace and (unless "") service account on @node ("": any). */
-const struct workload *snapshot_workload_of_pod(const struct snapshot *s, const char *node,
-                                                const char *ns, const char *name, const char *sa);
-/* By exact VIP, then CIDR VIP, as seen by a client of @client_ns (7.4); NULL: whoever. */
-const struct service *snapshot_service_at(const struct snapshot *s, const char *network,
-                                          const struct hb_ip *ip, const char *client_ns);
-const struct service *snapshot_service_by_name(const struct snapshot *s, const char *ns,
-                                               const char *hostname);
-/* The best service of that name in any namespace, as seen by a client of @client_ns (7.4). */
-const struct service *snapshot_service_by_host(const struct snapshot *s, const char *hostname,
-                                               const char *client_ns);
-const struct policy *snapshot_policy_by_key(const struct snapshot *s, const char *key);
-/* The first service of @workload with a target port @port, by name; NULL: none. For telemetry. */
-const struct service *snapshot_service_of(const struct snapshot *s, const struct workload *workload,
-                                          uint16_t port);
-
-size_t snapshot_workloads(const struct snapshot *s,
-                          const struct workload *const **ret_sorted_by_uid);
-size_t snapshot_services(const struct snapshot *s,
-                         const struct service *const **ret_sorted_by_host);
-size_t snapshot_policies(const struct snapshot *s, const struct policy *const **ret_sorted_by_key);
-
-/* Endpoints whose service is not known (yet), sorted by service, then uid. */
-struct staged_endpoint {
-	const char *service; /* "ns/hostname" */
-	struct endpoint endpoint;
+struct store_options {
+	size_t bytes_max; /* of all versions together; 0: no bound */
 };
-size_t snapshot_staged(const struct snapshot *s, const struct staged_endpoint **ret_sorted);
 
-/* The port behind @service_port at @endpoint: its own mapping, else the service's, else 0. */
-uint16_t endpoint_target(const struct service *service, const struct endpoint *endpoint,
-                         uint16_t service_port);
+enum store_source { STORE_FILE, STORE_XDS }; /* who speaks; see store_sync_begin() */
+
+struct store_changes { /* objects that came, went or differ since the publish before */
+	size_t workloads, services, policies;
+	size_t policy_lists; /* workloads whose namespace or list of policies differs */
+};
+
+struct store *store_new(const struct store_options *options); /* NULL: all 0. NULL: no memory */
+/* Snapshots that are still held stay good; the last to go takes the rest with it. Takes NULL. */
+void store_free(struct store *store);
+
+/* uid is the key; ->endpoint of its services needs only ports. 0, -EINVAL, -ENOMEM. */
+int store_put_workload(struct store *store, const struct workload *workload);
+/* ns and hostname are the key. @given: endpoints that the service names. 0, -EINVAL, -ENOMEM. */
+int store_put_service(struct store *store, const struct service *service,
+                      const struct endpoint *given, size_t given_count);
+/* ns and name are the key ("ns/name"), or key if it is set. 0, -EINVAL, -ENOMEM. */
+int store_put_policy(struct store *store, const struct policy *policy);
+/* 0, -ENOENT, -ENOMEM. */
+int store_remove_workload(struct store *store, const char *uid);
+int store_remove_service(struct store *store, const char *ns, const char *hostname);
+int store_remove_policy(struct store *store, const char *key);
+/* By the name of an Address resource: a workload's uid, or else a service's "ns/hostname"
+ * (reference/controlplane 3.3). 0, -ENOENT, -ENOMEM. */
+int store_remove_address(struct store *store, const char *name);
+
+/*
+ * A whole state of one source: between begin and end each object is put once (again: -EEXIST, and
+ * store_first_line() tells the line of the first), and at the end what of this source was not put
+ * is removed. What another source put stays, unless it is put again here. store_at_line() before
+ * each put. A sync may be left with store_discard().
+ */
+int store_sync_begin(struct store *store, enum store_source source);
+void store_at_line(struct store *store, uint32_t line); /* from 1 */
+uint32_t store_first_line(const struct store *store);
+int store_sync_end(struct store *store); /* 0 or -ENOMEM */
+
+/* One reference for the caller; the one before, when nothing changed. @ret_changes may be NULL.
+ * 0, or -ENOMEM with the batch undone. */
+int store_publish(struct store *store, struct snapshot **ret_snapshot,
+                  struct store_changes *ret_changes);
+void store_discard(struct store *store); /* the batch */
+
+/* Frees what only snapshots used that were let go. Puts and publishes do it too. */
+void store_reap(struct store *store);
+
+const char *store_why(const struct store *store); /* the last refusal */
+size_t store_bytes(const struct store *store);    /* of all versions that are still there */

@@ -17,26 +17,26 @@ void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, ui
 	flows->id_step = id_step;
 }
 
-static void flow_free(struct flow *flow)
+static size_t kept_bytes(const struct flow_ended *ended)
 {
-	facts_put(&flow->flows->facts, flow->facts);
-	free((void *)(uintptr_t)flow->outcome);
-	hb_slab_put(flow);
+	return sizeof(*ended) + strlen(ended->outcome.error) + facts_bytes(ended->flow.facts);
 }
 
-static size_t kept_bytes(const struct flow *flow)
+/* Its words are its own, unless there are none. */
+static void words_free(const char *words)
 {
-	return sizeof(*flow) + sizeof(*flow->outcome) + strlen(flow->outcome->error) +
-	       facts_bytes(flow->facts);
+	if (*words)
+		free((void *)(uintptr_t)words);
 }
 
 static void forget_oldest(struct flows *flows)
 {
-	struct flow **place = &flows->ring[(flows->ended - flows->kept) % FLOWS_RECENT];
+	struct flow_ended *ended = &flows->ring[(flows->ended - flows->kept) % FLOWS_RECENT];
 
 	flows->kept--;
-	flows->kept_bytes -= kept_bytes(*place);
-	flow_free(hb_take(place));
+	flows->kept_bytes -= kept_bytes(ended);
+	facts_put(&flows->facts, ended->flow.facts);
+	words_free(ended->outcome.error);
 }
 
 void flows_done(struct flows *flows)
@@ -99,37 +99,24 @@ const struct flow *flows_recent(const struct flows *flows, size_t index)
 {
 	if (index >= flows->kept)
 		return NULL;
-	return flows->ring[(flows->ended - 1 - index) % FLOWS_RECENT];
+	return &flows->ring[(flows->ended - 1 - index) % FLOWS_RECENT].flow;
 }
 
-/* A copy in one block with its words. */
-static const struct flow_outcome *outcome_copy(const struct flow_outcome *outcome)
-{
-	size_t size = strlen(outcome->error) + 1;
-	struct flow_outcome *copy = malloc(sizeof(*copy) + size);
-
-	if (!copy)
-		return NULL;
-	*copy = *outcome;
-	copy->error = memcpy(copy + 1, outcome->error, size);
-	return copy;
-}
-
-/* Into the ring; without memory it is forgotten. */
-static void remember(struct flow *flow)
+/* Into the ring; without memory for its words they are forgotten. */
+static void remember(const struct flow *flow)
 {
 	struct flows *flows = flow->flows;
+	const char *words = *flow->outcome->error ? strdup(flow->outcome->error) : NULL;
+	struct flow_ended *ended;
 
-	flow->outcome = outcome_copy(flow->outcome);
-	if (!flow->outcome) {
-		flow_free(flow);
-		return;
-	}
 	if (flows->kept == FLOWS_RECENT)
 		forget_oldest(flows);
-	flows->ring[flows->ended++ % FLOWS_RECENT] = flow;
+	ended = &flows->ring[flows->ended++ % FLOWS_RECENT];
+	*ended = (struct flow_ended){ *flow, *flow->outcome };
+	ended->flow.outcome = &ended->outcome;
+	ended->outcome.error = words ? words : "";
 	flows->kept++;
-	flows->kept_bytes += kept_bytes(flow);
+	flows->kept_bytes += kept_bytes(ended);
 	while (flows->kept_bytes > FLOWS_RECENT_BYTES && flows->kept > 1)
 		forget_oldest(flows);
 }
@@ -156,6 +143,7 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 		flows->on_end(flows->owner, flow);
 	flow->pod = NULL;
 	remember(flow);
+	hb_slab_put(flow); /* its facts are the copy's */
 }
 
 static void on_relay_done(struct hb_relay *relay, struct hb_end why)

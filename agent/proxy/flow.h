@@ -58,11 +58,18 @@ struct flow {
 #define FLOWS_RECENT       256u
 #define FLOWS_RECENT_BYTES (256u * 1024)
 
+/* A copy: live flows lie among each other, and one that is kept for people to ask after would keep
+ * the memory of all its neighbours. */
+struct flow_ended {
+	struct flow flow;
+	struct flow_outcome outcome;
+};
+
 struct flows {
 	struct hb_list live; /* oldest first */
 	size_t count;        /* live ones */
 	struct facts_table facts;
-	struct flow *ring[FLOWS_RECENT];
+	struct flow_ended ring[FLOWS_RECENT];
 	size_t ended; /* ever; the next goes to ring[ended % FLOWS_RECENT] */
 	size_t kept;  /* the newest of them, in the ring */
 	size_t kept_bytes;
@@ -91,7 +98,8 @@ const char *flow_text(const struct flow *flow, enum flow_text which);
 void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b);
 /* Ends what is opening or open with @why, code < 0. The end is told later, from the loop. */
 void flow_abort(struct flow *flow, struct hb_end why);
-/* The end of a flow that never opened. @error: the words for the log; NULL: from @why. */
+/* The end of a flow that never opened; it is gone then, as one is whose streams have ended. @error:
+ * the words for the log; NULL: from @why. */
 void flow_end(struct flow *flow, struct hb_end why, const char *error);
 
 /* What has been carried so far, or in all. */

@@ -187,9 +187,8 @@ static const struct service *service_meant(const struct pod *pod, const struct h
 		name[host->len] = 0;
 		service = snapshot_service_by_host(snapshot, name, pod->workload->ns);
 	}
-	for (size_t i = 0; service && i < service->endpoints_count; i++)
-		if (service->endpoints[i].workload == pod->workload)
-			return service;
+	if (service && service_endpoint_of(service, pod->workload))
+		return service;
 	return snapshot_service_of(snapshot, pod->workload, port);
 }
 

@@ -21,15 +21,6 @@ refuse(struct target *target, int status, int code, const char *format, ...)
 	va_end(args);
 }
 
-static const struct endpoint *endpoint_of(const struct service *service,
-                                          const struct workload *workload)
-{
-	for (size_t i = 0; i < service->endpoints_count; i++)
-		if (service->endpoints[i].workload == workload)
-			return &service->endpoints[i];
-	return NULL;
-}
-
 /* ---- by address ---- */
 
 static bool has_ip(const struct workload *workload, const struct hb_ip *ip)
@@ -50,7 +41,7 @@ static bool is_waypoint(const struct target_query *query, const struct mesh_ref 
 	else if (ref->kind == REF_HOSTNAME)
 		service = snapshot_service_by_name(query->snapshot, ref->ns, ref->hostname);
 	if (service)
-		return endpoint_of(service, query->workload) != NULL;
+		return service_endpoint_of(service, query->workload) != NULL;
 	return ref->kind == REF_ADDRESS &&
 	       has_ip(snapshot_workload_at(query->snapshot, ref->network, &ref->ip), &query->local);
 }
@@ -109,7 +100,7 @@ static const struct hb_ip *vip_of(const struct service *service, const char *net
 static uint16_t port_of_service(const struct target_query *query, const struct service *service,
                                 uint16_t port)
 {
-	const struct endpoint *endpoint = endpoint_of(service, query->workload);
+	const struct endpoint *endpoint = service_endpoint_of(service, query->workload);
 
 	if (endpoint)
 		return endpoint_target(service, endpoint, port);

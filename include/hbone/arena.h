@@ -15,6 +15,8 @@ struct hb_arena {
 
 void hb_arena_init(struct hb_arena *arena);
 void hb_arena_done(struct hb_arena *arena); /* may run twice */
+/* Empty again, as after done and init, but keeps up to 1 MiB to be used anew. */
+void hb_arena_clear(struct hb_arena *arena);
 
 /* Zeroed and aligned for any type; valid until hb_arena_done(). NULL: no memory. */
 void *hb_arena_alloc(struct hb_arena *arena, size_t size);

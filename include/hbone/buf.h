@@ -54,7 +54,7 @@ size_t hb_buf_pool_slots_peak(struct hb_buf_pool *pool);
 /* So much is out that streams are to keep short backlogs: HB_BUF_TIGHT_HIGH and _LOW, for all that
  * have longer ones by themselves. */
 bool hb_buf_pool_is_tight(const struct hb_buf_pool *pool);
-/* Gives unused slots back to the system, keeping at most @keep. */
+/* Gives unused slots back to the system, keeping at most @keep, and windows that nobody has. */
 void hb_buf_pool_trim(struct hb_buf_pool *pool, size_t keep);
 
 /* An empty buf on a fresh slot, data at the start of the payload. NULL: no memory or the bound. */

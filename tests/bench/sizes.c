@@ -42,7 +42,8 @@ static const struct {
 	const char *what;
 	long bytes_max;
 } parts[PARTS] = {
-	[PART_TCP] = { "two app sockets as streams", 350 },
+	/* Each knows the splice that may carry for it. */
+	[PART_TCP] = { "two app sockets as streams", 370 },
 	[PART_TUNNEL] = { "both ends of a tunnel", 830 },
 	[PART_FLOW] = { "two flows with their relays", 415 },
 	[PART_CARRIED] = { "left by what was carried", 100 },

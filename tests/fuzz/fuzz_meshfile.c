@@ -14,9 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 static void use(const struct snapshot *s)
 {
-	const struct workload *const *workloads;
+	const struct workload **workloads;
 	size_t count = snapshot_workloads(s, &workloads);
 
+	assert(workloads);
 	for (size_t i = 0; i < count; i++) {
 		struct route_query query = { .src = workloads[i], .network = "", .random = i };
 		struct policy_query peer = { .identity = workloads[i]->identity };
@@ -32,6 +33,7 @@ static void use(const struct snapshot *s)
 		policy_judge(s, workloads[i], &peer, &verdict);
 		assert(route.identities_count <= ROUTE_IDENTITIES_MAX && verdict.key);
 	}
+	free(workloads);
 }
 
 /* One section of it for each input: all would be most of the time. */

@@ -33,7 +33,7 @@ AT_LEAST_S = 3  # shorter attacks are done again until then, to see what they do
 QUIET_S = 3
 PACE_S = 0.008
 FDS_BACK_S = 12  # the agent lingers 5 s for the last words of a peer
-SETTLE_S = 8  # it gives memory back a little later
+SETTLE_S = 40  # it gives memory back when it is calm, and where it never is, after half a minute
 
 # ---- the good client ----
 

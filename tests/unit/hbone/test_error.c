@@ -14,6 +14,7 @@ static const struct {
 	{ -ECONNRESET, "Connection reset by peer" },
 	{ HB_E_IDLE, "idle timeout" },
 	{ HB_E_LAST, "too many wait for a connection to this peer" },
+	{ HB_E_USER_TIME, "peer took too long to acknowledge what was sent" },
 	{ HB_E_STATUS(401), "http status: 401 Unauthorized" },
 	{ HB_E_STATUS(299), "http status: 299" },
 	{ HB_E_RST(8), "stream reset by peer (8 CANCEL)" },

@@ -248,6 +248,8 @@ START_TEST(pipes_are_bounded)
 	/* Nobody holds one who has nothing in it. */
 	turn_some(loop, 5);
 	ck_assert_uint_le(open_pipes(), before + 2 * FREES_MAX);
+	hb_loop_trim(loop);
+	ck_assert_uint_eq(open_pipes(), before);
 	for (int i = 0; i < FLOWS; i++) {
 		hb_relay_abort(&flows[i].relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
 		flow_down(&flows[i], "bounded");

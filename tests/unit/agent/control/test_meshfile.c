@@ -51,7 +51,7 @@ START_TEST(the_example_loads)
 	ck_assert_str_eq(w->network, "");
 	service = snapshot_service_by_name(s, "default", "app.default.svc.cluster.local");
 	ck_assert_uint_eq(service->endpoints_count, 1);
-	ck_assert_ptr_eq(service->endpoints[0].workload, w);
+	ck_assert_ptr_nonnull(service_endpoint_of(service, w));
 	match = &snapshot_policy_by_key(s, "default/only-frontend")->rules[0].clauses[0].matches[0];
 	ck_assert_uint_eq(match->principals.count, 1);
 	ck_assert_str_eq(match->principals.items[0].text, "cluster.local/ns/default/sa/frontend");

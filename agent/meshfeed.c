@@ -1,0 +1,99 @@
+/*
+ * meshfeed: what is known of the mesh, read at start and again whenever its file changes.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "control/meshfile.h"
+#define LOG_SCOPE "mesh"
+#include "log.h"
+
+#define LOOK_EVERY_MS 500u
+
+static int publish(struct agent *agent, struct store_changes *ret_changes)
+{
+	struct snapshot *snapshot;
+	int err = store_publish(agent->store, &snapshot, ret_changes);
+
+	if (err < 0)
+		return err;
+	snapshot_unref(agent->snapshot);
+	agent->snapshot = snapshot;
+	return 0;
+}
+
+int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
+{
+	const struct settings *settings = agent->settings;
+	int err;
+
+	if (!*settings->mesh_text && !*settings->mesh_file) {
+		snprintf(why, why_size, "no mesh: meshFile (or LOCAL_XDS_PATH) is not set");
+		return -EINVAL;
+	}
+	agent->store = store_new(NULL);
+	if (!agent->store)
+		return -ENOMEM;
+	filewatch_init(&agent->mesh_watch, settings->mesh_file);
+	err = *settings->mesh_text
+	          ? meshfile_sync_text(agent->store, "LOCAL_XDS", settings->mesh_text,
+	                               strlen(settings->mesh_text), why, why_size)
+	          : meshfile_sync(agent->store, settings->mesh_file, why, why_size);
+	return err ? -EINVAL : publish(agent, NULL);
+}
+
+void agent_stop_mesh(struct agent *agent)
+{
+	snapshot_unref(agent->snapshot);
+	store_free(agent->store);
+}
+
+/* A file that is wrong, or gone, changes nothing. */
+static void read_again(struct agent *agent)
+{
+	struct store_changes changes;
+	char why[512] = "";
+	int err = meshfile_sync(agent->store, agent->settings->mesh_file, why, sizeof(why));
+
+	if (!err)
+		err = publish(agent, &changes);
+	if (err) {
+		log_error("the mesh file cannot be taken, the mesh stays as it was", "%s",
+		          *why ? why : hb_strerror(err));
+		return;
+	}
+	for (unsigned i = 0; i < agent->workers_count; i++) {
+		if (worker_set_snapshot(agent->workers[i], snapshot_ref(agent->snapshot)) < 0)
+			log_error("a worker does not hear of the new mesh", "worker=%u: no memory",
+			          i);
+	}
+	log_info("mesh file read again", "workloads=%zu services=%zu policies=%zu",
+	         changes.workloads, changes.services, changes.policies);
+}
+
+static void on_look(struct hb_timer *timer)
+{
+	struct agent *agent = hb_container_of(timer, struct agent, mesh_timer);
+
+	if (agent->phase != AGENT_RUN)
+		return;
+	if (filewatch_has_changed(&agent->mesh_watch))
+		read_again(agent);
+	store_reap(agent->store); /* what the workers have let go since */
+	hb_loop_timer_start(agent->loop, timer, LOOK_EVERY_MS);
+}
+
+int agent_start_watch(struct agent *agent, char *why, size_t why_size)
+{
+	hb_timer_init(&agent->mesh_timer, on_look);
+	if (!*agent->settings->mesh_text)
+		hb_loop_timer_start(agent->loop, &agent->mesh_timer, LOOK_EVERY_MS);
+	return 0;
+}
+
+void agent_stop_watch(struct agent *agent)
+{
+	if (agent->mesh_timer.on_time && !agent->stuck)
+		hb_loop_timer_stop(agent->loop, &agent->mesh_timer);
+}

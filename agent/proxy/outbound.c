@@ -35,6 +35,7 @@ struct outbound {
 	struct hb_stream *app; /* paused until it is carried; NULL: closed, or given on */
 	enum state state;
 	struct snapshot *snapshot;
+	const struct workload *src; /* of it */
 	struct route route;
 	struct credential_wait credential;
 	struct hb_pool_wait wait;
@@ -66,14 +67,37 @@ static bool is_tunnel(const struct route *route)
 	return route->kind == ROUTE_HBONE || route->kind == ROUTE_DOUBLE;
 }
 
+/* What is counted of both ends: behind a gateway nobody knows yet whom it will choose. */
+static void parties_of(const struct outbound *out, struct flow_parties *ret_parties)
+{
+	const struct route *route = &out->route;
+	bool tunnelled = is_tunnel(route);
+
+	*ret_parties = (struct flow_parties){
+		.outbound = true,
+		.mtls = tunnelled,
+		.src = out->src,
+		.dst = route->kind == ROUTE_DOUBLE ? NULL : route->workload,
+		.src_principal = tunnelled ? out->src->identity : NULL,
+		.service = route->service,
+	};
+}
+
 /* It came to nothing: the app is reset, the flow told. */
 static void fail(struct outbound *out, struct hb_end why)
 {
 	struct flow *flow = hb_take(&out->flow);
 	char words[192];
+	struct flow_parties parties;
 	bool blocked =
 	    is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
+	if (out->route.kind == ROUTE_DOUBLE) {
+		parties_of(out, &parties);
+		flow_opened(flow, &parties);
+	}
+	if (why.code == HB_TLS_REVOKED)
+		metrics_count(out->worker->metrics, METRIC_CRL_REJECTED, "source");
 	out->state = DONE;
 	if (out->app)
 		hb_stream_close(out->app, why);
@@ -155,17 +179,24 @@ static void join(struct outbound *out, struct hb_stream *far)
 static void learn(struct outbound *out, const struct hb_stream *tunnel, const char *peer)
 {
 	const char *texts[FLOW_TEXTS] = { [FLOW_DST_IDENTITY] = peer };
+	struct flow_parties parties;
 	struct hb_tunnel_said read;
 	struct ends_said said;
 
 	if (out->route.kind == ROUTE_DOUBLE) {
+		parties_of(out, &parties);
+		parties.dst_principal = peer;
 		hb_tunnel_read(tunnel, &read);
-		if (read.has_baggage)
+		if (read.has_baggage) {
 			ends_said_dst(&read.baggage, &said, texts);
+			parties.dst_said = &read.baggage;
+		}
 	} else if (strcmp(peer, flow_text(out->flow, FLOW_DST_IDENTITY)) == 0) {
 		return;
 	}
 	(void)flow_set_texts(out->flow, texts); /* without memory the line lacks words */
+	if (out->route.kind == ROUTE_DOUBLE)
+		flow_opened(out->flow, &parties);
 }
 
 static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *peer,
@@ -353,6 +384,7 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 	out->worker = pod->worker;
 	out->flow = flow;
 	out->snapshot = snapshot_ref(pod->worker->snapshot);
+	out->src = pod->workload;
 	out->route = *route;
 	out->baggage = strdup(pod->baggage ? pod->baggage : "");
 	out->opening.abort = on_abort;
@@ -365,6 +397,7 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 {
 	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
+	struct flow_parties parties;
 	struct route route;
 	char words[256] = "";
 	int err;
@@ -392,6 +425,10 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		return;
 	}
 	describe(flow, pod, &route);
+	if (route.kind != ROUTE_DOUBLE) {
+		parties_of(out, &parties);
+		flow_opened(flow, &parties);
+	}
 	if (is_tunnel(&route))
 		start_tunnel(out, pod);
 	else

@@ -88,7 +88,9 @@ void worker_dump_done(struct worker_dump *dump); /* frees the pieces */
 
 struct worker_metrics {
 	struct worker_ask ask;
-	struct metrics *copy; /* the caller's to free; NULL: no memory */
+	/* The caller's to free; NULL: no memory. */
+	struct metrics *copy;
+	struct flow_metrics *flows;
 };
 void worker_metrics(struct worker *worker, struct worker_metrics *question);
 
@@ -109,6 +111,7 @@ struct worker {
 	struct recheck recheck;
 	struct rejudge rejudge;
 	struct metrics *metrics;
+	struct flow_metrics *flow_metrics;
 	struct newcomers newcomers;
 	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */

@@ -121,27 +121,27 @@ START_TEST(counted)
 	    "# TYPE istio_tcp_connections_opened counter\n" OPENED BOTH(
 		"-") "4\n"
 		     "# HELP istio_tcp_connections_closed The total number of TCP connections "
-	             "closed.\n"
+		     "closed.\n"
 		     "# TYPE istio_tcp_connections_closed counter\n" CLOSED BOTH("-") "2\n" CLOSED
 			 BOTH(
 			     "CONNECT") "2\n"
 					"# HELP istio_tcp_connections_failed The total number of "
-	                                "TCP connections that failed "
+					"TCP connections that failed "
 					"(unstable).\n"
 					"# TYPE istio_tcp_connections_failed counter\n" FAILED BOTH(
 					    "CONNECT") "2\n"
 						       "# HELP istio_tcp_received_bytes The size "
-	                                               "of total bytes received during request in "
+						       "of total bytes received during request in "
 						       "case of a TCP connection.\n"
 						       "# TYPE istio_tcp_received_bytes "
-	                                               "counter\n" RECEIVED BOTH(
+						       "counter\n" RECEIVED BOTH(
 							   "-") "22\n"
 								"# HELP istio_tcp_sent_bytes The "
-	                                                        "size of total bytes sent during "
-	                                                        "response in case of "
+								"size of total bytes sent during "
+								"response in case of "
 								"a TCP connection.\n"
 								"# TYPE istio_tcp_sent_bytes "
-	                                                        "counter\n" SENT BOTH("-") "44\n");
+								"counter\n" SENT BOTH("-") "44\n");
 	flow_metrics_free(sum);
 }
 END_TEST
@@ -228,7 +228,7 @@ START_TEST(said)
 	    "source_workload_namespace=\"far\",source_principal=\"spiffe://td/ns/far/sa/c\","
 	    "source_app=\"cart\",source_version=\"unknown\",source_cluster=\"two\"," UNKNOWN_SERVICE
 		UNKNOWN_DST END("-", "mutual_tls") ",source_region=\"r2\",source_zone=\"unknown\","
-	                                           "destination_region=\"unknown\","
+						   "destination_region=\"unknown\","
 						   "destination_zone=\"unknown\"}");
 	parties = (struct flow_parties){ .outbound = true,
 		                         .mtls = true,

@@ -24,6 +24,7 @@
 #include "node/podnet.h"
 #include "node/redirect.h"
 #include "proxy/worker.h"
+#include "selfpod.h"
 
 enum agent_phase { AGENT_RUN, AGENT_DRAIN, AGENT_STOP };
 
@@ -42,7 +43,8 @@ struct agent {
 	struct worker **workers;
 	unsigned workers_count;     /* started */
 	struct enrolment enrolment; /* standalone and dedicated */
-	struct inpod inpod;         /* shared */
+	struct selfpod self;
+	struct inpod inpod; /* shared */
 	struct admin *admin;
 	struct admin *ready, *stats; /* one report each, for the network; NULL: off */
 	unsigned admins_open;

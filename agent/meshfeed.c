@@ -9,7 +9,7 @@
 #define LOG_SCOPE "mesh"
 #include "log.h"
 
-#define LOOK_EVERY_MS   500u
+#define LOOK_EVERY_MS   200u
 #define GIVE_BACK_BYTES (16u << 20)
 
 static int publish(struct agent *agent, struct store_changes *ret_changes)

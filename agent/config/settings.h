@@ -65,6 +65,8 @@ struct settings {
 	uint64_t handshake_ms; /* of peers on 15008 */
 	/* pods by rules of others: shared and dedicated */
 	const char *inpod_uds;
+	const char *pod_name, *pod_namespace, *service_account; /* the agent's own */
+	bool log_policy_decisions;
 	bool inpod_port_reuse;
 	uint32_t packet_mark; /* 0: none */
 	uint8_t orig_src;     /* enum settings_orig_src */

@@ -119,6 +119,7 @@ struct draw {
 	/* Who may be drawn: */
 	bool avoided_too, weighty_only;
 	const struct endpoint *not_this;
+	uint64_t not_key; /* 0: any */
 	/* Who can be: */
 	int best;
 	uint64_t total; /* weight of the best */
@@ -141,7 +142,7 @@ static bool is_failed(const struct draw *draw, const struct endpoint *endpoint, 
 	if (!draw->watch)
 		return false;
 	key = key_of(draw->query, endpoint);
-	*ret_tried = balance_is_tried(view, key);
+	*ret_tried = key == draw->not_key || balance_is_tried(view, key);
 	return *ret_tried || balance_is_avoided(view->memory, key, view->now_ms);
 }
 
@@ -248,6 +249,18 @@ static bool find_group(struct draw *draw)
 	return false;
 }
 
+/* Is there another one, not behind the same gateway? */
+static bool has_others(struct draw *draw, const struct endpoint *endpoint, uint64_t key)
+{
+	if (draw->untried < 2 ||
+	    strcmp(endpoint->workload->network, draw->query->src->network) == 0)
+		return draw->untried > 1;
+	draw->not_key = key;
+	draw->watch = true;
+	survey(draw);
+	return draw->untried;
+}
+
 bool balance_pick(const struct balance_query *query, struct balance_choice *ret_choice)
 {
 	const struct balance_view *view = query->view;
@@ -258,17 +271,19 @@ bool balance_pick(const struct balance_query *query, struct balance_choice *ret_
 		    view->tried_count || (view->memory && view->now_ms < view->memory->quiet_ms),
 	};
 	const struct endpoint *endpoint;
+	uint64_t key;
 
 	if (!find_group(&draw))
 		return false;
 	endpoint = take(&draw, query->random % draw.total);
 	if (view->least_flows && view->memory)
 		endpoint = less_busy(&draw, endpoint);
+	key = key_of(query, endpoint);
 	*ret_choice = (struct balance_choice){
 		.endpoint = endpoint,
 		.port = target_port(query, endpoint),
-		.key = key_of(query, endpoint),
-		.others = draw.untried > 1,
+		.key = key,
+		.others = has_others(&draw, endpoint, key),
 	};
 	return true;
 }

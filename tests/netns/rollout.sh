@@ -16,9 +16,10 @@ workload() { # WHERE NAME IN-THE-SERVICE MORE...
 }
 
 # The mesh with these endpoints: old1 old2 new1 (behind agents), plain (not in the mesh), hole
-# (swallows). MORE is added to the workload old1; POLICIES are the policies.
+# (swallows); or by-hand: what lies in mesh.by-hand. MORE is added to the workload old1; POLICIES are the policies.
 write_mesh() { # NAMES...
-	local names=" $* " name
+	local names=" $* "
+	[ "$1" != by-hand ] || { mv "$LAB_DIR/mesh.by-hand" "$LAB_DIR/mesh.yaml" && return; }
 	is_in() { [[ $names == *" $1 "* ]] && say 1 || say 0; }
 	{
 		say "workloads:"
@@ -149,6 +150,33 @@ agent_is_gone() {
 	expect_no_failure "$got" new1
 }
 
+# Two pods are the waypoint in front of a service (they read plain bytes on the app's port); one of
+# them goes.
+waypoint() {
+	local got mark tunnel="applicationTunnel: {protocol: NONE, port: $PORT}"
+	lab_is_running app-old2 || app old2
+	{
+		say "workloads:"
+		workload pod-a1 client 0
+		workload pod-b1 server 0
+		workload pod-b2 vault 0 "$tunnel"
+		workload pod-a2 other 0 "$tunnel"
+		say "services:"
+		say "- {name: web, namespace: demo, hostname: web, vips: [/$LAB_VIP4], ports: {80: $PORT}, waypoint: {destination: demo/wp, hboneMtlsPort: 15008}}"
+		say "- {name: wp, namespace: demo, hostname: wp, vips: [], ports: {15008: 15008}, endpoints: {v: {workloadUid: lab//Pod/demo/vault, port: {}, status: Healthy}, o: {workloadUid: lab//Pod/demo/other, port: {}, status: Healthy}}}"
+	} >"$LAB_DIR/mesh.by-hand"
+	mesh by-hand
+	mark=$(lab_mark agent-a)
+	load 50
+	meanwhile
+	app_goes old2
+	meanwhile
+	got=$(result)
+	expect_no_failure "$got" new1 old2
+	lab_wait_log 5 agent-a "$mark" "dst.addr=$(lab_ip pod-b2):15008 dst.hbone_addr=$LAB_VIP4:80 dst.service=\"web\" dst.workload=\"vault\".*dst.identity=\"spiffe://cluster.local/ns/demo/sa/vault\".*outbound" ||
+		fail "agent a says: $(lab_since agent-a "$mark" | tail -n 3)"
+}
+
 # No try beyond those there are, and the last one's words.
 nobody_is_left() {
 	local mark
@@ -197,6 +225,7 @@ case_run "a refusal by policy is not tried elsewhere" denied
 case_run "every endpoint is replaced, no request fails" replacement
 case_run "an endpoint that swallows" swallowed
 case_run "the agent in front of an endpoint is gone" agent_is_gone
+case_run "a waypoint of two pods, one goes" waypoint
 case_run "nobody is left" nobody_is_left
 case_run "the one with fewer flows" least_flows
 case_run "SIGTERM ends both with status 0" lab_agents_stop

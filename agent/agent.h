@@ -34,6 +34,7 @@ struct agent {
 	struct snapshot *snapshot; /* as last published */
 	struct filewatch mesh_watch;
 	struct hb_timer mesh_timer;
+	size_t mesh_bytes;         /* the most that the store held since memory was given back */
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
 	struct certs *certs;

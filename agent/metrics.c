@@ -27,6 +27,13 @@ static const struct family {
 	  "Connections of peers ended with ENHANCE_YOUR_CALM, by what they flooded us with.", 0 },
 	[METRIC_REQUESTS_REFUSED] = { "culvert_requests_refused_total", COUNTER, { "status" },
 	  "CONNECT requests of peers answered with anything but 200.", 0 },
+	[METRIC_POLICY_DENIED] = { "culvert_policy_denied_total", COUNTER, { "policy", "reason" },
+	  "Connections that policy refused, by what decided; reason unknown: the policy is missing.", 0 },
+	[METRIC_POLICY_DRY_RUN] = { "culvert_policy_dry_run_total", COUNTER,
+	  { "policy", "says", "source_principal" },
+	  "What dry-run policies would have decided: allow, deny, or lacks (an ALLOW did not match).", 0 },
+	[METRIC_POLICY_ENDED] = { "culvert_policy_ended_total", COUNTER, { NULL },
+	  "Live connections ended because a changed policy denies them.", 0 },
 	[METRIC_ACCEPT_ERRORS] = { "culvert_accept_errors_total", COUNTER, { NULL },
 	  "Connections that could not be accepted.", 0 },
 	[METRIC_ADMIN_REFUSED] = { "culvert_admin_connections_refused_total", COUNTER, { NULL },
@@ -45,6 +52,8 @@ static const struct family {
 	  "Open file descriptors.", 0 },
 	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
 	  "Limit of open file descriptors.", 0 },
+	[METRIC_LONGEST_TURN] = { "culvert_loop_longest_turn_seconds", GAUGE, { "worker" },
+	  "The longest turn of a worker's loop since it was last asked for.", 1000000 },
 };
 /* clang-format on */
 

@@ -23,6 +23,9 @@ enum metric {
 	METRIC_TLS_HANDSHAKES,      /* result */
 	METRIC_H2_ATTACKS,          /* kind */
 	METRIC_REQUESTS_REFUSED,    /* status */
+	METRIC_POLICY_DENIED,       /* policy, reason */
+	METRIC_POLICY_DRY_RUN,      /* policy, says, source_principal */
+	METRIC_POLICY_ENDED,
 	METRIC_ACCEPT_ERRORS,
 	METRIC_ADMIN_REFUSED,
 	METRIC_LOG_DROPPED,
@@ -32,6 +35,7 @@ enum metric {
 	METRIC_RESIDENT,
 	METRIC_OPEN_FDS,
 	METRIC_MAX_FDS,
+	METRIC_LONGEST_TURN, /* worker; us, shown in seconds */
 	METRICS,
 };
 

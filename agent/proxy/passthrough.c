@@ -9,11 +9,11 @@
 #include <stdio.h>
 
 #include "config/settings.h"
-#include "mesh/policy.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
 #include "proxy/pod.h"
+#include "proxy/verdict.h"
 #include "proxy/worker.h"
 
 struct passthrough {
@@ -108,11 +108,10 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 {
 	struct policy_query query = { .src = flow->src, .dst = flow->dst };
 	const char *texts[FLOW_TEXTS] = { NULL };
-	struct policy_verdict verdict;
-	char by[320];
+	struct verdict_words said;
 	const struct service *service;
 	const struct workload *src;
-	int len;
+	int err;
 
 	flow->early = true;
 	if (pod_port_is_ours(flow->dst.port, pod->spec->net->socks5))
@@ -122,20 +121,17 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 		return HB_E_UNKNOWN_WORKLOAD;
 	}
 	flow->early = false;
-	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
+	err = verdict_first(pod, &query, &said);
 	src = snapshot_workload_at(pod->worker->snapshot, pod->worker->options.settings->network,
 	                           &flow->src.ip);
 	service = snapshot_service_of(pod->worker->snapshot, pod->workload, flow->dst.port);
 	ends_describe(src, pod->workload, texts);
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	policy_verdict_explain(&verdict, by, sizeof(by));
-	texts[FLOW_POLICY] = by;
+	texts[FLOW_POLICY] = said.by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
-	if (verdict.allowed)
-		return 0;
-	len = snprintf(words, size, "connection closed due to policy rejection: ");
-	policy_verdict_format(&verdict, words + len, size - (size_t)len);
-	return HB_E_POLICY;
+	flow->judged = err == 0;
+	snprintf(words, size, "%s", said.error);
+	return err;
 }
 
 /* Takes @fd. 0; or -ENOMEM, and the flow is still to be ended. */

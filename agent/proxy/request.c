@@ -14,11 +14,11 @@
 #include <hbone/tunnel.h>
 
 #include "config/settings.h"
-#include "mesh/policy.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
 #include "proxy/target.h"
+#include "proxy/verdict.h"
 #include "proxy/worker.h"
 
 struct request {
@@ -203,29 +203,25 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	};
 	const char *texts[FLOW_TEXTS] = { NULL };
 	const struct service *service;
-	struct policy_verdict verdict;
 	struct hb_tunnel_said read;
+	struct verdict_words words;
 	struct ends_said said;
-	char by[320];
-	int len;
+	int err = verdict_first(pod, &query, &words);
 
-	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
 	hb_tunnel_read(tunnel, &read);
 	describe_src(in, &read, &said, texts);
 	service = service_meant(pod, &read.service, target->app.port);
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	policy_verdict_explain(&verdict, by, sizeof(by));
-	texts[FLOW_POLICY] = by;
+	texts[FLOW_POLICY] = words.by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
-	if (verdict.allowed)
+	flow->judged = err == 0;
+	if (err == 0)
 		return;
 	target->status = 401;
-	target->code = HB_E_POLICY;
-	len = snprintf(target->words, sizeof(target->words),
-	               "connection closed due to policy rejection: ");
-	policy_verdict_format(&verdict, target->words + len, sizeof(target->words) - (size_t)len);
+	target->code = err;
+	snprintf(target->words, sizeof(target->words), "%s", words.error);
 }
 
 /* Reads and weighs what is asked for. */

@@ -3,6 +3,7 @@
  */
 #include "proxy/worker.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -177,6 +178,7 @@ static int make_parts(struct worker *worker)
 	worker->pool = hb_pool_new(worker->loop, &pool);
 	if (!worker->pool)
 		return -ENOMEM;
+	rejudge_init(&worker->rejudge, worker);
 	recheck_start(worker, worker->options.crls);
 	return 0;
 }
@@ -187,6 +189,7 @@ static void free_parts(struct worker *worker)
 		pod_free(hb_container_of(node, struct pod, node));
 	if (worker->pool) {
 		recheck_stop(worker);
+		rejudge_stop(&worker->rejudge);
 		hb_pool_free(worker->pool);
 	}
 	if (worker->loop) {
@@ -329,6 +332,7 @@ static void on_snapshot(struct hb_msg *msg)
 	worker->snapshot = told->snapshot;
 	hb_list_for_each (node, &worker->pods)
 		pod_refresh(hb_container_of(node, struct pod, node));
+	rejudge_look(&worker->rejudge);
 	snapshot_unref(old);
 	free(told);
 }
@@ -529,12 +533,23 @@ void worker_dump(struct worker *worker, struct worker_dump *dump)
 	ask_worker(worker, &dump->ask, on_dump);
 }
 
+static void show_longest_turn(struct worker *worker)
+{
+	char index[12];
+	const char *values[] = { index };
+
+	snprintf(index, sizeof(index), "%u", worker->options.index);
+	*metrics_at(worker->metrics, METRIC_LONGEST_TURN, values) =
+	    hb_loop_longest_turn_us(worker->loop);
+}
+
 static void on_metrics(struct hb_msg *msg)
 {
 	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
 	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
 
 	question->copy = metrics_new();
+	show_longest_turn(ask->worker);
 	if (question->copy)
 		metrics_merge(question->copy, ask->worker->metrics);
 	answer(ask);

@@ -23,6 +23,7 @@
 #include "proxy/pod.h"
 #include "proxy/recheck.h"
 #include "proxy/reclaim.h"
+#include "proxy/rejudge.h"
 
 struct settings;
 struct worker;
@@ -107,6 +108,7 @@ struct worker {
 	struct reclaim reclaim;
 	struct credentials credentials;
 	struct recheck recheck;
+	struct rejudge rejudge;
 	struct metrics *metrics;
 	struct newcomers newcomers;
 	struct balance_memory balance;  /* what is known of endpoints */

@@ -132,6 +132,10 @@ const struct setting_row setting_rows[] = {
 	{ .key = "poolUnusedReleaseTimeout", .variables = { "POOL_UNUSED_RELEASE_TIMEOUT" },
 	  .type = SETTING_DURATION, .offset = AT(pool_idle_ms), .max = DAY,
 	  .initial = "5m", .help = "An HBONE connection without tunnels is closed after this time." },
+	{ .key = "leastFlows",
+	  .type = SETTING_BOOL, .offset = AT(least_flows), .initial = "false",
+	  .help = "Of two endpoints that are drawn take the one with fewer open flows for its capacity, "
+		  "as the worker thread counts its own. Off: the first." },
 	{ .key = "localhostAppTunnel", .variables = { "LOCALHOST_APP_TUNNEL" },
 	  .type = SETTING_BOOL, .offset = AT(localhost_app_tunnel), .initial = "true",
 	  .help = "Waypoints that read PROXY headers are connected to at loopback, not at the pod's address." },

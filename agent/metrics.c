@@ -27,6 +27,8 @@ static const struct family {
 	  "Connections of peers ended with ENHANCE_YOUR_CALM, by what they flooded us with.", 0 },
 	[METRIC_REQUESTS_REFUSED] = { "culvert_requests_refused_total", COUNTER, { "status" },
 	  "CONNECT requests of peers answered with anything but 200.", 0 },
+	[METRIC_AROUND_WAYPOINT] = { "culvert_around_waypoint_total", COUNTER, { "over" },
+	  "Connections refused because they did not come through a waypoint (waypointStrict).", 0 },
 	[METRIC_ACCEPT_ERRORS] = { "culvert_accept_errors_total", COUNTER, { NULL },
 	  "Connections that could not be accepted.", 0 },
 	[METRIC_ADMIN_REFUSED] = { "culvert_admin_connections_refused_total", COUNTER, { NULL },

@@ -23,6 +23,7 @@ enum metric {
 	METRIC_TLS_HANDSHAKES,      /* result */
 	METRIC_H2_ATTACKS,          /* kind */
 	METRIC_REQUESTS_REFUSED,    /* status */
+	METRIC_AROUND_WAYPOINT,     /* over */
 	METRIC_ACCEPT_ERRORS,
 	METRIC_ADMIN_REFUSED,
 	METRIC_LOG_DROPPED,

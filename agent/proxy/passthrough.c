@@ -14,6 +14,7 @@
 #include "proxy/discard.h"
 #include "proxy/ends.h"
 #include "proxy/pod.h"
+#include "proxy/strict.h"
 #include "proxy/worker.h"
 
 struct passthrough {
@@ -103,6 +104,18 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	let_go(in);
 }
 
+/* It should have come through a waypoint: in @words. */
+static bool is_around(const struct pod *pod, const struct flow *flow, char *words, size_t size)
+{
+	struct strict_query query = { .workload = pod->workload, .port = flow->dst.port };
+
+	if (!pod->worker->options.settings->waypoint_strict ||
+	    strict_allows(pod->worker->snapshot, &query, words, size))
+		return false;
+	metrics_count(pod->worker->metrics, METRIC_AROUND_WAYPOINT, "plaintext");
+	return true;
+}
+
 /* 0; or a code, with words for the log in @words ("": the code's own). */
 static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 {
@@ -132,7 +145,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	texts[FLOW_POLICY] = by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
 	if (verdict.allowed)
-		return 0;
+		return is_around(pod, flow, words, size) ? HB_E_POLICY : 0;
 	len = snprintf(words, size, "connection closed due to policy rejection: ");
 	policy_verdict_format(&verdict, words + len, size - (size_t)len);
 	return HB_E_POLICY;

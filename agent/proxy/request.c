@@ -18,6 +18,7 @@
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
+#include "proxy/strict.h"
 #include "proxy/target.h"
 #include "proxy/worker.h"
 
@@ -192,6 +193,25 @@ static const struct service *service_meant(const struct pod *pod, const struct h
 	return snapshot_service_of(snapshot, pod->workload, port);
 }
 
+/* It should have come through a waypoint: in @target's words. */
+static bool is_around(const struct inbound *in, struct target *target)
+{
+	struct worker *worker = in->pod->worker;
+	const struct settings *settings = worker->options.settings;
+	struct strict_query query = {
+		.workload = in->pod->workload,
+		.port = target->app.port,
+		.identity = in->identity,
+		.except = settings->waypoint_strict_except,
+	};
+
+	if (!settings->waypoint_strict ||
+	    strict_allows(worker->snapshot, &query, target->words, sizeof(target->words)))
+		return false;
+	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT, "hbone");
+	return true;
+}
+
 static void judge(const struct inbound *in, const struct hb_stream *tunnel, struct flow *flow,
                   struct target *target)
 {
@@ -219,10 +239,12 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	policy_verdict_explain(&verdict, by, sizeof(by));
 	texts[FLOW_POLICY] = by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
-	if (verdict.allowed)
+	if (verdict.allowed && !is_around(in, target))
 		return;
 	target->status = 401;
 	target->code = HB_E_POLICY;
+	if (verdict.allowed)
+		return;
 	len = snprintf(target->words, sizeof(target->words),
 	               "connection closed due to policy rejection: ");
 	policy_verdict_format(&verdict, target->words + len, sizeof(target->words) - (size_t)len);

@@ -64,11 +64,11 @@ int agent_start_process(struct agent *agent, char *why, size_t why_size)
 /*
  * Signals and the way down.
  */
-static void finish_if_done(struct agent *agent)
+void agent_settle(struct agent *agent)
 {
 	if (agent->phase != AGENT_STOP || agent->stopping > 0 || agent->signals.in_flight)
 		return;
-	if (agent->admins_open > 0)
+	if (agent->admins_open > 0 || !inpod_is_away(agent))
 		return;
 	hb_loop_stop(agent->loop);
 }
@@ -78,7 +78,7 @@ static void on_stopped(struct worker_ask *ask)
 	struct agent *agent = ask->worker->options.owner;
 
 	agent->stopping--;
-	finish_if_done(agent);
+	agent_settle(agent);
 }
 
 static void on_stuck(struct hb_timer *timer)
@@ -103,7 +103,7 @@ static void stop(struct agent *agent)
 		agent->stop_asks[i].on_answer = on_stopped;
 		worker_stop(agent->workers[i], &agent->stop_asks[i]);
 	}
-	finish_if_done(agent);
+	agent_settle(agent);
 }
 
 static void on_drain_time(struct hb_timer *timer)
@@ -128,7 +128,7 @@ static void on_admin_closed(void *owner)
 	struct agent *agent = owner;
 
 	agent->admins_open--;
-	finish_if_done(agent);
+	agent_settle(agent);
 }
 
 /* Once, on whichever way down comes first. */
@@ -141,6 +141,8 @@ static void close_admins(struct agent *agent)
 		admin_close(agent->admin, on_admin_closed);
 	if (agent->ready)
 		admin_close(agent->ready, on_admin_closed);
+	if (agent->stats)
+		admin_close(agent->stats, on_admin_closed);
 }
 
 void agent_shutdown(struct agent *agent)
@@ -152,6 +154,7 @@ void agent_shutdown(struct agent *agent)
 	log_info("shutting down", "drain_ms=%llu", (unsigned long long)agent->settings->drain_ms);
 	agent->phase = AGENT_DRAIN;
 	enrol_stop_trying(agent);
+	inpod_leave(agent);
 	close_admins(agent);
 	agent->draining = agent->workers_count;
 	for (unsigned i = 0; i < agent->workers_count; i++) {
@@ -170,7 +173,7 @@ static void on_signal(struct hb_op *op, int res)
 	while (read(agent->signal_fd, &info, sizeof(info)) == sizeof(info))
 		agent_shutdown(agent);
 	if (agent->phase == AGENT_STOP)
-		finish_if_done(agent);
+		agent_settle(agent);
 	else
 		hb_loop_poll(agent->loop, op, agent->signal_fd, POLLIN);
 }
@@ -202,14 +205,31 @@ void agent_stop_loop(struct agent *agent)
 		hb_loop_free(agent->loop);
 }
 
+_Static_assert(PODNET_SOURCE_TRY == (int)ORIG_SRC_AUTO &&
+                   PODNET_SOURCE_MUST == (int)ORIG_SRC_TRUE &&
+                   PODNET_SOURCE_NEVER == (int)ORIG_SRC_FALSE,
+               "the choices of enableOrigSrc are in this order");
+
 int agent_start_redirect(struct agent *agent, char *why, size_t why_size)
 {
+	const struct settings *settings = agent->settings;
 	struct redirect_options options = {
-		.pin_dir = agent->settings->bpf_dir,
-		.cgroup_dir = agent->settings->cgroup_dir,
+		.pin_dir = settings->bpf_dir,
+		.cgroup_dir = settings->cgroup_dir,
 	};
+	int err = 0;
 
-	return redirect_open(&options, &agent->redirect, why, why_size);
+	agent->net.socks5 = settings->socks5;
+	if (settings->mode == MODE_STANDALONE) {
+		err = redirect_open(&options, &agent->redirect, why, why_size);
+		agent->net.redirect = agent->redirect;
+		return err;
+	}
+	agent->net.capture = PODNET_RULES;
+	agent->net.mark = settings->packet_mark;
+	agent->net.source = (enum podnet_source)settings->orig_src;
+	agent->net.no_port_reuse = !settings->inpod_port_reuse;
+	return 0;
 }
 
 void agent_stop_redirect(struct agent *agent)
@@ -372,7 +392,6 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 	struct worker_options options = {
 		.count = count,
 		.settings = agent->settings,
-		.redirect = agent->redirect,
 		.control = agent->loop,
 		.crls = agent->crlfile ? crlfile_current(agent->crlfile) : NULL,
 		.want_credential = want_credential,
@@ -431,11 +450,12 @@ void agent_stop_admin(struct agent *agent)
 		;
 	admin_free(agent->admin);
 	admin_free(agent->ready);
+	admin_free(agent->stats);
 }
 
 int agent_start_pods(struct agent *agent, char *why, size_t why_size)
 {
-	int err = enrol_start(agent);
+	int err = agent->settings->mode == MODE_SHARED ? inpod_start(agent) : enrol_start(agent);
 
 	if (err < 0)
 		return explain(why, why_size, "pods", err);
@@ -445,6 +465,8 @@ int agent_start_pods(struct agent *agent, char *why, size_t why_size)
 
 void agent_stop_pods(struct agent *agent)
 {
-	if (!agent->stuck)
-		enrol_done(agent);
+	if (agent->stuck)
+		return;
+	enrol_done(agent);
+	inpod_done(agent);
 }

@@ -19,7 +19,9 @@
 #include "control/crlfile.h"
 #include "control/filewatch.h"
 #include "enrol.h"
+#include "inpod.h"
 #include "mesh/store.h"
+#include "node/podnet.h"
 #include "node/redirect.h"
 #include "proxy/worker.h"
 
@@ -32,13 +34,16 @@ struct agent {
 	struct snapshot *snapshot; /* as last published */
 	struct filewatch mesh_watch;
 	struct hb_timer mesh_timer;
-	struct redirect *redirect;
+	struct redirect *redirect; /* NULL: rules of others bring the traffic */
+	struct podnet net;
 	struct certs *certs;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */
 	struct worker **workers;
-	unsigned workers_count; /* started */
-	struct enrolment enrolment;
-	struct admin *admin, *ready; /* ready: readiness alone, for the network; NULL: off */
+	unsigned workers_count;     /* started */
+	struct enrolment enrolment; /* standalone and dedicated */
+	struct inpod inpod;         /* shared */
+	struct admin *admin;
+	struct admin *ready, *stats; /* one report each, for the network; NULL: off */
 	unsigned admins_open;
 	bool admins_closing;
 
@@ -82,5 +87,7 @@ void agent_stop_pods(struct agent *agent);
 /* Reads all that can be wrong in files, and starts nothing. As a step of coming up. */
 int agent_check(struct agent *agent, char *why, size_t why_size);
 
+/* One thing that the end waits for has ended: ends when it was the last. */
+void agent_settle(struct agent *agent);
 /* Begins to drain; the second time it ends at once what is left. */
 void agent_shutdown(struct agent *agent);

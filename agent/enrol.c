@@ -139,7 +139,8 @@ static void on_up(struct enrol_pod *pod)
 	}
 	if (++agent->enrolment.up < agent->enrolment.count)
 		return;
-	(void)redirect_forget_stale(agent->redirect); /* it counts; what is left stays refused */
+	if (agent->redirect)
+		(void)redirect_forget_stale(agent->redirect); /* what is left stays refused */
 	log_info("culvertd ready", "pods=%zu workers=%u", agent->enrolment.count,
 	         agent->workers_count);
 }
@@ -150,8 +151,10 @@ static void on_sockets(struct listeners *listeners)
 	struct agent *agent = pod->agent;
 	char why[256] = "";
 	int fds[POD_SOCKETS];
-	int err = capture(pod, why, sizeof(why));
+	int err = agent->redirect ? capture(pod, why, sizeof(why)) : 0;
 
+	pod->spec->keeps_source = listeners->keeps_source;
+	pod->spec->awaits_workload = agent->settings->mode == MODE_DEDICATED;
 	if (err < 0) {
 		listeners_stop(listeners);
 		pod->listening = false;
@@ -200,7 +203,8 @@ static int find_netns(struct enrol_pod *pod, char *why, size_t why_size)
 	if (err < 0) {
 		snprintf(why, why_size, "its network namespace %s: %s", setting->netns,
 		         hb_strerror(err));
-	} else if (cookie == own || is_taken(pod, cookie)) {
+	} else if (is_taken(pod, cookie) ||
+	           (cookie == own && pod->agent->settings->mode == MODE_STANDALONE)) {
 		snprintf(why, why_size, "its network namespace %s is %s", setting->netns,
 		         cookie == own ? "the agent's own" : "that of another pod");
 		err = -EEXIST;
@@ -211,7 +215,7 @@ static int find_netns(struct enrol_pod *pod, char *why, size_t why_size)
 		return err;
 	}
 	pod->spec = pod_spec_new((uint32_t)(pod - pod->agent->enrolment.pods) + 1, setting->ns,
-	                         setting->name, setting->service_account, fd);
+	                         setting->name, setting->service_account, fd, &pod->agent->net);
 	if (!pod->spec) {
 		snprintf(why, why_size, "no memory");
 		return -ENOMEM;
@@ -252,6 +256,7 @@ int enrol_start(struct agent *agent)
 		pod->listeners.pod = pod->key;
 		pod->listeners.workers = agent->workers_count;
 		pod->listeners.ipv6 = settings->ipv6;
+		pod->listeners.net = &agent->net;
 		pod->listeners.on_ready = on_sockets;
 		hb_timer_init(&pod->retry, on_retry);
 		hb_loop_timer_start(agent->loop, &pod->retry, 0);
@@ -277,7 +282,7 @@ void enrol_done(struct agent *agent)
 	for (size_t i = 0; i < agent->enrolment.count; i++) {
 		struct enrol_pod *pod = &agent->enrolment.pods[i];
 
-		if (pod->up)
+		if (pod->up && agent->redirect)
 			(void)redirect_unenrol(agent->redirect, pod->cookie); /* close is next */
 		pod_spec_unref(pod->spec);
 	}

@@ -1,5 +1,6 @@
 /*
- * enrol: the standalone pods: from a line of the settings to a pod in the mesh.
+ * enrol: the pods that the settings name: from a line of theirs to a pod in the mesh. Standalone
+ * ones are captured by our BPF programs; the one of dedicated mode by rules that are there already.
  *
  *   WAITING: namespace not there, a port of ours taken, capture failed: said once, tried every
  * second UP: its sockets are served by all workers and its traffic is captured

@@ -1,17 +1,15 @@
 /*
  * culvertd: the agent of a node. This file is its table of contents.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "agent.h"
+#include "commandline.h"
 #define LOG_SCOPE "culvert"
 #include "log.h"
 
 extern char **environ;
-
-enum { EXIT_SYSTEM = 1, EXIT_CONFIGURATION = 2 };
 
 /* What comes up in this order goes down in the reverse one. */
 static const struct {
@@ -35,6 +33,12 @@ static void on_unknown_variable(const char *name, void *arg)
 	log_warn("environment variable is not served", "name=%s", name);
 }
 
+static const char *const modes[] = {
+	[MODE_STANDALONE] = "standalone",
+	[MODE_SHARED] = "shared",
+	[MODE_DEDICATED] = "dedicated",
+};
+
 static int run(const struct settings *settings)
 {
 	struct agent agent = { .settings = settings, .signal_fd = -1 };
@@ -42,8 +46,8 @@ static int run(const struct settings *settings)
 	size_t up = 0;
 	int err = 0;
 
-	log_info("culvertd starts", "version=%s node=%s pods=%zu", CULVERT_VERSION,
-	         settings->node_name, settings->pods_count);
+	log_info("culvertd starts", "version=%s node=%s mode=%s pods=%zu", CULVERT_VERSION,
+	         settings->node_name, modes[settings->mode], settings->pods_count);
 	settings_unknown_each(environ, on_unknown_variable, NULL);
 	for (; err == 0 && up < HB_ARRAY_LEN(steps); up++)
 		err = steps[up].start(&agent, why, sizeof(why));
@@ -94,54 +98,10 @@ static int start(const char *config, bool only_check)
 	return status;
 }
 
-static const char usage[] =
-    "usage: culvertd [--config FILE] [--check]\n"
-    "  --config FILE         settings (YAML); ztunnel's environment variables win over it\n"
-    "  --check               read settings and mesh, say what is wrong, start nothing\n"
-    "  --settings-reference  print every setting, in Markdown\n"
-    "  --version, --help\n";
-
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "check", no_argument, NULL, 'k' },
-		{ "settings-reference", no_argument, NULL, 'r' },
-		{ "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
-	const char *config = NULL;
-	bool only_check = false;
-	int option;
+	struct commandline line;
 
-	opterr = 0; /* one sentence of ours instead */
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			config = optarg;
-			break;
-		case 'k':
-			only_check = true;
-			break;
-		case 'r':
-			settings_write_reference(stdout);
-			return 0;
-		case 'v':
-			printf("culvertd %s\n", CULVERT_VERSION);
-			return 0;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		default:
-			fprintf(stderr, "culvertd: %s is unknown or lacks its value, see --help\n",
-			        argv[optind - 1]);
-			return EXIT_CONFIGURATION;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "culvertd: %s is not understood, see --help\n", argv[optind]);
-		return EXIT_CONFIGURATION;
-	}
-	return start(config, only_check);
+	return commandline_read(argc, argv, &line) ? start(line.config, line.only_check)
+	                                           : line.status;
 }

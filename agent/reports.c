@@ -12,6 +12,7 @@
 #include "certreport.h"
 #include "log.h"
 #include "mesh/dump.h"
+#include "podlist.h"
 #include "proxy/flowdump.h"
 #include "scrape.h"
 
@@ -49,10 +50,28 @@ static void no_memory(struct admin_request *request)
 	reply(request, 500, "text/plain", "no memory\n");
 }
 
+struct listing { /* of pods */
+	FILE *out;
+	const char *comma;
+	const struct worker_piece **pieces; /* their flows, ordered */
+	size_t count;
+};
+
+static void write_health(const struct pod_view *pod, void *arg)
+{
+	struct listing *list = arg;
+
+	fprintf(list->out, "%s{\"pod\":", list->comma);
+	flowdump_text(list->out, pod->pod);
+	fprintf(list->out, ",\"state\":\"%s\",\"reason\":", pod->up ? "up" : "waiting");
+	flowdump_text(list->out, pod->reason);
+	fputc('}', list->out);
+	list->comma = ",";
+}
+
 static void handle_health(struct admin_request *request, void *owner)
 {
 	const struct agent *agent = owner;
-	const struct enrolment *all = &agent->enrolment;
 	const char *fallback;
 	struct text text;
 
@@ -62,7 +81,7 @@ static void handle_health(struct admin_request *request, void *owner)
 	}
 	fprintf(text.out,
 	        "{\"status\":\"%s\",\"version\":\"%s\",\"backend\":\"%s\",\"workers\":%u,",
-	        all->up == all->count ? "ok" : "waiting", CULVERT_VERSION,
+	        podlist_pending(agent) ? "waiting" : "ok", CULVERT_VERSION,
 	        worker_backend(agent->workers[0]), agent->workers_count);
 	fallback = worker_fallback_reason(agent->workers[0]);
 	if (fallback) {
@@ -71,14 +90,7 @@ static void handle_health(struct admin_request *request, void *owner)
 		fputc(',', text.out);
 	}
 	fputs("\"pods\":[", text.out);
-	for (size_t i = 0; i < all->count; i++) {
-		fputs(i ? ",{\"pod\":" : "{\"pod\":", text.out);
-		flowdump_text(text.out, all->pods[i].key);
-		fprintf(text.out,
-		        ",\"state\":\"%s\",\"reason\":", all->pods[i].up ? "up" : "waiting");
-		flowdump_text(text.out, enrol_reason(&all->pods[i]));
-		fputc('}', text.out);
-	}
+	podlist_each(agent, write_health, &(struct listing){ .out = text.out, .comma = "" });
 	fputs("],\"ca\":\"built-in, not for production\"}\n", text.out);
 	text_reply(&text, request);
 }
@@ -86,12 +98,15 @@ static void handle_health(struct admin_request *request, void *owner)
 /* 200 once every pod is in the mesh: the answer that a readiness probe wants. */
 static void handle_ready(struct admin_request *request, void *owner)
 {
-	const struct agent *agent = owner;
+	const char *pending = podlist_pending(owner);
+	char body[64];
 
-	if (agent->enrolment.up == agent->enrolment.count)
+	if (!pending) {
 		reply(request, 200, "text/plain", "ready\n");
-	else
-		reply(request, 500, "text/plain", "not ready, pending: pods\n");
+		return;
+	}
+	snprintf(body, sizeof(body), "not ready, pending: %s\n", pending);
+	reply(request, 500, "text/plain", body);
 }
 
 /*
@@ -162,36 +177,40 @@ static void write_flows(FILE *out, const struct worker_piece **pieces, size_t co
 	fputc(']', out);
 }
 
+static void write_state(const struct pod_view *pod, void *arg)
+{
+	struct listing *list = arg;
+	FILE *out = list->out;
+
+	fputs(list->comma, out);
+	list->comma = ",";
+	flowdump_text(out, pod->id);
+	fprintf(out, ":{\"state\":\"%s\",", pod->up ? "Up" : "Pending");
+	if (pod->up) {
+		fputs("\"connections\":{", out);
+		write_flows(out, list->pieces, list->count, pod->index, false);
+		fputc(',', out);
+		write_flows(out, list->pieces, list->count, pod->index, true);
+		fputs("},", out);
+	}
+	fputs("\"info\":{\"name\":", out);
+	flowdump_text(out, pod->name);
+	fputs(",\"namespace\":", out);
+	flowdump_text(out, pod->ns);
+	fputs(",\"serviceAccount\":", out);
+	flowdump_text(out, pod->service_account);
+	fputs("}}", out);
+}
+
 static void write_states(struct gather *gather, FILE *out)
 {
-	const struct enrolment *all = &gather->agent->enrolment;
-	size_t count;
-	const struct worker_piece **pieces = sorted_pieces(gather, &count);
+	struct listing list = { .out = out, .comma = "" };
 
+	list.pieces = sorted_pieces(gather, &list.count);
 	fputc('{', out);
-	for (size_t i = 0; i < all->count; i++) {
-		const struct enrol_pod *pod = &all->pods[i];
-
-		fputs(i ? "," : "", out);
-		flowdump_text(out, pod->key);
-		fprintf(out, ":{\"state\":\"%s\",", pod->up ? "Up" : "Pending");
-		if (pod->up) {
-			fputs("\"connections\":{", out);
-			write_flows(out, pieces, count, (uint32_t)i + 1, false);
-			fputc(',', out);
-			write_flows(out, pieces, count, (uint32_t)i + 1, true);
-			fputs("},", out);
-		}
-		fputs("\"info\":{\"name\":", out);
-		flowdump_text(out, pod->setting->name);
-		fputs(",\"namespace\":", out);
-		flowdump_text(out, pod->setting->ns);
-		fputs(",\"serviceAccount\":", out);
-		flowdump_text(out, pod->setting->service_account);
-		fputs("}}", out);
-	}
+	podlist_each(gather->agent, write_state, &list);
 	fputc('}', out);
-	free(pieces);
+	free(list.pieces);
 }
 
 /* Takes @json. */
@@ -323,25 +342,51 @@ static const struct admin_route routes[] = {
 static const struct admin_route ready_routes[] = {
 	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
 };
+static const struct admin_route stats_routes[] = {
+	{ "*", "/metrics", scrape_handle, "what was counted, for Prometheus" },
+	{ "*", "/stats/prometheus", scrape_handle, "the same" },
+};
 /* clang-format on */
 
-static int listen_ready(struct agent *agent, char *why, size_t why_size)
+struct network_port {
+	const char *name;
+	uint32_t port; /* 0: off */
+	const struct admin_route *routes;
+	size_t routes_count;
+};
+
+/* A server of one report, for the network. */
+static int listen_network(struct agent *agent, const struct network_port *port,
+                          struct admin **admin, char *why, size_t why_size)
 {
 	char address[64];
 	int err;
 
-	agent->ready = admin_new(agent->loop, ready_routes, HB_ARRAY_LEN(ready_routes), agent);
-	if (!agent->ready) {
-		snprintf(why, why_size, "readiness: no memory");
+	if (!port->port)
+		return 0;
+	*admin = admin_new(agent->loop, port->routes, port->routes_count, agent);
+	if (!*admin) {
+		snprintf(why, why_size, "%s: no memory", port->name);
 		return -ENOMEM;
 	}
 	agent->admins_open++;
 	snprintf(address, sizeof(address), "%s:%u", agent->settings->ipv6 ? "[::]" : "0.0.0.0",
-	         agent->settings->readiness_port);
-	err = admin_listen_tcp(agent->ready, address);
+	         port->port);
+	err = admin_listen_tcp(*admin, address);
 	if (err < 0)
-		snprintf(why, why_size, "readiness port %s: %s", address, hb_strerror(err));
+		snprintf(why, why_size, "%s port %s: %s", port->name, address, hb_strerror(err));
 	return err;
+}
+
+static int listen_networks(struct agent *agent, char *why, size_t why_size)
+{
+	struct network_port ready = { "readiness", agent->settings->readiness_port, ready_routes,
+		                      HB_ARRAY_LEN(ready_routes) };
+	struct network_port stats = { "metrics", agent->settings->stats_port, stats_routes,
+		                      HB_ARRAY_LEN(stats_routes) };
+	int err = listen_network(agent, &ready, &agent->ready, why, why_size);
+
+	return err < 0 ? err : listen_network(agent, &stats, &agent->stats, why, why_size);
 }
 
 static int listen_ports(struct agent *agent, char *why, size_t why_size)
@@ -360,7 +405,7 @@ static int listen_ports(struct agent *agent, char *why, size_t why_size)
 			return err;
 		}
 	}
-	return agent->settings->readiness_port ? listen_ready(agent, why, why_size) : 0;
+	return listen_networks(agent, why, why_size);
 }
 
 int reports_start(struct agent *agent, char *why, size_t why_size)

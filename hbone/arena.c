@@ -60,7 +60,8 @@ void hb_arena_clear(struct hb_arena *arena)
 		arena->next = chunk->bytes;
 		return;
 	}
-	/* One chunk for what took several. Without memory for it the next one that asks hears so. */
+	/* One chunk for what took several. Without memory for it the next one that asks hears so.
+	 */
 	hb_arena_done(arena);
 	chunk = bytes ? chunk_add(arena, bytes) : NULL;
 	if (chunk) {

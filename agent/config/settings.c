@@ -14,6 +14,8 @@
 
 #include "config/settings_table.h"
 
+#define MESH_CONFIG "./etc/istio/config/mesh" /* where the chart mounts it */
+
 static const char *variable_lookup(char *const *environ_, const char *name)
 {
 	size_t len = strlen(name);
@@ -147,11 +149,72 @@ static int check_together(const struct settings_loaded *loaded, char *why, size_
 	return 0;
 }
 
+static void default_to(struct settings_loaded *loaded, size_t offset, uint32_t value)
+{
+	for (size_t i = 0; i < setting_rows_count; i++)
+		if (setting_rows[i].offset == offset && loaded->sources[i].from == SETTING_DEFAULT)
+			*(uint32_t *)(void *)((char *)&loaded->settings + offset) = value;
+}
+
+/* "namespace/name/service-account", as ztunnel orders it. */
+static int read_workload_info(struct settings_loaded *loaded, char *why, size_t why_size)
+{
+	struct settings *s = &loaded->settings;
+	size_t at = offsetof(struct settings, workload_info);
+	char text[1024], *rest = text, *parts[3], quoted[80];
+
+	snprintf(text, sizeof(text), "%s", s->workload_info);
+	for (size_t i = 0; i < HB_ARRAY_LEN(parts); i++)
+		parts[i] = strsep(&rest, "/");
+	if (rest || !parts[2] || !*parts[0] || !*parts[1] || !*parts[2])
+		return complain(loaded, at, why, why_size,
+		                "%s does not name the workload of dedicated mode, "
+		                "expected namespace/name/service-account",
+		                setting_quote(s->workload_info, quoted, sizeof(quoted)));
+	loaded->pods = calloc(1, sizeof(*loaded->pods));
+	if (!loaded->pods)
+		return -ENOMEM;
+	loaded->pods->ns = setting_text_add(&loaded->texts, parts[0]);
+	loaded->pods->name = setting_text_add(&loaded->texts, parts[1]);
+	loaded->pods->service_account = setting_text_add(&loaded->texts, parts[2]);
+	loaded->pods->netns = "/proc/self/ns/net";
+	s->pods = loaded->pods;
+	s->pods_count = 1;
+	return loaded->pods->ns && loaded->pods->name && loaded->pods->service_account ? 0
+	                                                                               : -ENOMEM;
+}
+
+/* What hangs on whose pods they are. */
+static int derive_mode(struct settings_loaded *loaded, char *why, size_t why_size)
+{
+	struct settings *s = &loaded->settings;
+
+	if (s->mode == MODE_AUTO)
+		s->mode = loaded->path ? MODE_STANDALONE : MODE_SHARED;
+	if (s->mode == MODE_STANDALONE)
+		return 0;
+	if (s->pods_count)
+		return complain(loaded, offsetof(struct settings, mode), why, why_size,
+		                "is not standalone, but there is a list of pods (line %d), "
+		                "expected one of the two",
+		                s->pods[0].line);
+	default_to(loaded, offsetof(struct settings, admin_port), 15000);
+	default_to(loaded, offsetof(struct settings, readiness_port), 15021);
+	default_to(loaded, offsetof(struct settings, stats_port), 15020);
+	if (s->mode == MODE_SHARED)
+		default_to(loaded, offsetof(struct settings, packet_mark), 1337);
+	return s->mode == MODE_DEDICATED ? read_workload_info(loaded, why, why_size) : 0;
+}
+
 /* What is derived from other settings when nobody set it. */
 static int derive(struct settings_loaded *loaded, char *why, size_t why_size)
 {
 	struct settings *s = &loaded->settings;
 	char path[4096 + sizeof("/admin.sock")];
+	int err = derive_mode(loaded, why, why_size);
+
+	if (err)
+		return err;
 
 	if (!*s->admin_socket) {
 		const struct setting_row *row = setting_lookup("adminSocket");
@@ -187,7 +250,11 @@ int settings_load(const char *path, char *const *environ_, struct settings **ret
 	if (!err && path) {
 		loaded->path = setting_text_add(&loaded->texts, path);
 		err = loaded->path ? settings_read_file(loaded, path, why, why_size) : -ENOMEM;
-	}
+	} else if (!err)
+		err = settings_read_mesh_config(loaded, MESH_CONFIG, why, why_size);
+	if (!err && variable_lookup(environ_, "PROXY_CONFIG"))
+		err = settings_read_proxy_config(loaded, variable_lookup(environ_, "PROXY_CONFIG"),
+		                                 why, why_size);
 	if (!err)
 		err = read_environment(loaded, environ_, why, why_size);
 	if (!err)

@@ -1,7 +1,8 @@
 /*
  * settings: everything that can be set, from one table {key, ztunnel's variable, type, range,
- * default, help}, which also writes docs/settings.md. Later wins: default, settings file
- * (--config), environment. Immutable after start. Strings are never NULL; "" is absent.
+ * default, help}, which also writes docs/settings.md. Later wins: default, settings file (--config,
+ * or without one Istio's mesh config), PROXY_CONFIG, environment. Immutable after start. Strings
+ * are never NULL; "" is absent.
  */
 #pragma once
 
@@ -22,8 +23,13 @@ struct setting_threads {
 	uint32_t n; /* COUNT: 0 is all cores; PERCENT: thousandths of a percent */
 };
 
+/* Whose pods: AUTO is STANDALONE with a settings file and SHARED, as ztunnel starts, without. */
+enum settings_mode { MODE_AUTO, MODE_STANDALONE, MODE_SHARED, MODE_DEDICATED };
+enum settings_orig_src { ORIG_SRC_AUTO, ORIG_SRC_TRUE, ORIG_SRC_FALSE };
+
 struct settings {
 	/* who and where */
+	uint8_t mode; /* enum settings_mode, not AUTO */
 	const char *node_name, *network, *cluster_id;
 	/* mesh and trust */
 	const char *mesh_file; /* meshFile, LOCAL_XDS_PATH */
@@ -36,7 +42,7 @@ struct settings {
 	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
-	uint32_t admin_port, readiness_port; /* 0: off. 15000, 15021 in drop-in start */
+	uint32_t admin_port, readiness_port, stats_port; /* 0: off */
 	/* data path */
 	struct setting_threads threads;
 	uint32_t cpu_cores; /* ZTUNNEL_CPU_LIMIT: stands for the machine's cores; 0: not set */
@@ -59,10 +65,17 @@ struct settings {
 	bool unpaced_local;               /* unpaced congestion control on legs to apps */
 	uint64_t drain_ms;
 	uint64_t handshake_ms; /* of peers on 15008 */
+	/* pods by rules of others: shared and dedicated */
+	const char *inpod_uds;
+	bool inpod_port_reuse;
+	uint32_t packet_mark; /* 0: none */
+	uint8_t orig_src;     /* enum settings_orig_src */
+	bool socks5;
+	const char *workload_info;
 	/* logging */
 	const char *log; /* RUST_LOG */
 	bool log_json;
-	/* standalone pods */
+	/* standalone pods; dedicated: the one of workload_info */
 	const struct setting_pod *pods;
 	size_t pods_count;
 };

@@ -31,6 +31,13 @@ static const char intro[] =
     "variable wins over the file, and the file over the default. An unknown key, and a value\n"
     "that does not fit, ends the start with one sentence that names the place.\n"
     "\n"
+    "Without `--config` it starts as ztunnel does. Between the default and the variables then "
+    "stand\n"
+    "`defaultConfig` of `./etc/istio/config/mesh`, if there is such a file, and in any case\n"
+    "`PROXY_CONFIG`: of both, `proxyAdminPort`, `statsPort`, `concurrency`, and the `ISTIO_META_` "
+    "variables of\n"
+    "this page in `proxyMetadata`.\n"
+    "\n"
     "Durations are numbers with a unit (`ms`, `s`, `m`, `h`, `d`) and may be joined: `1h30m`.\n"
     "Sizes are bytes, or numbers with `Ki`, `Mi` or `Gi`. Booleans are exactly `true` or "
     "`false`.\n";

@@ -21,7 +21,12 @@ _Static_assert(HB_LOOP_AUTO == 0 && HB_LOOP_IO_URING == 1 && HB_LOOP_EPOLL == 2,
 
 /* clang-format off */
 const struct setting_row setting_rows[] = {
-	{ .group = "Who and where", .key = "nodeName", .variables = { "NODE_NAME" },
+	{ .group = "Who and where", .key = "proxyMode", .variables = { "PROXY_MODE" },
+	  .type = SETTING_CHOICE, .offset = AT(mode), .initial = "auto", .choices = "auto|standalone|shared|dedicated",
+	  .help = "standalone: `pods` lists the pods, BPF captures them. shared: istio-cni hands pods over and redirects "
+		  "their traffic (see `inpodUds`). dedicated: one workload, in the agent's own network namespace "
+		  "(see `proxyWorkloadInfo`). auto: standalone with `--config`, else shared." },
+	{ .key = "nodeName", .variables = { "NODE_NAME" },
 	  .type = SETTING_STRING, .offset = AT(node_name), .max = NAME_BYTES,
 	  .help = "Name of this node. Workloads of the mesh that carry it live here; set it always." },
 	{ .key = "network", .variables = { "NETWORK" },
@@ -84,10 +89,14 @@ const struct setting_row setting_rows[] = {
 	{ .key = "adminPort",
 	  .type = SETTING_U32, .offset = AT(admin_port), .max = 65535, .initial = "0",
 	  .help = "The same on a port of 127.0.0.1 and ::1, without authentication; 0: off. "
-		  "The drop-in start of the container image sets 15000." },
+		  "Absent: 15000 in shared and dedicated mode." },
 	{ .key = "readinessPort",
 	  .type = SETTING_U32, .offset = AT(readiness_port), .max = 65535, .initial = "0",
-	  .help = "Port for `GET /healthz/ready`; 0: off. The drop-in start of the container image sets 15021." },
+	  .help = "Port for `GET /healthz/ready`; 0: off. Absent: 15021 in shared and dedicated mode." },
+
+	{ .key = "statsPort",
+	  .type = SETTING_U32, .offset = AT(stats_port), .max = 65535, .initial = "0",
+	  .help = "Port for `GET /metrics`; 0: off. Absent: 15020 in shared and dedicated mode." },
 
 	{ .group = "Threads", .key = "workerThreads", .variables = { "ZTUNNEL_WORKER_THREADS" },
 	  .type = SETTING_THREADS, .offset = AT(threads),
@@ -170,6 +179,29 @@ const struct setting_row setting_rows[] = {
 	  .type = SETTING_DURATION, .offset = AT(drain_ms), .max = DAY,
 	  .initial = "5s", .help = "Time that open connections get to end after SIGTERM." },
 
+	{ .group = "Pods that others redirect", .key = "inpodUds", .variables = { "INPOD_UDS" },
+	  .type = SETTING_PATH, .offset = AT(inpod_uds), .min = 1, .max = UNIX_BYTES,
+	  .initial = "/var/run/ztunnel/ztunnel.sock",
+	  .help = "shared: the Unix socket on which istio-cni hands pods over." },
+	{ .key = "inpodPortReuse", .variables = { "INPOD_PORT_REUSE" },
+	  .type = SETTING_BOOL, .offset = AT(inpod_port_reuse), .initial = "true",
+	  .help = "SO_REUSEPORT on the listeners in pods, so that a successor can open its own before we go. "
+		  "Off: the worker threads share one socket." },
+	{ .key = "packetMark", .variables = { "PACKET_MARK" },
+	  .type = SETTING_U32, .offset = AT(packet_mark), .max = UINT32_MAX, .initial = "0",
+	  .help = "SO_MARK of the agent's sockets in pods, by which the rules there know them; 0: none. "
+		  "Absent: 1337 in shared mode." },
+	{ .key = "enableOrigSrc", .variables = { "ENABLE_ORIG_SRC" },
+	  .type = SETTING_CHOICE, .offset = AT(orig_src), .initial = "auto", .choices = "auto|true|false",
+	  .help = "Whether the app sees its client's address (IP_TRANSPARENT): as far as the agent may, "
+		  "true: a pod where it may not is refused, false: never." },
+	{ .key = "enableSocks5", .variables = { "UNSTABLE_ENABLE_SOCKS5" },
+	  .type = SETTING_BOOL, .offset = AT(socks5), .initial = "false",
+	  .help = "A SOCKS5 listener on 127.0.0.1:15080 of each pod. For tests." },
+	{ .key = "proxyWorkloadInfo", .variables = { "PROXY_WORKLOAD_INFO" },
+	  .type = SETTING_STRING, .offset = AT(workload_info), .max = 3 * NAME_BYTES,
+	  .help = "dedicated: the workload, as `namespace/name/service-account`." },
+
 	{ .group = "Logging", .key = "log", .variables = { "RUST_LOG" },
 	  .type = SETTING_STRING, .offset = AT(log), .max = 1024, .initial = "info",
 	  .help = "Comma-separated `level` or `target=level`; levels are off, error, warn, info, debug, trace. "
@@ -201,19 +233,11 @@ const struct setting_unserved setting_unserved[] = {
 	{ "KUBERNETES_SERVICE_HOST", false, NULL, "in a cluster: chooses istiod's default address" },
 	{ "ISTIO_META_", true, NULL, "metadata of the xDS node" },
 	{ "ISTIO_METAJSON_", true, NULL, "metadata of the xDS node" },
-	{ "PROXY_CONFIG", false, "", "the proxy config document" },
-	{ "PROXY_MODE", false, NULL, "shared or dedicated" },
-	{ "PROXY_WORKLOAD_INFO", false, NULL, "the workload of dedicated mode" },
 	{ "ENABLE_PROXY", false, "true", "run the proxy" },
 	{ "ISTIO_META_DNS_CAPTURE", false, "false", "DNS proxy" },
 	{ "ISTIO_META_DNS_PROXY_ADDR", false, NULL, "address of the DNS proxy" },
 	{ "PREFERED_SERVICE_NAMESPACE", false, NULL, "which of two services with one name" },
-	{ "ENABLE_ORIG_SRC", false, NULL, "keep the client's address towards the app" },
-	{ "UNSTABLE_ENABLE_SOCKS5", false, "false", "SOCKS5 listener" },
 	{ "AUTHZ_POLICY_INFO_LOGGING", false, "false", "policy decisions at INFO" },
-	{ "INPOD_UDS", false, NULL, "socket of istio-cni" },
-	{ "INPOD_PORT_REUSE", false, "true", "SO_REUSEPORT on listeners in pods" },
-	{ "PACKET_MARK", false, NULL, "SO_MARK of the agent's sockets" },
 	{ "HTTP2_FRAME_SIZE", false, NULL, "largest HTTP/2 frame" },
 };
 /* clang-format on */

@@ -101,6 +101,12 @@ struct settings_loaded {
 /* The text behind settings_dump(). */
 char *settings_dump_json(const struct settings_loaded *loaded);
 
+/* Istio's proxy config document over what is set. 0 or -errno with the whole sentence in @why. */
+int settings_read_proxy_config(struct settings_loaded *loaded, const char *text, char *why,
+                               size_t why_size);
+/* The same from the defaultConfig of a MeshConfig file; 0, too, where there is none. */
+int settings_read_mesh_config(struct settings_loaded *loaded, const char *path, char *why,
+                              size_t why_size);
 /* Reads the file over the defaults. 0 or -errno with the whole sentence in @why. */
 int settings_read_file(struct settings_loaded *loaded, const char *path, char *why,
                        size_t why_size);

@@ -56,7 +56,7 @@ static bool same(const struct look *a, const struct look *b)
 static int slurp(int fd, char **ret_bytes, size_t *ret_len)
 {
 	hb_cleanup(hb_free_ptr) char *bytes = NULL;
-	size_t len;
+	size_t len = 0;
 	struct stat st;
 	ssize_t n;
 

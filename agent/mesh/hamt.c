@@ -44,10 +44,11 @@ void hamt_init_heap(struct heap *heap)
 static struct hamt_node *node_own(struct heap *heap, struct hamt_node **place)
 {
 	struct hamt_node *old = *place, *node;
-	size_t size = node_size(entries_count(old), nodes_count(old));
+	size_t size;
 
 	if (old->batch == heap->batch && old->counted.refs == 1)
 		return old;
+	size = node_size(entries_count(old), nodes_count(old));
 	node = heap_new(heap, (enum counted_kind)old->counted.kind, size);
 	if (!node)
 		return NULL;

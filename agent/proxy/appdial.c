@@ -6,8 +6,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#define LOG_SCOPE "proxy"
+#include "log.h"
 #include "node/netns.h"
 #include "node/redirect.h"
+#include "proxy/pod.h"
 
 struct hb_addr appdial_source(bool v4, uint32_t turn)
 {
@@ -37,24 +40,55 @@ static int bind_source(int fd, const struct hb_addr *source)
 	return bind(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
 }
 
-int appdial_start(struct hb_dial *dial, struct hb_loop *loop, const struct appdial_target *target,
-                  hb_dial_done on_done)
+/* Descriptor or -errno. */
+static int captured_socket(const struct appdial_target *target)
 {
 	bool v4 = hb_ip_is_v4(&target->app->ip);
 	struct hb_addr source = appdial_source(v4, target->turn);
-	hb_cleanup(hb_close_fd) int fd =
-	    netns_socket(target->netns_fd, v4 ? AF_INET : AF_INET6, SOCK_STREAM);
-	int err, taken;
+	int fd = netns_socket(target->pod->netns_fd, v4 ? AF_INET : AF_INET6, SOCK_STREAM);
+	int err;
 
 	if (fd < 0)
 		return fd;
 	err = target->client ? bind_source(fd, &source) : 0;
 	if (err == 0)
-		err = redirect_exempt(target->redirect, fd, target->client);
+		err = redirect_exempt(target->pod->net->redirect, fd, target->client);
 	if (err < 0)
-		return err;
-	taken = fd;
-	fd = -1;
-	hb_dial_start(dial, loop, taken, target->app, DIAL_DEADLINE_MS, on_done);
+		close(fd);
+	return err < 0 ? err : fd;
+}
+
+/* Descriptor or -errno. A client's name that cannot be had is said, and the app served without. */
+static int ruled_socket(const struct appdial_target *target)
+{
+	const struct hb_ip *app = &target->app->ip, *client;
+	bool v4 = hb_ip_is_v4(app);
+	int fd = podnet_socket(target->pod->net, target->pod->netns_fd, v4 ? AF_INET : AF_INET6);
+	char text[HB_IP_STRLEN];
+	int err;
+
+	if (fd < 0 || !target->client || !target->pod->keeps_source)
+		return fd;
+	/* A pod that calls itself, or over the other family, could not be answered. */
+	client = &target->client->ip;
+	if (hb_ip_equal(client, app) || hb_ip_is_v4(client) != v4)
+		return fd;
+	err = podnet_bind_foreign(fd, client);
+	if (err < 0)
+		log_warn("the app will not see its client's address", "pod=%s client=%s: %s",
+		         target->pod->key, hb_ip_format(client, text, sizeof(text)),
+		         hb_strerror(err));
+	return fd;
+}
+
+int appdial_start(struct hb_dial *dial, struct hb_loop *loop, const struct appdial_target *target,
+                  hb_dial_done on_done)
+{
+	bool bpf = target->pod->net->capture == PODNET_BPF;
+	int fd = bpf ? captured_socket(target) : ruled_socket(target);
+
+	if (fd < 0)
+		return fd;
+	hb_dial_start(dial, loop, fd, target->app, DIAL_DEADLINE_MS, on_done);
 	return 0;
 }

@@ -2,23 +2,24 @@
  * appdial: one connection to the app in a pod, as its server will see it: from the real client
  * (reference/redirection 1, step 7; 6).
  *
- * The socket is bound to a rotating 127.x.y.z, so that ports do not run out and replies need no
- * route; the client's address is what the app is told by accept() and getpeername(). The target is
- * the pod's own address, never loopback, which the app may have kept private; but for a waypoint
- * that reads who speaks from a PROXY header (reference/datapath 3.5), and then nothing is
- * disguised. Ownership and life are those of hb_dial. Thread: the worker's own.
+ * Where BPF captures, the socket is bound to a rotating 127.x.y.z, so that ports do not run out and
+ * replies need no route; the client's address is what the app is told by accept() and
+ * getpeername(). By rules the packets themselves carry the client's address, and the rules bring
+ * the replies back (reference/datapath 3.5, 3.9). The target is the pod's own address, never
+ * loopback, which the app may have kept private; but for a waypoint that reads who speaks from a
+ * PROXY header, and then nothing is disguised.
+ * Ownership and life are those of hb_dial. Thread: the worker's own.
  */
 #pragma once
 
 #include <hbone/dial.h>
 
-struct redirect;
+struct pod_spec;
 
 #define DIAL_DEADLINE_MS 10000u /* reference/datapath 5.3 */
 
 struct appdial_target {
-	int netns_fd;
-	struct redirect *redirect;
+	const struct pod_spec *pod;
 	const struct hb_addr *app;
 	const struct hb_addr *client; /* NULL: the source is what it is */
 	uint32_t turn;                /* any number that changes from dial to dial */

@@ -137,6 +137,8 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 	flow->state = FLOW_CLOSED;
 	accesslog_ended(flow, flow_response_flags(why, opening));
 
+	if (flows->cursor == &flow->node)
+		flows->cursor = flow->node.next;
 	hb_list_remove(&flow->node);
 	flows->count--;
 	if (flows->on_end)
@@ -182,6 +184,8 @@ void flow_explain(struct hb_end why, bool opening, char *out, size_t size)
 		words = prefix = "";
 	else if (why.code == HB_E_DRAIN)
 		words = "connection closed due to connection drain", prefix = "";
+	else if (why.code == HB_E_POLICY_CHANGED)
+		prefix = "";
 	else if (why.code == HB_E_RECURSIVE)
 		words = "attempted recursive call to ourselves", prefix = "";
 	else if (why.code == HB_E_NO_CREDENTIAL)
@@ -201,7 +205,7 @@ const char *flow_response_flags(struct hb_end why, bool opening)
 {
 	if (why.code == 0 || why.code == HB_E_DRAIN)
 		return "-";
-	if (why.code == HB_E_POLICY)
+	if (why.code == HB_E_POLICY || why.code == HB_E_POLICY_CHANGED)
 		return "DENY";
 	if (why.code == HB_E_NO_CREDENTIAL)
 		return "IDENTITY_ERROR";

@@ -51,7 +51,8 @@ struct flow {
 	struct hb_addr src, dst; /* as the access log means them */
 	struct hb_addr orig_dst; /* what was dialled, before routing */
 	uint8_t direction, state;
-	bool early; /* it failed before anything about its ends was known */
+	bool early;  /* it failed before anything about its ends was known */
+	bool judged; /* policy allowed it to come to the pod: it is asked again when that changes */
 };
 
 /* Ended flows that are kept: so many, and so many bytes of them. */
@@ -67,7 +68,9 @@ struct flow_ended {
 
 struct flows {
 	struct hb_list live; /* oldest first */
-	size_t count;        /* live ones */
+	struct hb_list
+	    *cursor;  /* of who goes through live in pieces: the next one; NULL: nobody does */
+	size_t count; /* live ones */
 	struct facts_table facts;
 	struct flow_ended ring[FLOWS_RECENT];
 	size_t ended; /* ever; the next goes to ring[ended % FLOWS_RECENT] */

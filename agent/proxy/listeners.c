@@ -3,6 +3,7 @@
  */
 #include "proxy/listeners.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -19,20 +20,27 @@ static const uint16_t ports[POD_PORTS] = {
 	[POD_OUTBOUND] = POD_PORT_OUTBOUND,
 	[POD_PLAIN] = POD_PORT_PLAIN,
 	[POD_HBONE] = POD_PORT_HBONE,
+	[POD_SOCKS] = POD_PORT_SOCKS,
 };
 
-static int bind_loopback(int fd, uint16_t port, bool v6)
+struct place {
+	uint16_t port;
+	bool v6, everywhere; /* else on loopback */
+};
+
+static int bind_to(int fd, const struct place *place)
 {
 	struct sockaddr_in in = {
 		.sin_family = AF_INET,
-		.sin_port = htons(port),
-		.sin_addr = { htonl(INADDR_LOOPBACK) },
+		.sin_port = htons(place->port),
+		.sin_addr = { htonl(place->everywhere ? INADDR_ANY : INADDR_LOOPBACK) },
 	};
 	struct sockaddr_in6 in6 = {
 		.sin6_family = AF_INET6,
-		.sin6_port = htons(port),
-		.sin6_addr = IN6ADDR_LOOPBACK_INIT,
+		.sin6_port = htons(place->port),
+		.sin6_addr = place->everywhere ? in6addr_any : in6addr_loopback,
 	};
+	bool v6 = place->v6;
 	int err = v6 ? bind(fd, (struct sockaddr *)&in6, sizeof(in6))
 	             : bind(fd, (struct sockaddr *)&in, sizeof(in));
 
@@ -50,28 +58,39 @@ static int set(int fd, int level, int option)
  * A socket without SO_REUSEPORT must be able to have the port, or somebody else is listening: an
  * app of our uid that sets SO_REUSEPORT itself would get a share of our connections unseen.
  */
-static int probe(int netns_fd, uint16_t port, bool v6)
+static int probe(int netns_fd, const struct place *place)
 {
 	hb_cleanup(hb_close_fd) int fd =
-	    netns_socket(netns_fd, v6 ? AF_INET6 : AF_INET, SOCK_STREAM);
+	    netns_socket(netns_fd, place->v6 ? AF_INET6 : AF_INET, SOCK_STREAM);
 	int err = fd < 0 ? fd : set(fd, SOL_SOCKET, SO_REUSEADDR);
 
-	return err < 0 ? err : bind_loopback(fd, port, v6);
+	return err < 0 ? err : bind_to(fd, place);
+}
+
+/* The options that the way of capture asks for. */
+static int prepare(struct listeners *listeners, int fd)
+{
+	const struct podnet *net = listeners->net;
+	int err = set(fd, SOL_SOCKET, SO_REUSEADDR);
+
+	if (err == 0 && !net->no_port_reuse)
+		err = set(fd, SOL_SOCKET, SO_REUSEPORT);
+	if (err == 0 && net->capture == PODNET_RULES)
+		err = podnet_prepare_listener(net, fd, &listeners->keeps_source);
+	return err;
 }
 
 /* A bound, listening socket, or -errno. */
-static int open_one(int netns_fd, uint16_t port, bool v6)
+static int open_one(struct listeners *listeners, const struct place *place)
 {
-	int fd = netns_socket(netns_fd, v6 ? AF_INET6 : AF_INET, SOCK_STREAM);
+	int fd = netns_socket(listeners->netns_fd, place->v6 ? AF_INET6 : AF_INET, SOCK_STREAM);
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = set(fd, SOL_SOCKET, SO_REUSEADDR);
+	err = prepare(listeners, fd);
 	if (err == 0)
-		err = set(fd, SOL_SOCKET, SO_REUSEPORT);
-	if (err == 0)
-		err = bind_loopback(fd, port, v6);
+		err = bind_to(fd, place);
 	if (err == 0)
 		err = set(fd, IPPROTO_TCP, TCP_NODELAY); /* what is accepted inherits it */
 	if (err == 0 && listen(fd, BACKLOG) < 0)
@@ -86,21 +105,61 @@ static bool is_absent_family(int err)
 	return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL;
 }
 
-/* One port on one family for all workers. 0 or -errno; what was opened stays in fds. */
-static int open_port(struct listeners *listeners, enum pod_port port, bool v6)
+/* One port for all workers. 0 or -errno; what was opened stays in fds. */
+static int open_place(struct listeners *listeners, enum pod_port port, const struct place *place)
 {
-	int err = probe(listeners->netns_fd, ports[port], v6);
+	int *fds = listeners->fds + POD_SOCKET(port, place->v6);
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < listeners->workers; i++) {
+		/* Without SO_REUSEPORT there can be one only, which they share. */
+		bool first = i == 0 || !listeners->net->no_port_reuse;
+		int fd = first ? open_one(listeners, place) : fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0)
+			err = first ? fd : -errno;
+		else
+			fds[(size_t)i * POD_SOCKETS] = fd;
+	}
+	return err;
+}
+
+/* The same for a pod that BPF captures, on one family. */
+static int open_captured(struct listeners *listeners, enum pod_port port, bool v6)
+{
+	struct place place = { .port = ports[port], .v6 = v6 };
+	int err = probe(listeners->netns_fd, &place);
 
 	if (v6 && is_absent_family(err))
 		return 0; /* no ::1, no IPv6 in this pod */
-	for (unsigned i = 0; err == 0 && i < listeners->workers; i++) {
-		int fd = open_one(listeners->netns_fd, ports[port], v6);
+	return err < 0 ? err : open_place(listeners, port, &place);
+}
 
-		if (fd < 0)
-			err = fd;
-		else
-			listeners->fds[i * POD_SOCKETS + (unsigned)POD_SOCKET(port, v6)] = fd;
-	}
+/* For a pod with rules: one socket for both families where there are two. */
+static int open_ruled(struct listeners *listeners, enum pod_port port)
+{
+	struct place place = { .port = ports[port], .everywhere = port != POD_SOCKS };
+	int err = -EAFNOSUPPORT;
+
+	place.v6 = listeners->ipv6 && place.everywhere;
+	if (place.v6)
+		err = open_place(listeners, port, &place);
+	if (!is_absent_family(err))
+		return err;
+	place.v6 = false;
+	return open_place(listeners, port, &place);
+}
+
+static int open_port(struct listeners *listeners, enum pod_port port)
+{
+	int err = 0;
+
+	if (port == POD_SOCKS && !listeners->net->socks5)
+		return 0;
+	if (listeners->net->capture == PODNET_RULES)
+		return open_ruled(listeners, port);
+	for (int v6 = 0; err == 0 && v6 <= (listeners->ipv6 && port != POD_SOCKS); v6++)
+		err = open_captured(listeners, port, v6);
 	return err;
 }
 
@@ -116,24 +175,20 @@ static void close_all(struct listeners *listeners)
 
 static void explain(struct listeners *listeners, uint16_t port, int err)
 {
-	char holder[128] = "nobody to be found", reason[sizeof(listeners->reason)];
+	char holder[128] = "nobody to be found";
 
 	if (err == -EADDRINUSE) {
 		(void)porthold_describe(listeners->netns_fd, port, holder, sizeof(holder));
-		snprintf(reason, sizeof(reason), "port %u is taken by %s", port, holder);
+		snprintf(listeners->reason, sizeof(listeners->reason), "port %u is taken by %s",
+		         port, holder);
 	} else {
-		snprintf(reason, sizeof(reason), "port %u: %s", port, hb_strerror(err));
+		snprintf(listeners->reason, sizeof(listeners->reason), "port %u: %s", port,
+		         hb_strerror(err));
 	}
-	if (strcmp(reason, listeners->reason) == 0)
-		return;
-	memcpy(listeners->reason, reason, sizeof(reason));
-	log_warn("pod waits for a port of ours, trying again every second", "pod=%s: %s",
-	         listeners->pod, reason);
 }
 
-static void on_retry(struct hb_timer *timer)
+int listeners_open(struct listeners *listeners)
 {
-	struct listeners *listeners = hb_container_of(timer, struct listeners, retry);
 	size_t count = (size_t)listeners->workers * POD_SOCKETS;
 	int err = 0, port = 0;
 
@@ -142,20 +197,34 @@ static void on_retry(struct hb_timer *timer)
 		err = -ENOMEM;
 	for (size_t i = 0; err == 0 && i < count; i++)
 		listeners->fds[i] = -1;
-	for (int i = 0; err == 0 && i < POD_SOCKETS; i++) {
-		port = i / 2;
-		if (i % 2 == 0 || listeners->ipv6)
-			err = open_port(listeners, (enum pod_port)port, i % 2);
+	for (int i = 0; err == 0 && i < POD_PORTS; i++) {
+		port = i;
+		err = open_port(listeners, (enum pod_port)port);
 	}
 	if (err < 0) {
 		close_all(listeners);
 		explain(listeners, ports[port], err);
+		return err;
+	}
+	listeners->reason[0] = 0;
+	return 0;
+}
+
+static void on_retry(struct hb_timer *timer)
+{
+	struct listeners *listeners = hb_container_of(timer, struct listeners, retry);
+	char before[sizeof(listeners->reason)];
+
+	memcpy(before, listeners->reason, sizeof(before));
+	if (listeners_open(listeners) < 0) {
+		if (strcmp(before, listeners->reason) != 0)
+			log_warn("pod waits for a port of ours, trying again every second",
+			         "pod=%s: %s", listeners->pod, listeners->reason);
 		hb_loop_timer_start(listeners->loop, &listeners->retry, LISTENERS_RETRY_MS);
 		return;
 	}
-	if (listeners->reason[0])
+	if (*before)
 		log_info("pod's ports are free now", "pod=%s", listeners->pod);
-	listeners->reason[0] = 0;
 	listeners->on_ready(listeners);
 }
 
@@ -178,8 +247,7 @@ void listeners_take(struct listeners *listeners, unsigned worker, int ret_fds[PO
 
 void listeners_stop(struct listeners *listeners)
 {
-	if (!listeners->loop)
-		return;
-	hb_loop_timer_stop(listeners->loop, &listeners->retry);
+	if (listeners->loop)
+		hb_loop_timer_stop(listeners->loop, &listeners->retry);
 	close_all(listeners);
 }

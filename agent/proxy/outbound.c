@@ -299,7 +299,8 @@ static int decide(struct pod *pod, struct flow *flow, struct route *route, char 
 	};
 
 	words[0] = 0;
-	if (hb_ip_is_loopback(&flow->orig_dst.ip) && pod_port_is_ours(flow->orig_dst.port))
+	if (hb_ip_is_loopback(&flow->orig_dst.ip) &&
+	    pod_port_is_ours(flow->orig_dst.port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
@@ -360,7 +361,7 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 	return out;
 }
 
-void outbound_accept(struct pod *pod, int fd)
+void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 {
 	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
@@ -373,8 +374,10 @@ void outbound_accept(struct pod *pod, int fd)
 		return;
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
-	if (err == 0)
-		err = hb_addr_of_local(fd, &flow->orig_dst);
+	if (dst)
+		flow->orig_dst = *dst;
+	else if (err == 0)
+		err = pod_orig_dst(pod, fd, &flow->orig_dst);
 	if (err == 0) {
 		flow->dst = flow->orig_dst;
 		err = decide(pod, flow, &route, words, sizeof(words));

@@ -6,7 +6,9 @@
  */
 #pragma once
 
+#include <hbone/addr.h>
+
 struct pod;
 
-/* Takes @fd, accepted on 15001. */
-void outbound_accept(struct pod *pod, int fd);
+/* Takes @fd, accepted on 15001. @dst: where the app wants to go; NULL: whom it dialled. */
+void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst);

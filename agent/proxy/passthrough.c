@@ -9,12 +9,11 @@
 #include <stdio.h>
 
 #include "config/settings.h"
-#include "mesh/policy.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
 #include "proxy/pod.h"
-#include "proxy/strict.h"
+#include "proxy/verdict.h"
 #include "proxy/worker.h"
 
 struct passthrough {
@@ -104,51 +103,35 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	let_go(in);
 }
 
-/* It should have come through a waypoint: in @words. */
-static bool is_around(const struct pod *pod, const struct flow *flow, char *words, size_t size)
-{
-	struct strict_query query = { .workload = pod->workload, .port = flow->dst.port };
-
-	if (!pod->worker->options.settings->waypoint_strict ||
-	    strict_allows(pod->worker->snapshot, &query, words, size))
-		return false;
-	metrics_count(pod->worker->metrics, METRIC_AROUND_WAYPOINT, "plaintext");
-	return true;
-}
-
 /* 0; or a code, with words for the log in @words ("": the code's own). */
 static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 {
 	struct policy_query query = { .src = flow->src, .dst = flow->dst };
 	const char *texts[FLOW_TEXTS] = { NULL };
-	struct policy_verdict verdict;
-	char by[320];
+	struct verdict_words said;
 	const struct service *service;
 	const struct workload *src;
-	int len;
+	int err;
 
 	flow->early = true;
-	if (pod_port_is_ours(flow->dst.port))
+	if (pod_port_is_ours(flow->dst.port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
 		return HB_E_UNKNOWN_WORKLOAD;
 	}
 	flow->early = false;
-	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
+	err = verdict_first(pod, &query, &said);
 	src = snapshot_workload_at(pod->worker->snapshot, pod->worker->options.settings->network,
 	                           &flow->src.ip);
 	service = snapshot_service_of(pod->worker->snapshot, pod->workload, flow->dst.port);
 	ends_describe(src, pod->workload, texts);
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	policy_verdict_explain(&verdict, by, sizeof(by));
-	texts[FLOW_POLICY] = by;
+	texts[FLOW_POLICY] = said.by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
-	if (verdict.allowed)
-		return is_around(pod, flow, words, size) ? HB_E_POLICY : 0;
-	len = snprintf(words, size, "connection closed due to policy rejection: ");
-	policy_verdict_format(&verdict, words + len, size - (size_t)len);
-	return HB_E_POLICY;
+	flow->judged = err == 0;
+	snprintf(words, size, "%s", said.error);
+	return err;
 }
 
 /* Takes @fd. 0; or -ENOMEM, and the flow is still to be ended. */
@@ -156,8 +139,7 @@ static int start(struct pod *pod, struct flow *flow, int fd)
 {
 	struct passthrough *in = calloc(1, sizeof(*in));
 	struct appdial_target target = {
-		.netns_fd = pod->spec->netns_fd,
-		.redirect = pod->worker->options.redirect,
+		.pod = pod->spec,
 		.app = &flow->dst,
 		.client = &flow->src,
 		.turn = pod->worker->turn++,
@@ -199,7 +181,7 @@ void passthrough_accept(struct pod *pod, int fd)
 	}
 	err = hb_addr_of_peer(fd, &flow->src);
 	if (err == 0)
-		err = hb_addr_of_local(fd, &flow->dst);
+		err = pod_orig_dst(pod, fd, &flow->dst);
 	flow->orig_dst = flow->dst;
 	if (err == 0)
 		err = judge(pod, flow, words, sizeof(words));

@@ -9,16 +9,16 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "node/netns.h"
-#include "node/redirect.h"
 #include "proxy/baggage.h"
 #include "proxy/inbound.h"
 #include "proxy/outbound.h"
 #include "proxy/passthrough.h"
+#include "proxy/podsocks.h"
+#include "proxy/podwait.h"
 #include "proxy/worker.h"
 
 struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
-                              const char *service_account, int netns_fd)
+                              const char *service_account, int netns_fd, const struct podnet *net)
 {
 	struct pod_spec *spec = calloc(1, sizeof(*spec));
 	size_t size = strlen(ns) + strlen(name) + 2;
@@ -30,6 +30,7 @@ struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
 	atomic_init(&spec->refs, 1);
 	spec->index = index;
 	spec->netns_fd = netns_fd;
+	spec->net = net;
 	spec->ns = strdup(ns);
 	spec->name = strdup(name);
 	spec->service_account = strdup(service_account);
@@ -60,10 +61,31 @@ void pod_spec_unref(struct pod_spec *spec)
 	free(spec);
 }
 
+void pod_serve(struct pod *pod, int port, int fd)
+{
+	switch ((enum pod_port)port) {
+	case POD_OUTBOUND:
+		outbound_accept(pod, fd, NULL);
+		break;
+	case POD_PLAIN:
+		passthrough_accept(pod, fd);
+		break;
+	case POD_HBONE:
+		inbound_accept(pod, fd);
+		break;
+	case POD_SOCKS:
+		podsocks_accept(pod, fd);
+		break;
+	case POD_PORTS:
+		break;
+	}
+}
+
 static void on_accept(struct hb_accept *accept, int fd)
 {
 	struct pod_listener *listener = hb_container_of(accept, struct pod_listener, accept);
 	struct pod *pod = listener->pod;
+	int port;
 
 	if (fd == -ECANCELED) {
 		close(listener->fd);
@@ -77,17 +99,9 @@ static void on_accept(struct hb_accept *accept, int fd)
 		log_warn("accept failed, going on", "pod=%s: %s", pod->spec->key, hb_strerror(fd));
 		return;
 	}
-	switch ((listener - pod->listeners) / 2) {
-	case POD_OUTBOUND:
-		outbound_accept(pod, fd);
-		break;
-	case POD_PLAIN:
-		passthrough_accept(pod, fd);
-		break;
-	case POD_HBONE:
-		inbound_accept(pod, fd);
-		break;
-	}
+	port = (int)(listener - pod->listeners) / 2;
+	if (!podwait_hold(pod, port, fd))
+		pod_serve(pod, port, fd);
 }
 
 struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS])
@@ -104,6 +118,8 @@ struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[
 	pod->worker = worker;
 	pod->spec = spec;
 	hb_list_init(&pod->inbounds);
+	hb_list_init(&pod->waits);
+	hb_list_init(&pod->socks);
 	pod_refresh(pod);
 	for (int i = 0; i < POD_SOCKETS; i++) {
 		struct pod_listener *listener = &pod->listeners[i];
@@ -131,10 +147,12 @@ void pod_refresh(struct pod *pod)
 	pod->credential =
 	    pod->workload ? credentials_of(&worker->credentials, pod->workload->identity) : NULL;
 	baggage = baggage_format(pod->workload, settings->cluster_id);
-	if (!baggage)
-		return; /* the old one is better than none */
-	free(pod->baggage);
-	pod->baggage = baggage;
+	if (baggage) { /* else the old one is better than none */
+		free(pod->baggage);
+		pod->baggage = baggage;
+	}
+	if (pod->workload)
+		podwait_release(pod);
 }
 
 void pod_stop_accepting(struct pod *pod)
@@ -159,13 +177,16 @@ void pod_abort(struct pod *pod, struct hb_end why)
 		if (flow->pod == pod)
 			flow_abort(flow, why);
 	}
+	podwait_abort(pod);
+	podsocks_abort(pod);
 	inbound_close_all(pod, why);
 	hb_pool_close_scope(pod->worker->pool, pod->spec->index, why);
 }
 
 bool pod_is_idle(const struct pod *pod)
 {
-	return pod->accepting == 0 && pod->flows == 0 && hb_list_is_empty(&pod->inbounds);
+	return pod->accepting == 0 && pod->flows == 0 && hb_list_is_empty(&pod->inbounds) &&
+	       hb_list_is_empty(&pod->waits) && hb_list_is_empty(&pod->socks);
 }
 
 void pod_free(struct pod *pod)
@@ -200,22 +221,18 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 
 int pod_socket(const struct pod *pod, int family)
 {
-	int fd = netns_socket(pod->spec->netns_fd, family, SOCK_STREAM);
-	int err;
-
-	if (fd < 0)
-		return fd;
-	err = redirect_exempt(pod->worker->options.redirect, fd, NULL);
-	if (err < 0) {
-		close(fd);
-		return err;
-	}
-	return fd;
+	return podnet_socket(pod->spec->net, pod->spec->netns_fd, family);
 }
 
-bool pod_port_is_ours(uint16_t port)
+int pod_orig_dst(const struct pod *pod, int fd, struct hb_addr *ret_addr)
 {
-	return port == POD_PORT_OUTBOUND || port == POD_PORT_PLAIN || port == POD_PORT_HBONE;
+	return podnet_orig_dst(pod->spec->net, fd, ret_addr);
+}
+
+bool pod_port_is_ours(uint16_t port, bool socks5)
+{
+	return port == POD_PORT_OUTBOUND || port == POD_PORT_PLAIN || port == POD_PORT_HBONE ||
+	       (port == POD_PORT_SOCKS && socks5);
 }
 
 void pod_unknown_text(const struct pod *pod, char *out, size_t size)

@@ -11,16 +11,19 @@
 #include <hbone/loop.h>
 
 #include "mesh/store.h"
+#include "node/podnet.h"
 #include "proxy/credentials.h"
 #include "proxy/flow.h"
 
 struct worker;
 
-/* Our ports inside a pod (reference/datapath 1.1); each is listened to on both families. */
-enum pod_port { POD_OUTBOUND, POD_PLAIN, POD_HBONE, POD_PORTS };
+/* Our ports inside a pod (reference/datapath 1.1). Captured by BPF each is listened to on both
+ * families; by rules the one of IPv6 serves both. */
+enum pod_port { POD_OUTBOUND, POD_PLAIN, POD_HBONE, POD_SOCKS, POD_PORTS };
 #define POD_PORT_OUTBOUND 15001
 #define POD_PORT_PLAIN    15006
 #define POD_PORT_HBONE    15008
+#define POD_PORT_SOCKS    15080 /* only where it is switched on */
 /* sockets[POD_SOCKET(port, v6)] */
 #define POD_SOCKETS          (POD_PORTS * 2)
 #define POD_SOCKET(port, v6) ((port)*2 + ((v6) ? 1 : 0))
@@ -35,11 +38,15 @@ struct pod_spec {
 	char *name, *ns, *service_account;
 	char *key;    /* "ns/name" */
 	int netns_fd; /* owned */
+	const struct podnet *net;
+	/* Set before it is shared: */
+	bool keeps_source;    /* by rules: apps see their clients' addresses */
+	bool awaits_workload; /* its workload may come later: see podwait.h */
 };
 
-/* Takes @netns_fd, also on failure (NULL: no memory). */
+/* Takes @netns_fd, also on failure (NULL: no memory). @net outlives it. */
 struct pod_spec *pod_spec_new(uint32_t index, const char *ns, const char *name,
-                              const char *service_account, int netns_fd);
+                              const char *service_account, int netns_fd, const struct podnet *net);
 struct pod_spec *pod_spec_ref(struct pod_spec *spec); /* any thread */
 void pod_spec_unref(struct pod_spec *spec);           /* any thread; takes NULL */
 
@@ -63,6 +70,9 @@ struct pod {
 	bool full;                     /* their limit was hit, and that was said */
 	struct hb_list inbounds;       /* connections of peers */
 	size_t inbounds_count;
+	struct hb_list waits; /* podwait's */
+	struct hb_list socks; /* podsocks' */
+	size_t waits_count, socks_count;
 	struct worker_ask *leaving; /* to be answered when the pod is gone */
 };
 
@@ -70,6 +80,8 @@ struct pod {
 struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
 /* The worker has another snapshot: looks itself up again. */
 void pod_refresh(struct pod *pod);
+/* Takes @fd, accepted on port number @port. */
+void pod_serve(struct pod *pod, int port, int fd);
 void pod_stop_accepting(struct pod *pod);
 void pod_drain(struct pod *pod);                    /* peers are asked for no new streams */
 void pod_abort(struct pod *pod, struct hb_end why); /* everything that lives, now */
@@ -80,7 +92,9 @@ void pod_free(struct pod *pod);                     /* idle only */
 struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction);
 /* A socket of the pod that is not captured, or -errno. */
 int pod_socket(const struct pod *pod, int family);
+/* What was dialled on an accepted connection. 0 or -errno. */
+int pod_orig_dst(const struct pod *pod, int fd, struct hb_addr *ret_addr);
 /* One of our ports: nobody is to be connected to it through us. */
-bool pod_port_is_ours(uint16_t port);
+bool pod_port_is_ours(uint16_t port, bool socks5);
 /* "failed to fetch information about local workload: sa.ns (name)" */
 void pod_unknown_text(const struct pod *pod, char *out, size_t size);

@@ -14,12 +14,11 @@
 #include <hbone/tunnel.h>
 
 #include "config/settings.h"
-#include "mesh/policy.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
-#include "proxy/strict.h"
 #include "proxy/target.h"
+#include "proxy/verdict.h"
 #include "proxy/worker.h"
 
 struct request {
@@ -193,25 +192,6 @@ static const struct service *service_meant(const struct pod *pod, const struct h
 	return snapshot_service_of(snapshot, pod->workload, port);
 }
 
-/* It should have come through a waypoint: in @target's words. */
-static bool is_around(const struct inbound *in, struct target *target)
-{
-	struct worker *worker = in->pod->worker;
-	const struct settings *settings = worker->options.settings;
-	struct strict_query query = {
-		.workload = in->pod->workload,
-		.port = target->app.port,
-		.identity = in->identity,
-		.except = settings->waypoint_strict_except,
-	};
-
-	if (!settings->waypoint_strict ||
-	    strict_allows(worker->snapshot, &query, target->words, sizeof(target->words)))
-		return false;
-	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT, "hbone");
-	return true;
-}
-
 static void judge(const struct inbound *in, const struct hb_stream *tunnel, struct flow *flow,
                   struct target *target)
 {
@@ -223,31 +203,25 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	};
 	const char *texts[FLOW_TEXTS] = { NULL };
 	const struct service *service;
-	struct policy_verdict verdict;
 	struct hb_tunnel_said read;
+	struct verdict_words words;
 	struct ends_said said;
-	char by[320];
-	int len;
+	int err = verdict_first(pod, &query, &words);
 
-	policy_judge(pod->worker->snapshot, pod->workload, &query, &verdict);
 	hb_tunnel_read(tunnel, &read);
 	describe_src(in, &read, &said, texts);
 	service = service_meant(pod, &read.service, target->app.port);
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
-	policy_verdict_explain(&verdict, by, sizeof(by));
-	texts[FLOW_POLICY] = by;
+	texts[FLOW_POLICY] = words.by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
-	if (verdict.allowed && !is_around(in, target))
+	flow->judged = err == 0;
+	if (err == 0)
 		return;
 	target->status = 401;
-	target->code = HB_E_POLICY;
-	if (verdict.allowed)
-		return;
-	len = snprintf(target->words, sizeof(target->words),
-	               "connection closed due to policy rejection: ");
-	policy_verdict_format(&verdict, target->words + len, sizeof(target->words) - (size_t)len);
+	target->code = err;
+	snprintf(target->words, sizeof(target->words), "%s", words.error);
 }
 
 /* Reads and weighs what is asked for. */
@@ -264,6 +238,7 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 		.network = settings->network,
 		.local = in->local.ip,
 		.localhost_tunnels = settings->localhost_app_tunnel,
+		.socks5 = in->pod->spec->net->socks5,
 	};
 	char text[300];
 
@@ -295,8 +270,7 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 static int dial_app(struct request *request, struct inbound *in, const struct target *to)
 {
 	struct appdial_target target = {
-		.netns_fd = in->pod->spec->netns_fd,
-		.redirect = in->pod->worker->options.redirect,
+		.pod = in->pod->spec,
 		.app = &to->dial,
 		.client = to->keep_src ? &in->src : NULL,
 		.turn = in->pod->worker->turn++,

@@ -156,7 +156,7 @@ void target_find(const struct target_query *query, const struct hb_tunnel_author
 
 	target.app.port = authority->is_ip ? port_by_ip(query, &authority->addr, &target)
 	                                   : port_by_name(query, authority, &target);
-	if (target.status == 0 && pod_port_is_ours(target.app.port)) {
+	if (target.status == 0 && pod_port_is_ours(target.app.port, query->socks5)) {
 		target.status = 503;
 		target.code = HB_E_RECURSIVE;
 	}

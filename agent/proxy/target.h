@@ -15,6 +15,7 @@ struct target_query {
 	const char *network;             /* the node's */
 	struct hb_ip local;              /* the pod's address that the tunnel came to */
 	bool localhost_tunnels;          /* application tunnels with PROXY end at loopback */
+	bool socks5;                     /* the pod has that listener of ours, too */
 };
 
 struct target {

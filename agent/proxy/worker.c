@@ -175,6 +175,7 @@ static int make_parts(struct worker *worker)
 	worker->pool = hb_pool_new(worker->loop, &pool);
 	if (!worker->pool)
 		return -ENOMEM;
+	rejudge_init(&worker->rejudge, worker);
 	recheck_start(worker, worker->options.crls);
 	return 0;
 }
@@ -185,6 +186,7 @@ static void free_parts(struct worker *worker)
 		pod_free(hb_container_of(node, struct pod, node));
 	if (worker->pool) {
 		recheck_stop(worker);
+		rejudge_stop(&worker->rejudge);
 		hb_pool_free(worker->pool);
 	}
 	if (worker->loop) {
@@ -327,6 +329,7 @@ static void on_snapshot(struct hb_msg *msg)
 	worker->snapshot = told->snapshot;
 	hb_list_for_each (node, &worker->pods)
 		pod_refresh(hb_container_of(node, struct pod, node));
+	rejudge_look(&worker->rejudge);
 	snapshot_unref(old);
 	free(told);
 }

@@ -22,15 +22,14 @@
 #include "proxy/pod.h"
 #include "proxy/recheck.h"
 #include "proxy/reclaim.h"
+#include "proxy/rejudge.h"
 
 struct settings;
-struct redirect;
 struct worker;
 
 struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
-	struct redirect *redirect;
 	struct hb_loop *control;  /* answers are posted there */
 	struct hb_tls_crls *crls; /* to begin with; a reference is taken; may be NULL */
 	/* Runs on the worker's thread. */
@@ -108,6 +107,7 @@ struct worker {
 	struct reclaim reclaim;
 	struct credentials credentials;
 	struct recheck recheck;
+	struct rejudge rejudge;
 	struct metrics *metrics;
 	struct newcomers newcomers;
 	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */

@@ -37,10 +37,10 @@ lab_nginx
 echo hello >"$LAB_DATA/nginx-pod-b1/www/index.html"
 case_run "agents start" lab_agents_start
 case_run "before" expect_works pod-a1 "http://$SERVER:8080/"
-case_run "a policy comes, by a rename" read_again 'mesh file read again .*policies=1' deny_by_rename
+case_run "a policy comes, by a rename" read_again 'mesh file read again.*policies=1' deny_by_rename
 case_run "it is in force" refused
 case_run "a broken file" read_again 'mesh file cannot be taken.*mesh.yaml:[0-9]+: ' broken
 case_run "the policy is in force still" refused
-case_run "it goes, in place" read_again 'mesh file read again .*policies=1' in_place
+case_run "it goes, in place" read_again 'mesh file read again.*policies=1' in_place
 case_run "allowed again" expect_works pod-a1 "http://$SERVER:8080/"
 cases_end

@@ -74,6 +74,34 @@ START_TEST(sizes_that_overflow)
 }
 END_TEST
 
+/* Used again and again it is zeroed each time, and asks for no more memory than the largest round.
+ */
+START_TEST(cleared)
+{
+	static const size_t sizes[] = { 10, 5000, 300000, 2 << 20, 40, 900 };
+	struct hb_arena arena;
+	size_t bytes = 0;
+
+	hb_arena_init(&arena);
+	hb_arena_clear(&arena);
+	for (size_t i = 0; i < HB_ARRAY_LEN(sizes) * 4; i++) {
+		size_t size = sizes[i % HB_ARRAY_LEN(sizes)];
+		unsigned char *small = hb_arena_alloc(&arena, 100);
+		unsigned char *large = hb_arena_alloc(&arena, size);
+
+		ck_assert(small && large && is_zero(small, 100) && is_zero(large, size));
+		memset(small, 1, 100);
+		memset(large, 2, size);
+		if (i == HB_ARRAY_LEN(sizes))
+			bytes = arena.bytes;
+		hb_arena_clear(&arena);
+		ck_assert_uint_le(arena.bytes, (size_t)1 << 20);
+	}
+	ck_assert_uint_le(bytes, (size_t)2 << 20);
+	hb_arena_done(&arena);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("arena");
@@ -84,6 +112,7 @@ int main(void)
 	tcase_add_test(tc, any_size);
 	tcase_add_test(tc, many_texts);
 	tcase_add_test(tc, sizes_that_overflow);
+	tcase_add_test(tc, cleared);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

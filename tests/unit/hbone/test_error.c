@@ -13,7 +13,7 @@ static const struct {
 	{ 0, "clean" },
 	{ -ECONNRESET, "Connection reset by peer" },
 	{ HB_E_IDLE, "idle timeout" },
-	{ HB_E_LAST, "too many wait for a connection to this peer" },
+	{ HB_E_LAST, "connection closed due to policy change" },
 	{ HB_E_USER_TIME, "peer took too long to acknowledge what was sent" },
 	{ HB_E_STATUS(401), "http status: 401 Unauthorized" },
 	{ HB_E_STATUS(299), "http status: 299" },

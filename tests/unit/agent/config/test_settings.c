@@ -1,6 +1,8 @@
 /*
  * settings: defaults, then the file, then the environment; what is derived; what is reported.
  */
+#include <sys/stat.h>
+
 #include <jansson.h>
 
 #include <hbone/base.h>
@@ -22,7 +24,35 @@ static const struct {
 	{ "default socket", NULL, { 0 }, "adminSocket", "/run/culvert/admin.sock" },
 	{ "socket follows the state", "stateDir: /var/lib/c\n", { 0 }, "adminSocket", "/var/lib/c/admin.sock" },
 	{ "socket by itself", "stateDir: /var/lib/c\nadminSocket: /a.sock\n", { 0 }, "adminSocket", "/a.sock" },
-	{ "ports are off", NULL, { 0 }, "adminPort", "0" },
+	{ "ports are off", "nodeName: n\n", { 0 }, "adminPort", "0" },
+	/* ztunnel's config_from_proxyconfig */
+	{ "PROXY_CONFIG: admin port", NULL, { "PROXY_CONFIG=proxyAdminPort: 16000" }, "adminPort", "16000" },
+	{ "PROXY_CONFIG: as JSON", NULL, { "PROXY_CONFIG={\"proxyAdminPort\": 16000, \"statsPort\": 1}" }, "adminPort", "16000" },
+	{ "PROXY_CONFIG: metrics port", NULL, { "PROXY_CONFIG=statsPort: 16020" }, "statsPort", "16020" },
+	{ "PROXY_CONFIG: threads", NULL, { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
+	{ "PROXY_CONFIG: a variable over it", NULL, { "PROXY_CONFIG=concurrency: 3", "ZTUNNEL_WORKER_THREADS=4" }, "workerThreads", "4" },
+	{ "PROXY_CONFIG: over the file", "workerThreads: 2\n", { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
+	{ "PROXY_CONFIG: metadata", NULL, { "PROXY_CONFIG=proxyMetadata: {ISTIO_META_CLUSTER_ID: c}" }, "clusterId", "c" },
+	{ "PROXY_CONFIG: metadata without its prefix", NULL, { "PROXY_CONFIG=proxyMetadata: {CLUSTER_ID: c, FOO: {}}" }, "clusterId", "c" },
+	{ "PROXY_CONFIG: empty", NULL, { "PROXY_CONFIG=" }, "adminPort", "15000" },
+	{ "without a file it is as ztunnel starts", NULL, { 0 }, "proxyMode", "shared" },
+	{ "with a file it is standalone", "nodeName: n\n", { 0 }, "proxyMode", "standalone" },
+	{ "a mode over the file", "nodeName: n\n", { "PROXY_MODE=shared" }, "proxyMode", "shared" },
+	{ "shared: admin port", NULL, { 0 }, "adminPort", "15000" },
+	{ "shared: metrics port", NULL, { 0 }, "statsPort", "15020" },
+	{ "shared: readiness port", NULL, { 0 }, "readinessPort", "15021" },
+	{ "shared: a port that is set", "proxyMode: shared\nadminPort: 0\n", { 0 }, "adminPort", "0" },
+	{ "shared: mark", NULL, { 0 }, "packetMark", "1337" },
+	{ "shared: a mark that is set", NULL, { "PACKET_MARK=7" }, "packetMark", "7" },
+	{ "dedicated: no mark", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a/b/c" }, "packetMark", "0" },
+	{ "dedicated: admin port", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a/b/c" }, "adminPort", "15000" },
+	{ "socket of istio-cni", NULL, { 0 }, "inpodUds", "/var/run/ztunnel/ztunnel.sock" },
+	{ "socket of istio-cni, set", NULL, { "INPOD_UDS=/x" }, "inpodUds", "/x" },
+	{ "port reuse", NULL, { "INPOD_PORT_REUSE=false" }, "inpodPortReuse", "false" },
+	{ "source as far as may be", NULL, { 0 }, "enableOrigSrc", "auto" },
+	{ "source always", NULL, { "ENABLE_ORIG_SRC=true" }, "enableOrigSrc", "true" },
+	{ "source never", NULL, { "ENABLE_ORIG_SRC=false" }, "enableOrigSrc", "false" },
+	{ "SOCKS5", NULL, { "UNSTABLE_ENABLE_SOCKS5=true" }, "enableSocks5", "true" },
 	{ "default lifetime", NULL, { 0 }, "secretTtl", "1d" },
 	{ "default window", NULL, { 0 }, "http2StreamWindowSize", "4194304" },
 	{ "default connection window", NULL, { 0 }, "http2ConnectionWindowSize", "16777216" },
@@ -93,9 +123,8 @@ static const struct {
 	{ "XDS_ADDRESS=istiod:15012", "XDS_ADDRESS" },
 	{ "XDS_ADDRESS=", NULL },
 	{ "CA_ADDRESS=https://istiod", "CA_ADDRESS" },
-	{ "INPOD_UDS=/var/run/ztunnel/ztunnel.sock", "INPOD_UDS" },
-	{ "PROXY_MODE=shared", "PROXY_MODE" },
-	{ "PROXY_MODE=dedicated", "PROXY_MODE" },
+	{ "INPOD_UDS=/var/run/ztunnel/ztunnel.sock", NULL },
+	{ "PROXY_MODE=shared", NULL },
 	{ "ENABLE_PROXY=true", NULL },
 	{ "ENABLE_PROXY=false", "ENABLE_PROXY" },
 	{ "TLS12_ENABLED=true", NULL },
@@ -166,6 +195,56 @@ START_TEST(unknown)
 	ck_assert_msg(want ? told && strcmp(told, want) == 0 : !told, "%s: told %s", variable,
 	              told ? told : "nothing");
 	free(told);
+}
+END_TEST
+
+/* The chart mounts it below the working directory. */
+START_TEST(mesh_config)
+{
+	static const char *const variables[] = { NULL, NULL, NULL };
+	static const char *const over[] = { "PROXY_CONFIG=concurrency: 3", NULL, NULL };
+	char dir[] = "/tmp/culvert-mesh-XXXXXX";
+	struct settings *settings;
+	FILE *out;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(chdir(dir), 0);
+	ck_assert_int_eq(
+	    mkdir("etc", 0700) | mkdir("etc/istio", 0700) | mkdir("etc/istio/config", 0700), 0);
+	out = fopen("etc/istio/config/mesh", "w");
+	ck_assert_ptr_nonnull(out);
+	fputs(
+	    "rootNamespace: istio-system\ndefaultConfig: {concurrency: 7, proxyAdminPort: 16001}\n",
+	    out);
+	fclose(out);
+	settings = load("the mesh config", NULL, variables);
+	ck_assert_uint_eq(settings->threads.n, 7);
+	ck_assert_uint_eq(settings->admin_port, 16001);
+	settings_free(settings);
+	settings = load("PROXY_CONFIG over it", NULL, over);
+	ck_assert_uint_eq(settings->threads.n, 3);
+	ck_assert_uint_eq(settings->admin_port, 16001);
+	settings_free(settings);
+	settings = load("a file of ours instead", "nodeName: n\n", variables);
+	ck_assert_int_eq(settings->threads.kind, THREADS_AUTO);
+	settings_free(settings);
+	ck_assert_int_eq(unlink("etc/istio/config/mesh") | rmdir("etc/istio/config") |
+	                     rmdir("etc/istio") | rmdir("etc") | chdir("/") | rmdir(dir),
+	                 0);
+}
+END_TEST
+
+START_TEST(dedicated_workload)
+{
+	static const char *const variables[] = { "PROXY_MODE=dedicated",
+		                                 "PROXY_WORKLOAD_INFO=ns/pod/account", NULL };
+	struct settings *settings = load("dedicated", NULL, variables);
+
+	ck_assert_uint_eq(settings->pods_count, 1);
+	ck_assert_str_eq(settings->pods[0].ns, "ns");
+	ck_assert_str_eq(settings->pods[0].name, "pod");
+	ck_assert_str_eq(settings->pods[0].service_account, "account");
+	settings_free(settings);
 }
 END_TEST
 
@@ -255,6 +334,8 @@ int main(void)
 	tcase_add_loop_test(tc, workers, 0, HB_ARRAY_LEN(worker_rows));
 	tcase_add_loop_test(tc, unknown, 0, HB_ARRAY_LEN(unknown_rows));
 	tcase_add_test(tc, pods);
+	tcase_add_test(tc, mesh_config);
+	tcase_add_test(tc, dedicated_workload);
 	tcase_add_test(tc, dump);
 	tcase_add_test(tc, table_is_sound);
 	suite_add_tcase(suite, tc);

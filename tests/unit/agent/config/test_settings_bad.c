@@ -13,6 +13,22 @@ static const struct {
 	const char *variables[3];
 	const char *why;
 } rows[] = {
+	{ "a mode that is none", NULL, { "PROXY_MODE=sidecar" },
+	  "PROXY_MODE: \"sidecar\" is not a known word, expected auto, standalone, shared or dedicated" },
+	{ "PROXY_CONFIG: a port that is none", NULL, { "PROXY_CONFIG=proxyAdminPort: http" },
+	  "PROXY_CONFIG:1: proxyAdminPort: \"http\" is not a whole number, expected 0 to 65535" },
+	{ "PROXY_CONFIG: a list for a number", NULL, { "PROXY_CONFIG=concurrency: [1]" },
+	  "PROXY_CONFIG:1: concurrency: is no plain value" },
+	{ "dedicated without a workload", NULL, { "PROXY_MODE=dedicated" },
+	  "proxyWorkloadInfo: \"\" does not name the workload of dedicated mode, expected namespace/name/service-account" },
+	{ "a workload with a part too many", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a/b/c/d" },
+	  "PROXY_WORKLOAD_INFO: \"a/b/c/d\" does not name the workload of dedicated mode, expected namespace/name/service-account" },
+	{ "a workload with an empty part", NULL, { "PROXY_MODE=dedicated", "PROXY_WORKLOAD_INFO=a//c" },
+	  "PROXY_WORKLOAD_INFO: \"a//c\" does not name the workload of dedicated mode, expected namespace/name/service-account" },
+	{ "pods beside istio-cni's", "pods:\n- {name: a, namespace: b, netns: /c}\n", { "PROXY_MODE=shared" },
+	  "PROXY_MODE: is not standalone, but there is a list of pods (line 2), expected one of the two" },
+	{ "no word for the source", NULL, { "ENABLE_ORIG_SRC=yes" },
+	  "ENABLE_ORIG_SRC: \"yes\" is not a known word, expected auto, true or false" },
 	{ "boolean in the file", "nodeName: n\nipv6Enabled: yes\n", { 0 },
 	  "settings.yaml:2: ipv6Enabled: \"yes\" is not a boolean, expected true or false" },
 	{ "boolean in quotes", "ipv6Enabled: \"true\"\n", { 0 },

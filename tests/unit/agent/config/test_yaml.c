@@ -2,6 +2,7 @@
  * yaml: trees with their lines, and one sentence for each way of not being one.
  */
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <hbone/base.h>
 #include <stdio.h>
@@ -112,6 +113,49 @@ static int parse_nested(size_t depth, char *why, size_t why_size)
 	return err;
 }
 
+struct told { /* what a stream gave */
+	char text[256];
+	int stop_at; /* the item that is refused; 0: none */
+	int count;
+};
+
+static int on_item(void *owner, const char *key, const struct yaml_node *item)
+{
+	struct told *told = owner;
+	size_t used = strlen(told->text);
+	char text[64] = "";
+
+	node_format(item, text, sizeof(text));
+	snprintf(told->text + used, sizeof(told->text) - used, "%s:%d:%s;", key, item->line, text);
+	return ++told->count == told->stop_at ? -E2BIG : 0;
+}
+
+/* Items of lists under the root's keys, nothing else, each with its line. */
+START_TEST(streamed)
+{
+	static const char text[] =
+	    "a:\n- x\n- {b: [c, d], e: f}\n- - g\nh: {i: [j]}\nk: []\na2: [l]\n";
+	struct told told = { "", 0, 0 };
+	struct yaml_stream stream = { on_item, &told };
+	struct yaml_doc *doc;
+	char why[256];
+
+	ck_assert_int_eq(
+	    yaml_parse_stream("f", text, strlen(text), &stream, &doc, why, sizeof(why)), 0);
+	ck_assert_int_eq(told.count, 4);
+	ck_assert(strncmp(told.text, "a:2:", 4) == 0 && strstr(told.text, "a:3:") &&
+	          strstr(told.text, "a:4:") && strstr(told.text, "a2:7:"));
+	ck_assert_uint_eq(yaml_root(doc)->count, 4);
+	ck_assert_uint_eq(yaml_root(doc)->items[0]->count, 0);
+	ck_assert_uint_eq(yaml_root(doc)->items[1]->count, 1); /* a map: kept */
+	yaml_unload(doc);
+	told = (struct told){ "", 2, 0 };
+	ck_assert_int_eq(
+	    yaml_parse_stream("f", text, strlen(text), &stream, &doc, why, sizeof(why)), -E2BIG);
+	ck_assert_int_eq(told.count, 2);
+}
+END_TEST
+
 START_TEST(depth_is_bounded)
 {
 	char why[256] = "";
@@ -190,6 +234,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, parse, 0, HB_ARRAY_LEN(rows));
+	tcase_add_test(tc, streamed);
 	tcase_add_test(tc, depth_is_bounded);
 	tcase_add_test(tc, files);
 	tcase_add_test(tc, a_device_without_end);

@@ -17,6 +17,7 @@
 
 #define WORKERS 2
 
+static const struct podnet captured; /* by BPF */
 static struct hb_loop *loop;
 static struct listeners listeners;
 static int netns_fd;
@@ -41,6 +42,7 @@ static void up(void)
 		.netns_fd = netns_fd,
 		.workers = WORKERS,
 		.ipv6 = true,
+		.net = &captured,
 		.on_ready = on_ready,
 	};
 }
@@ -89,6 +91,10 @@ START_TEST(all_sockets_listen)
 		for (int i = 0; i < POD_SOCKETS; i++) {
 			struct hb_addr addr;
 
+			if (i / 2 == POD_SOCKS) {
+				ck_assert_int_lt(fds[i], 0); /* it is switched off */
+				continue;
+			}
 			ck_assert_int_ge(fds[i], 0);
 			one = getsockopt(fds[i], SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
 			ck_assert_int_eq(one, 0);
@@ -99,6 +105,96 @@ START_TEST(all_sockets_listen)
 			close(fds[i]);
 		}
 	}
+}
+END_TEST
+
+static int option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/* ztunnel's test_inpod_config_port_reuse, test_inpod_config_no_port_reuse, and what is ours. */
+/* clang-format off */
+static const struct {
+	const char *name;
+	struct podnet net;
+	bool ipv6;
+	unsigned sockets; /* for each worker */
+	bool keeps_source;
+} ruled[] = {
+	{ "test_inpod_config_port_reuse", { .capture = PODNET_RULES, .mark = 1337 }, true, 3, true },
+	{ "test_inpod_config_no_port_reuse", { .capture = PODNET_RULES, .mark = 1337, .no_port_reuse = true }, true, 3, true },
+	{ "IPv4 only", { .capture = PODNET_RULES, .mark = 7 }, false, 3, true },
+	{ "no mark", { .capture = PODNET_RULES }, true, 3, true },
+	{ "source required", { .capture = PODNET_RULES, .source = PODNET_SOURCE_MUST }, true, 3, true },
+	{ "source never", { .capture = PODNET_RULES, .source = PODNET_SOURCE_NEVER }, true, 3, false },
+	{ "SOCKS5", { .capture = PODNET_RULES, .socks5 = true }, true, 4, true },
+};
+/* clang-format on */
+
+static void check_ruled(const char *name, const struct podnet *net, int fd, int place)
+{
+	bool socks = place / 2 == POD_SOCKS;
+	struct hb_addr addr;
+
+	ck_assert_int_eq(hb_addr_of_local(fd, &addr), 0);
+	ck_assert_msg(hb_ip_is_loopback(&addr.ip) == socks, "%s: place %d", name, place);
+	ck_assert_msg(option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1, "%s: listens", name);
+	ck_assert_msg(option(fd, SOL_SOCKET, SO_REUSEADDR) == 1, "%s: SO_REUSEADDR", name);
+	ck_assert_msg(option(fd, SOL_SOCKET, SO_REUSEPORT) == !net->no_port_reuse,
+	              "%s: SO_REUSEPORT", name);
+	ck_assert_msg((uint32_t)option(fd, SOL_SOCKET, SO_MARK) == net->mark, "%s: SO_MARK", name);
+	ck_assert_msg(option(fd, SOL_IP, IP_TRANSPARENT) == (net->source != PODNET_SOURCE_NEVER),
+	              "%s: IP_TRANSPARENT", name);
+	if (place % 2)
+		ck_assert_msg(option(fd, SOL_IPV6, IPV6_V6ONLY) == 0, "%s: both families", name);
+}
+
+START_TEST(by_rules)
+{
+	int fds[POD_SOCKETS];
+
+	listeners.net = &ruled[_i].net;
+	listeners.ipv6 = ruled[_i].ipv6;
+	ck_assert_msg(listeners_open(&listeners) == 0, "%s: %s", ruled[_i].name, listeners.reason);
+	ck_assert_int_eq(listeners.keeps_source, ruled[_i].keeps_source);
+	for (unsigned w = 0; w < WORKERS; w++) {
+		unsigned count = 0;
+
+		listeners_take(&listeners, w, fds);
+		for (int i = 0; i < POD_SOCKETS; i++) {
+			if (fds[i] < 0)
+				continue;
+			count++;
+			ck_assert_int_eq(i % 2, ruled[_i].ipv6 && i / 2 != POD_SOCKS);
+			check_ruled(ruled[_i].name, &ruled[_i].net, fds[i], i);
+			close(fds[i]);
+		}
+		ck_assert_msg(count == ruled[_i].sockets, "%s: %u", ruled[_i].name, count);
+	}
+}
+END_TEST
+
+/* Two instances in a rolling upgrade: with SO_REUSEPORT both, without only one. */
+START_TEST(a_second_instance)
+{
+	struct podnet net = { .capture = PODNET_RULES, .no_port_reuse = _i };
+	struct listeners second;
+
+	listeners.net = &net;
+	second = listeners;
+	ck_assert_int_eq(listeners_open(&listeners), 0);
+	ck_assert_int_eq(listeners_open(&second), _i ? -EADDRINUSE : 0);
+	if (_i)
+		ck_assert_ptr_nonnull(strstr(second.reason, "port 15001 is taken by "));
+	listeners_stop(&listeners);
+	listeners_stop(&second);
+	ck_assert_int_eq(listeners_open(&second), 0);
+	listeners_stop(&second);
 }
 END_TEST
 
@@ -161,6 +257,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, up, down);
 	tcase_add_test(tc, all_sockets_listen);
 	tcase_add_loop_test(tc, waits_for_a_port_and_names_it, 0, HB_ARRAY_LEN(takers));
+	tcase_add_loop_test(tc, by_rules, 0, HB_ARRAY_LEN(ruled));
+	tcase_add_loop_test(tc, a_second_instance, 0, 2);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

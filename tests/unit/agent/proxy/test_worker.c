@@ -30,6 +30,7 @@ static const char mesh[] = "workloads:\n"
 			   "  services: {}\n";
 static const char nobody[] = "workloads: []\n";
 
+static const struct podnet captured; /* by BPF, which is not here */
 static struct hb_loop *loop;
 static struct settings settings;
 static struct worker *worker;
@@ -71,33 +72,35 @@ static struct snapshot *snapshot_of(const char *text)
 	return snapshot;
 }
 
-static void add_pod(void)
+static void add_pod(bool awaits)
 {
 	int fds[POD_SOCKETS];
 
-	spec = pod_spec_new(1, "demo", "a", "a", netns_open("/proc/self/ns/net"));
+	spec = pod_spec_new(1, "demo", "a", "a", netns_open("/proc/self/ns/net"), &captured);
 	ck_assert_ptr_nonnull(spec);
 	listeners = (struct listeners){
 		.pod = spec->key,
 		.netns_fd = spec->netns_fd,
 		.workers = 1,
 		.ipv6 = true,
+		.net = &captured,
 		.on_ready = on_ready,
 	};
 	listeners_start(&listeners, loop);
 	turn_until(&ready, 1);
+	spec->awaits_workload = awaits;
 	listeners_take(&listeners, 0, fds);
 	ck_assert_int_eq(worker_add_pod(worker, pod_spec_ref(spec), fds), 0);
 }
 
-static void up(void)
+static void up_as(bool awaits, const char *text)
 {
 	struct worker_options options = {
 		.count = 1,
 		.settings = &settings,
 		.want_credential = on_want,
 	};
-	struct snapshot *snapshot = snapshot_of(mesh);
+	struct snapshot *snapshot = snapshot_of(text);
 	char why[64];
 
 	ck_assert_int_eq(log_set_levels("off", why, sizeof(why)), 0);
@@ -109,7 +112,17 @@ static void up(void)
 	wishes = 0;
 	ck_assert_int_eq(worker_start(&options, snapshot, &worker), 0);
 	snapshot_unref(snapshot);
-	add_pod();
+	add_pod(awaits);
+}
+
+static void up(void)
+{
+	up_as(false, mesh);
+}
+
+static void up_unknown(void)
+{
+	up_as(true, nobody);
 }
 
 static void down(void)
@@ -236,6 +249,54 @@ START_TEST(draining_accepts_nothing)
 }
 END_TEST
 
+/* Nothing has become of @fd within 200 ms. */
+static void expect_waiting(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(poll(&poll_fd, 1, 200), 0);
+}
+
+START_TEST(a_workload_that_comes_is_waited_for)
+{
+	char error[256];
+	int fd = dial(ports[_i]);
+
+	expect_waiting(fd);
+	ck_assert_int_eq(worker_set_snapshot(worker, snapshot_of(mesh)), 0);
+	ck_assert_int_eq(fate(fd), -ECONNRESET);
+	newest_error(error, sizeof(error));
+	ck_assert_msg(strstr(error, "attempted recursive call to ourselves"), "%s", error);
+}
+END_TEST
+
+START_TEST(a_workload_that_does_not_come)
+{
+	char error[256];
+	int fd = dial(POD_PORT_HBONE);
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	expect_waiting(fd);
+	ck_assert_int_eq(poll(&poll_fd, 1, 10000), 1);
+	ck_assert_int_eq(fate(fd), -ECONNRESET);
+	newest_error(error, sizeof(error));
+	ck_assert_ptr_nonnull(strstr(error, "\"error\":\""));
+}
+END_TEST
+
+START_TEST(a_pod_is_removed_while_somebody_waits)
+{
+	struct worker_ask ask = { .on_answer = on_answer };
+	int fd = dial(ports[_i]);
+
+	expect_waiting(fd);
+	worker_remove_pod(worker, &ask, spec);
+	turn_until(&answers, 1);
+	ck_assert_int_eq(fate(fd), -ECONNRESET);
+}
+END_TEST
+
 static int own_namespace(void)
 {
 	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -269,6 +330,13 @@ int main(void)
 	tcase_add_loop_test(tc, a_removed_pod_is_refused, 0, HB_ARRAY_LEN(ports));
 	tcase_add_test(tc, a_new_snapshot_is_looked_at);
 	tcase_add_loop_test(tc, draining_accepts_nothing, 0, HB_ARRAY_LEN(ports));
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("unknown");
+	tcase_set_timeout(tc, 30);
+	tcase_add_checked_fixture(tc, up_unknown, down);
+	tcase_add_loop_test(tc, a_workload_that_comes_is_waited_for, 0, HB_ARRAY_LEN(ports));
+	tcase_add_test(tc, a_workload_that_does_not_come);
+	tcase_add_loop_test(tc, a_pod_is_removed_while_somebody_waits, 0, HB_ARRAY_LEN(ports));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

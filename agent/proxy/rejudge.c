@@ -1,0 +1,97 @@
+/*
+ * rejudge: goes through the live flows in pieces, by the cursor that flow.c keeps valid.
+ */
+#include "proxy/rejudge.h"
+
+#include "metrics.h"
+#include "proxy/verdict.h"
+#include "proxy/worker.h"
+
+static void ask_again(struct worker *worker, struct flow *flow)
+{
+	const char *texts[FLOW_TEXTS] = { NULL };
+	struct policy_query query = {
+		.src = flow->src,
+		.identity = flow_text(flow, FLOW_SRC_IDENTITY),
+		.dst = flow->direction == FLOW_INBOUND ? flow->orig_dst : flow->dst,
+	};
+	struct verdict_words words;
+
+	if (!flow->judged || !flow->pod->workload || verdict_again(flow->pod, &query, &words) == 0)
+		return;
+	flow->judged = false; /* once is enough, its end may take a moment */
+	texts[FLOW_POLICY] = words.by;
+	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
+	metrics_count(worker->metrics, METRIC_POLICY_ENDED, NULL);
+	flow_abort(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY_CHANGED));
+}
+
+static void begin(struct rejudge *rejudge)
+{
+	struct worker *worker = rejudge->worker;
+
+	rejudge->again = false;
+	worker->flows.cursor = worker->flows.live.next;
+	hb_loop_timer_start(worker->loop, &rejudge->timer, 0);
+}
+
+static void on_time(struct hb_timer *timer)
+{
+	struct rejudge *rejudge = hb_container_of(timer, struct rejudge, timer);
+	struct flows *flows = &rejudge->worker->flows;
+
+	for (unsigned i = 0; i < REJUDGE_FLOWS && flows->cursor != &flows->live; i++) {
+		struct flow *flow = hb_container_of(flows->cursor, struct flow, node);
+
+		flows->cursor = flow->node.next; /* the flow may end in here */
+		ask_again(rejudge->worker, flow);
+	}
+	if (flows->cursor != &flows->live) {
+		hb_loop_timer_start(rejudge->worker->loop, timer, 0);
+		return;
+	}
+	flows->cursor = NULL;
+	if (rejudge->again)
+		begin(rejudge);
+}
+
+void rejudge_init(struct rejudge *rejudge, struct worker *worker)
+{
+	rejudge->worker = worker;
+	rejudge->seen = snapshot_generation(worker->snapshot);
+	hb_timer_init(&rejudge->timer, on_time);
+}
+
+/* The newest generation in which an answer may have changed. */
+static uint64_t last_change(const struct worker *worker)
+{
+	uint64_t last = snapshot_policies_changed(worker->snapshot);
+
+	hb_list_for_each (node, &worker->pods) {
+		const struct workload *w = hb_container_of(node, struct pod, node)->workload;
+
+		if (w && w->policies_changed > last)
+			last = w->policies_changed;
+	}
+	return last;
+}
+
+void rejudge_look(struct rejudge *rejudge)
+{
+	struct worker *worker = rejudge->worker;
+	uint64_t last = last_change(worker);
+
+	if (last <= rejudge->seen)
+		return;
+	rejudge->seen = last;
+	if (worker->flows.cursor)
+		rejudge->again = true;
+	else
+		begin(rejudge);
+}
+
+void rejudge_stop(struct rejudge *rejudge)
+{
+	hb_loop_timer_stop(rejudge->worker->loop, &rejudge->timer);
+	rejudge->worker->flows.cursor = NULL;
+}

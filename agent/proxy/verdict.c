@@ -1,0 +1,97 @@
+/*
+ * verdict: see the header.
+ */
+#include "proxy/verdict.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <hbone/error.h>
+
+#include "config/settings.h"
+#include "metrics.h"
+#include "proxy/pod.h"
+#include "proxy/strict.h"
+#include "proxy/worker.h"
+
+static const char *const reasons[] = {
+	[POLICY_DENIED_BY] = "denied",
+	[POLICY_NONE_ALLOWED] = "not_allowed",
+	[POLICY_MISSING] = "unknown",
+};
+
+static void count_dry(struct metrics *metrics, const struct policy *policy, const char *says,
+                      const char *identity)
+{
+	const char *values[] = { NULL, says, identity && *identity ? identity : "unknown" };
+
+	if (!policy)
+		return;
+	values[0] = policy->key;
+	(*metrics_at(metrics, METRIC_POLICY_DRY_RUN, values))++;
+}
+
+static void count(struct metrics *metrics, const struct policy_query *query,
+                  const struct policy_verdict *verdict)
+{
+	if (!verdict->allowed) {
+		const char *values[] = { verdict->key, reasons[verdict->reason] };
+
+		(*metrics_at(metrics, METRIC_POLICY_DENIED, values))++;
+	}
+	count_dry(metrics, verdict->audit.denies, "deny", query->identity);
+	count_dry(metrics, verdict->audit.allows, "allow", query->identity);
+	count_dry(metrics, verdict->audit.lacks, "lacks", query->identity);
+}
+
+/* It should have come through a waypoint. */
+static bool is_around(const struct pod *pod, const struct policy_query *policy,
+                      struct verdict_words *words)
+{
+	struct worker *worker = pod->worker;
+	const struct settings *settings = worker->options.settings;
+	struct strict_query query = {
+		.workload = pod->workload,
+		.port = policy->dst.port,
+		.identity = policy->identity,
+		.except = settings->waypoint_strict_except,
+	};
+
+	if (!settings->waypoint_strict ||
+	    strict_allows(worker->snapshot, &query, words->error, sizeof(words->error)))
+		return false;
+	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT,
+	              policy->identity && *policy->identity ? "hbone" : "plaintext");
+	return true;
+}
+
+static int judge(struct pod *pod, const struct policy_query *query, bool first,
+                 struct verdict_words *words)
+{
+	struct policy_verdict verdict;
+	int len;
+
+	policy_judge(pod->worker->snapshot, pod->workload, query, &verdict);
+	policy_verdict_explain(&verdict, words->by, sizeof(words->by));
+	words->error[0] = 0;
+	if (first)
+		count(pod->worker->metrics, query, &verdict);
+	if (verdict.allowed)
+		return first && is_around(pod, query, words) ? HB_E_POLICY : 0;
+	len = snprintf(words->error, sizeof(words->error),
+	               "connection closed due to policy rejection: ");
+	policy_verdict_format(&verdict, words->error + len, sizeof(words->error) - (size_t)len);
+	return HB_E_POLICY;
+}
+
+int verdict_first(struct pod *pod, const struct policy_query *query,
+                  struct verdict_words *ret_words)
+{
+	return judge(pod, query, true, ret_words);
+}
+
+int verdict_again(struct pod *pod, const struct policy_query *query,
+                  struct verdict_words *ret_words)
+{
+	return judge(pod, query, false, ret_words);
+}

@@ -44,8 +44,8 @@ waypoint_chain() { # ADDRESS PORT RULES
 }
 
 # HTTP rules over one line of YAML: /secret is refused to everybody, /admin to all but ADMIN, /slow waits
-# for 300 ms, /flaky is tried three times, all else goes to CLUSTERS ("v1: 90, v2: 10" as Envoy says it).
-waypoint_rules() { # NAME ADMIN CLUSTERS
+# for 300 ms, /flaky is tried three times, all else is split between clusters v1 and v2 by weight.
+waypoint_rules() { # NAME ADMIN V1 V2
 	tr -s '\n\t' ' ' <<-YAML
 	{"@type": $WAYPOINT_F.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: $1,
 	  http_filters: [
@@ -58,12 +58,12 @@ waypoint_rules() { # NAME ADMIN CLUSTERS
 	  route_config: {virtual_hosts: [{name: all, domains: ["*"],
 	    request_headers_to_add: [{header: {key: x-peer, value: "%FILTER_STATE(io.istio.peer_principal:PLAIN)%"}}],
 	    response_headers_to_add: [{header: {key: x-waypoint, value: "$1"}}], routes: [
-	    {match: {prefix: /slow}, route: {weighted_clusters: {clusters: [$3]}}, typed_per_filter_config: {
+	    {match: {prefix: /slow}, route: {weighted_clusters: {clusters: [{name: v1, weight: $3}, {name: v2, weight: $4}]}}, typed_per_filter_config: {
 	      fault: {"@type": $WAYPOINT_F.http.fault.v3.HTTPFault, delay: {fixed_delay: 0.3s, percentage: {numerator: 100}}}}},
-	    {match: {prefix: /flaky}, route: {weighted_clusters: {clusters: [$3]},
+	    {match: {prefix: /flaky}, route: {cluster: v1,
 	      retry_policy: {retry_on: "5xx,reset,connect-failure", num_retries: 3}}},
 	    {match: {prefix: /, headers: [{name: x-version, string_match: {exact: v2}}]}, route: {cluster: v2}},
-	    {match: {prefix: /}, route: {weighted_clusters: {clusters: [$3]}}}]}]}}
+	    {match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: v1, weight: $3}, {name: v2, weight: $4}]}}}]}]}}
 	YAML
 }
 

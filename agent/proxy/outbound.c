@@ -293,6 +293,7 @@ static int decide(struct pod *pod, struct flow *flow, struct route *route, char 
 	struct worker *worker = pod->worker;
 	struct route_query query = {
 		.src = pod->workload,
+		.src_ip = flow->src.ip,
 		.network = worker->options.settings->network,
 		.dst = flow->orig_dst,
 		.random = worker_random(worker),

@@ -210,6 +210,23 @@ _Static_assert(PODNET_SOURCE_TRY == (int)ORIG_SRC_AUTO &&
                    PODNET_SOURCE_NEVER == (int)ORIG_SRC_FALSE,
                "the choices of enableOrigSrc are in this order");
 
+/* Whoever may not enter a namespace or mark a socket had better say so at start than for each pod.
+ */
+static int may_make_sockets(const struct agent *agent, char *why, size_t why_size)
+{
+	hb_cleanup(hb_close_fd) int netns = netns_open("/proc/self/ns/net");
+	hb_cleanup(hb_close_fd) int fd =
+	    netns < 0 ? netns : podnet_socket(&agent->net, netns, AF_INET);
+
+	if (fd >= 0)
+		return 0;
+	snprintf(why, why_size,
+	         "a socket in a pod's network namespace, marked %u: %s; "
+	         "the capabilities SYS_ADMIN and NET_ADMIN are needed",
+	         agent->net.mark, hb_strerror(fd));
+	return fd;
+}
+
 int agent_start_redirect(struct agent *agent, char *why, size_t why_size)
 {
 	const struct settings *settings = agent->settings;
@@ -229,7 +246,7 @@ int agent_start_redirect(struct agent *agent, char *why, size_t why_size)
 	agent->net.mark = settings->packet_mark;
 	agent->net.source = (enum podnet_source)settings->orig_src;
 	agent->net.no_port_reuse = !settings->inpod_port_reuse;
-	return 0;
+	return may_make_sockets(agent, why, why_size);
 }
 
 void agent_stop_redirect(struct agent *agent)

@@ -20,6 +20,16 @@ start_and_hand_over() {
 	cni_says a "ok quiet" quiet 0.3
 }
 
+# Without the right to enter a namespace it ends at once, and says what it lacks.
+needs_its_capabilities() {
+	local rc=0
+	env NODE_NAME=n LOCAL_XDS_PATH="$LAB_DIR/mesh.yaml" FAKE_CA=true INPOD_UDS="$LAB_DIR/zds-a.sock" \
+		timeout 10 setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$LAB_BUILD/agent/culvertd" proxy \
+		>"$LAB_DATA/poor" 2>&1 || rc=$?
+	expect_eq "exit status" 1 $rc
+	expect_match "its words" 'SYS_ADMIN and NET_ADMIN are needed' "$(cat "$LAB_DATA/poor")"
+}
+
 # A GET, and nginx's line about it: who it thinks its client was.
 request() { # FROM URL CLIENT
 	local path="/known?$RANDOM$RANDOM"
@@ -277,6 +287,7 @@ for pod in "${LAB_PODS[@]}"; do inpod_rules "${pod%:*}"; done
 cni_start a
 cni_start b
 
+case_run "it needs its capabilities" needs_its_capabilities
 case_run "agents start, pods are handed over, both are ready" start_and_hand_over
 case_run "requests carry their clients' addresses, IPv4 and IPv6" all_requests
 case_run "plaintext from outside is passed through" plaintext

@@ -4,9 +4,9 @@
     web_app.py serve PORT NAME
         Answers every GET with one line: NAME path=PATH try=N peer=X-PEER client=CLIENT for=X-FORWARDED-FOR.
         N counts requests for the same path; what begins with /flaky gets 503 the first two times.
-    web_app.py ask ADDRESS PORT PATH [--count N] [--connections N]
+    web_app.py ask ADDRESS PORT PATH [--count N] [--connections N] [--version V]
         Sends N GETs on each connection, one after another. For one alone: prints STATUS, milliseconds, the
-        x-waypoint header and the answer. For more: how many answers began with which word, or had which status.
+        x-waypoint header and the answer. With --version as x-version header. For more: how many answers began with which word, or had which status.
 """
 
 import argparse
@@ -22,9 +22,15 @@ DEADLINE = 60
 
 
 class Server(http.server.ThreadingHTTPServer):
+    """A client that resets is nothing to tell of."""
+
     address_family = socket.AF_INET6
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -56,8 +62,8 @@ def serve(args):
     Server(("::", args.port), Handler).serve_forever()
 
 
-def get(connection, path):
-    connection.request("GET", path, headers={"host": "web"})
+def get(connection, args):
+    connection.request("GET", args.path, headers={"host": "web", **({"x-version": args.version} if args.version else {})})
     answer = connection.getresponse()
     return answer, answer.read().decode().strip()
 
@@ -66,7 +72,7 @@ def ask(args):
     if args.count * args.connections == 1:
         connection = http.client.HTTPConnection(args.address, args.port, timeout=DEADLINE)
         start = time.monotonic()
-        answer, text = get(connection, args.path)
+        answer, text = get(connection, args)
         ms = int((time.monotonic() - start) * 1000)
         print(answer.status, ms, answer.getheader("x-waypoint", "-"), text)
         return
@@ -77,7 +83,7 @@ def ask(args):
         try:
             connection = http.client.HTTPConnection(args.address, args.port, timeout=DEADLINE)
             for _ in range(args.count):
-                answer, text = get(connection, args.path)
+                answer, text = get(connection, args)
                 words[text.split()[0] if answer.status == 200 else str(answer.status)] += 1
         except OSError as error:
             failures.append(str(error))
@@ -104,6 +110,7 @@ def main():
     client.add_argument("path")
     client.add_argument("--count", type=int, default=1)
     client.add_argument("--connections", type=int, default=1)
+    client.add_argument("--version")
     args = parser.parse_args()
     serve(args) if args.kind == "serve" else ask(args)
 

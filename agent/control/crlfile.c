@@ -1,5 +1,5 @@
 /*
- * crlfile: looked at twice a second; what the last look saw and what was last read are two things.
+ * crlfile: see the header; filewatch says when.
  */
 #include "control/crlfile.h"
 
@@ -8,49 +8,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "control/filewatch.h"
 #define LOG_SCOPE "culvert"
 #include "log.h"
 
-/* What tells one state of a file from another; all 0: it is not there. */
-struct look {
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec modified, changed;
-};
-
 struct crlfile {
 	struct hb_loop *loop;
-	const char *path;
 	void (*on_change)(void *owner, struct hb_tls_crls *crls);
 	void *owner;
 	struct hb_tls_crls *crls; /* what was last read; NULL: nothing yet */
-	struct look seen, tried;
+	struct filewatch watch;
 	struct hb_timer timer;
 };
-
-static struct look look_of(const struct stat *st)
-{
-	return (struct look){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
-}
-
-static struct look look_at(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 ? look_of(&st) : (struct look){ 0 };
-}
-
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-static bool same(const struct look *a, const struct look *b)
-{
-	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-	       same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
-}
 
 /* The whole file in memory, to be freed; 0, -errno, -EFBIG, or -ENOTSUP: it is no file. */
 static int slurp(int fd, char **ret_bytes, size_t *ret_len)
@@ -106,7 +75,7 @@ static bool try_it(struct crlfile *file)
 {
 	struct hb_tls_crls *crls;
 	char why[512];
-	int err = crlfile_read(file->path, &crls, why, sizeof(why));
+	int err = crlfile_read(file->watch.path, &crls, why, sizeof(why));
 
 	if (err < 0) {
 		if (file->crls)
@@ -118,7 +87,8 @@ static bool try_it(struct crlfile *file)
 			    "%s", why);
 		return false;
 	}
-	log_info("revocation lists read", "file=%s lists=%zu", file->path, hb_tls_crls_count(crls));
+	log_info("revocation lists read", "file=%s lists=%zu", file->watch.path,
+	         hb_tls_crls_count(crls));
 	hb_tls_crls_unref(file->crls);
 	file->crls = crls;
 	return true;
@@ -127,15 +97,9 @@ static bool try_it(struct crlfile *file)
 static void on_time(struct hb_timer *timer)
 {
 	struct crlfile *file = hb_container_of(timer, struct crlfile, timer);
-	struct look now = look_at(file->path);
-	bool is_new = !same(&now, &file->tried) && same(&now, &file->seen);
 
 	hb_loop_timer_start(file->loop, &file->timer, CRLFILE_LOOK_MS);
-	file->seen = now;
-	if (!is_new)
-		return;
-	file->tried = now;
-	if (try_it(file))
+	if (filewatch_has_changed(&file->watch) && try_it(file))
 		file->on_change(file->owner, hb_tls_crls_ref(file->crls));
 }
 
@@ -147,10 +111,9 @@ struct crlfile *crlfile_new(struct hb_loop *loop, const char *path,
 	if (!file)
 		return NULL;
 	file->loop = loop;
-	file->path = path;
 	file->on_change = on_change;
 	file->owner = owner;
-	file->seen = file->tried = look_at(path);
+	filewatch_init(&file->watch, path);
 	(void)try_it(file); /* a change from here on is seen */
 	hb_timer_init(&file->timer, on_time);
 	hb_loop_timer_start(loop, &file->timer, CRLFILE_LOOK_MS);

@@ -23,7 +23,7 @@ static const char *const keys[MODEL_SERVICES] = {
 
 const char *model_uid(unsigned int i)
 {
-	static char uids[MODEL_WORKLOADS][24];
+	static char uids[MODEL_WORKLOADS][40];
 
 	snprintf(uids[i], sizeof(uids[i]), "c/%s/p%u", i % 2 ? "/Pod/n" : "x/WorkloadEntry/n", i);
 	return uids[i];

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mesh/identity.h"
+#include "mesh/route_hop.h"
 
 struct search {
 	const struct snapshot *s;
@@ -81,25 +82,17 @@ static void look_at_workload(struct search *search, const struct workload *workl
 		search->free = true;
 }
 
-/* By address a service comes before a workload, as for whoever goes there (reference/datapath 2.8).
- */
 static void look_at(struct search *search, const struct mesh_ref *ref)
 {
-	const struct workload *workload = NULL;
-	const struct service *service = NULL;
+	const struct workload *workload;
+	const struct service *service;
 	const struct endpoint *endpoint;
 
 	if (ref->kind == REF_NONE)
 		return;
 	if (!search->first)
 		search->first = ref;
-	if (ref->kind == REF_ADDRESS) {
-		service = snapshot_service_at(search->s, ref->network, &ref->ip, NULL);
-		workload = snapshot_workload_at(search->s, ref->network, &ref->ip);
-	} else {
-		service = snapshot_service_by_name(search->s, ref->ns, ref->hostname);
-		workload = snapshot_workload_by_host(search->s, ref->ns, ref->hostname);
-	}
+	hop_lookup(search->s, ref, &service, &workload);
 	if (service) {
 		service_for_each_endpoint(endpoint, service)
 		{
@@ -133,15 +126,10 @@ static void explain(const struct strict_query *query, const struct mesh_ref *way
                     size_t size)
 {
 	bool plain = !query->identity || !*query->identity;
-	char ip[HB_IP_STRLEN];
+	char text[HOP_TEXT_SIZE];
 
-	if (waypoint->kind == REF_ADDRESS)
-		hb_ip_format(&waypoint->ip, ip, sizeof(ip));
-	snprintf(words, size,
-	         "port %u of %.64s/%.64s is reached through waypoint %.64s/%.128s only, %s",
-	         query->port, query->workload->ns, query->workload->name,
-	         waypoint->kind == REF_ADDRESS ? waypoint->network : waypoint->ns,
-	         waypoint->kind == REF_ADDRESS ? ip : waypoint->hostname,
+	snprintf(words, size, "port %u of %.50s/%.50s is reached through waypoint %.100s only, %s",
+	         query->port, query->workload->ns, query->workload->name, hop_text(waypoint, text),
 	         plain ? "not in plaintext" : "not directly");
 }
 

@@ -169,6 +169,25 @@ counted() {
 	expect_match "in plaintext" 'culvert_around_waypoint_total\{over="plaintext"\} [1-9]' "$(cat "$LAB_DATA/metrics")"
 }
 
+# New connections go as the file says now; both agents have to have read it.
+mesh_becomes() { # FILE
+	local at_a at_b
+	at_a=$(lab_mark agent-a) at_b=$(lab_mark agent-b)
+	cp "$1" "$LAB_DIR/mesh.new" && mv "$LAB_DIR/mesh.new" "$LAB_DIR/mesh.yaml"
+	logged a "$at_a" 'mesh file read again'
+	logged b "$at_b" 'mesh file read again'
+}
+
+remove_and_add() {
+	cp "$LAB_DIR/mesh.yaml" "$LAB_DATA/mesh.with"
+	grep -v 'demo/waypoint.*hboneMtlsPort' "$LAB_DATA/mesh.with" | sed "/^- name: byip$/,/^- name: lost$/{/waypoint:/d}" >"$LAB_DATA/mesh.without"
+	mesh_becomes "$LAB_DATA/mesh.without"
+	ask pod-a1 "$SERVER" 8080 /allowed "^200 [0-9]+ - v1 .*client=$CLIENT "
+	mesh_becomes "$LAB_DATA/mesh.with"
+	ask pod-a1 $WEB 80 /allowed "$ALLOWED"
+	around pod-a1 "$SERVER" 8080 'server is reached through'
+}
+
 bad_exception() {
 	lab_stop agent-b
 	LAB_SETTINGS=$'waypointStrict: true\nwaypointStrictExcept: demo/other' lab_settings b
@@ -219,6 +238,7 @@ case_run "strict: around a workload's own, in plaintext" around outside "$VAULT"
 case_run "strict: a port that no service with a waypoint leads to" ask pod-a1 "$SERVER" 9090 /metrics '^200 [0-9]+ - v1 path=/metrics '
 case_run "strict: who is excepted comes directly" ask pod-a2 "$SERVER" 8080 /allowed "^200 [0-9]+ - v1 .*client=$(lab_ip pod-a2) "
 case_run "strict: refusals are counted" counted
+case_run "TestRemoveAddWaypoint: it goes, and comes back" remove_and_add
 case_run "strict: an exception that is no identity" bad_exception
 case_run "SIGTERM ends both with status 0" lab_agents_stop
 cases_end

@@ -27,6 +27,8 @@ static const struct family {
 	  "Connections of peers ended with ENHANCE_YOUR_CALM, by what they flooded us with.", 0 },
 	[METRIC_REQUESTS_REFUSED] = { "culvert_requests_refused_total", COUNTER, { "status" },
 	  "CONNECT requests of peers answered with anything but 200.", 0 },
+	[METRIC_AROUND_WAYPOINT] = { "culvert_around_waypoint_total", COUNTER, { "over" },
+	  "Connections refused because they did not come through a waypoint (waypointStrict).", 0 },
 	[METRIC_POLICY_DENIED] = { "culvert_policy_denied_total", COUNTER, { "policy", "reason" },
 	  "Connections that policy refused, by what decided; reason unknown: the policy is missing.", 0 },
 	[METRIC_POLICY_DRY_RUN] = { "culvert_policy_dry_run_total", COUNTER,

@@ -23,6 +23,7 @@ enum metric {
 	METRIC_TLS_HANDSHAKES,      /* result */
 	METRIC_H2_ATTACKS,          /* kind */
 	METRIC_REQUESTS_REFUSED,    /* status */
+	METRIC_AROUND_WAYPOINT,     /* over */
 	METRIC_POLICY_DENIED,       /* policy, reason */
 	METRIC_POLICY_DRY_RUN,      /* policy, says, source_principal */
 	METRIC_POLICY_ENDED,

@@ -139,6 +139,13 @@ const struct setting_row setting_rows[] = {
 	{ .key = "localhostAppTunnel", .variables = { "LOCALHOST_APP_TUNNEL" },
 	  .type = SETTING_BOOL, .offset = AT(localhost_app_tunnel), .initial = "true",
 	  .help = "Waypoints that read PROXY headers are connected to at loopback, not at the pod's address." },
+	{ .key = "waypointStrict",
+	  .type = SETTING_BOOL, .offset = AT(waypoint_strict), .initial = "false",
+	  .help = "Refuse what did not come from a waypoint where a pod's port has one: its own, or that of a service "
+		  "that leads there. On the node of the pod; what that means: docs/compatibility.md." },
+	{ .key = "waypointStrictExcept",
+	  .type = SETTING_STRING, .offset = AT(waypoint_strict_except), .max = 4096,
+	  .help = "Identities that may come directly nevertheless, as ingress gateways do: spiffe://..., separated by commas." },
 	{ .key = "enableResponseBaggage", .variables = { "ENABLE_RESPONSE_BAGGAGE" },
 	  .type = SETTING_BOOL, .offset = AT(response_baggage), .initial = "true",
 	  .help = "Tell peers which workload has answered, and log what they say of themselves where it is not known." },

@@ -54,9 +54,8 @@ const char *hop_text(const struct mesh_ref *ref, char out[HOP_TEXT_SIZE])
 	return out;
 }
 
-/* One of both is not NULL, or neither. */
-static void look_up(const struct snapshot *s, const struct mesh_ref *ref,
-                    const struct service **ret_service, const struct workload **ret_workload)
+void hop_lookup(const struct snapshot *s, const struct mesh_ref *ref,
+                const struct service **ret_service, const struct workload **ret_workload)
 {
 	bool by_ip = ref->kind == REF_ADDRESS;
 
@@ -82,7 +81,7 @@ enum hop_fault hop_find(const struct snapshot *s, const struct route_query *quer
 		.view = &query->view,
 	};
 
-	look_up(s, ref, &hop.service, &hop.workload);
+	hop_lookup(s, ref, &hop.service, &hop.workload);
 	if (hop.service) {
 		pick.service = hop.service;
 		if (!balance_pick(&pick, &choice))
@@ -113,7 +112,7 @@ bool hop_is_source(const struct snapshot *s, const struct route_query *query,
 	const struct workload *workload;
 	const struct service *service;
 
-	look_up(s, ref, &service, &workload);
+	hop_lookup(s, ref, &service, &workload);
 	if (!service)
 		return is_source(query, workload);
 	service_for_each_endpoint(endpoint,

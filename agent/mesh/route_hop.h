@@ -16,7 +16,10 @@ struct hop {
 
 enum hop_fault { HOP_FOUND, HOP_UNKNOWN, HOP_UNHEALTHY };
 
-/* Service first, then workload. @ref is not of kind NONE. */
+/* Whom @ref, not of kind NONE, names: a service, else a workload, else nobody: both NULL. */
+void hop_lookup(const struct snapshot *s, const struct mesh_ref *ref,
+                const struct service **ret_service, const struct workload **ret_workload);
+/* The one of them to go to. */
 enum hop_fault hop_find(const struct snapshot *s, const struct route_query *query,
                         const struct mesh_ref *ref, enum balance_mode mode, uint64_t random,
                         struct hop *ret_hop);

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "proxy/pod.h"
+#include "proxy/strict.h"
 #include "proxy/worker.h"
 
 static const char *const reasons[] = {
@@ -61,6 +62,27 @@ static void tell(const struct pod *pod, const struct policy_query *query,
 	          hb_addr_format(&query->dst, dst, sizeof(dst)), by);
 }
 
+/* It should have come through a waypoint. */
+static bool is_around(const struct pod *pod, const struct policy_query *policy,
+                      struct verdict_words *words)
+{
+	struct worker *worker = pod->worker;
+	const struct settings *settings = worker->options.settings;
+	struct strict_query query = {
+		.workload = pod->workload,
+		.port = policy->dst.port,
+		.identity = policy->identity,
+		.except = settings->waypoint_strict_except,
+	};
+
+	if (!settings->waypoint_strict ||
+	    strict_allows(worker->snapshot, &query, words->error, sizeof(words->error)))
+		return false;
+	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT,
+	              policy->identity && *policy->identity ? "hbone" : "plaintext");
+	return true;
+}
+
 static int judge(struct pod *pod, const struct policy_query *query, bool first,
                  struct verdict_words *words)
 {
@@ -75,7 +97,7 @@ static int judge(struct pod *pod, const struct policy_query *query, bool first,
 	if (first)
 		count(pod->worker->metrics, query, &verdict);
 	if (verdict.allowed)
-		return 0;
+		return first && is_around(pod, query, words) ? HB_E_POLICY : 0;
 	len = snprintf(words->error, sizeof(words->error),
 	               "connection closed due to policy rejection: ");
 	policy_verdict_format(&verdict, words->error + len, sizeof(words->error) - (size_t)len);

@@ -14,6 +14,7 @@
 #define LOG_SCOPE "culvert"
 #include "log.h"
 #include "node/netns.h"
+#include "proxy/strict.h"
 #include "reports.h"
 
 #define STOP_DEADLINE_MS 5000u /* for workers to end what was aborted */
@@ -154,6 +155,7 @@ void agent_shutdown(struct agent *agent)
 	agent->phase = AGENT_DRAIN;
 	enrol_stop_trying(agent);
 	inpod_leave(agent);
+	selfpod_stop_trying(agent);
 	close_admins(agent);
 	agent->draining = agent->workers_count;
 	for (unsigned i = 0; i < agent->workers_count; i++) {
@@ -320,6 +322,16 @@ static int check_profile(const struct settings *settings, char *why, size_t why_
 	return -EINVAL;
 }
 
+static int check_exceptions(const struct settings *settings, char *why, size_t why_size)
+{
+	char what[256];
+
+	if (strict_except_check(settings->waypoint_strict_except, what, sizeof(what)) == 0)
+		return 0;
+	snprintf(why, why_size, "waypointStrictExcept: %s", what);
+	return -EINVAL;
+}
+
 static void on_crls(void *owner, struct hb_tls_crls *crls)
 {
 	struct agent *agent = owner;
@@ -380,7 +392,8 @@ int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 		         "is served yet");
 		return -EINVAL;
 	}
-	if (check_profile(settings, why, why_size) < 0)
+	if (check_profile(settings, why, why_size) < 0 ||
+	    check_exceptions(settings, why, why_size) < 0)
 		return -EINVAL;
 	log_warn("certificates come from the built-in CA, which is not for production", "");
 	return certs_new(agent->loop, &options, &agent->certs, why, why_size);
@@ -462,6 +475,8 @@ int agent_start_pods(struct agent *agent, char *why, size_t why_size)
 {
 	int err = agent->settings->mode == MODE_SHARED ? inpod_start(agent) : enrol_start(agent);
 
+	if (err == 0 && agent->settings->mode == MODE_SHARED)
+		err = selfpod_start(agent);
 	if (err < 0)
 		return explain(why, why_size, "pods", err);
 	hb_loop_poll(agent->loop, &agent->signals, agent->signal_fd, POLLIN);
@@ -474,4 +489,5 @@ void agent_stop_pods(struct agent *agent)
 		return;
 	enrol_done(agent);
 	inpod_done(agent);
+	selfpod_done(agent);
 }

@@ -48,6 +48,8 @@ static const struct family {
 	  "Connections of peers ended with ENHANCE_YOUR_CALM, by what they flooded us with.", 0 },
 	[METRIC_REQUESTS_REFUSED] = { "culvert_requests_refused_total", COUNTER, { "status" },
 	  "CONNECT requests of peers answered with anything but 200.", 0 },
+	[METRIC_AROUND_WAYPOINT] = { "culvert_around_waypoint_total", COUNTER, { "over" },
+	  "Connections refused because they did not come through a waypoint (waypointStrict).", 0 },
 	[METRIC_POLICY_DENIED] = { "culvert_policy_denied_total", COUNTER, { "policy", "reason" },
 	  "Connections that policy refused, by what decided; reason unknown: the policy is missing.", 0 },
 	[METRIC_POLICY_DRY_RUN] = { "culvert_policy_dry_run_total", COUNTER,
@@ -73,6 +75,8 @@ static const struct family {
 	  "Open file descriptors.", 0 },
 	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
 	  "Limit of open file descriptors.", 0 },
+	[METRIC_LONGEST_TURN] = { "culvert_loop_longest_turn_seconds", GAUGE, { "worker" },
+	  "The longest turn of a worker's loop since it was last asked for.", 1000000 },
 };
 /* clang-format on */
 

@@ -34,6 +34,7 @@ enum metric {
 	METRIC_TLS_HANDSHAKES,      /* result */
 	METRIC_H2_ATTACKS,          /* kind */
 	METRIC_REQUESTS_REFUSED,    /* status */
+	METRIC_AROUND_WAYPOINT,     /* over */
 	METRIC_POLICY_DENIED,       /* policy, reason */
 	METRIC_POLICY_DRY_RUN,      /* policy, says, source_principal */
 	METRIC_POLICY_ENDED,
@@ -46,6 +47,7 @@ enum metric {
 	METRIC_RESIDENT,
 	METRIC_OPEN_FDS,
 	METRIC_MAX_FDS,
+	METRIC_LONGEST_TURN, /* worker; us, shown in seconds */
 	METRICS,
 };
 

@@ -2,7 +2,8 @@
 # quickstart: real traffic, captured by eBPF, through mutual-TLS HBONE, decided by policy, in one command.
 #
 #   tests/quickstart.sh          build, show and prove, take everything down again
-#   tests/quickstart.sh --keep   the same, but leave the lab up, and say how to enter it
+#   tests/quickstart.sh --waypoint   the same, and HTTP rules in a waypoint, which is a real Envoy
+#   tests/quickstart.sh --keep   the first, but leave the lab up, and say how to enter it
 #   tests/quickstart.sh --down   take down a lab that was left up
 #
 # As root on Debian 12 or later, after "apt-get update". Installs packages, and otherwise touches
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/.." || exit 1
 KNOWN=culvert-known-plaintext # what must never be seen between the nodes
 STEP="the start"
 KEEP=0
+WAYPOINT=0
 
 title() {
 	STEP=$1
@@ -204,10 +206,11 @@ main() {
 	case ${1:-} in
 	"") ;;
 	--keep) KEEP=1 ;;
+	--waypoint) WAYPOINT=1 ;;
 	--down | --help | -h) ;;
-	*) warn "unknown option '$1'; usage: tests/quickstart.sh [--keep | --down]" && exit 2 ;;
+	*) warn "unknown option '$1'; usage: tests/quickstart.sh [--waypoint | --keep | --down]" && exit 2 ;;
 	esac
-	case ${1:-} in --help | -h) sed -n '2,9s/^# \{0,1\}//p' tests/quickstart.sh && exit ;; esac
+	case ${1:-} in --help | -h) sed -n '2,10s/^# \{0,1\}//p' tests/quickstart.sh && exit ;; esac
 	[ "$(id -u)" = 0 ] || { warn "the quick start makes network namespaces and loads BPF programs: run it as root"; exit 1; }
 	if [ "${1:-}" = --down ]; then
 		lab_lock && lab_down && lab_leftovers && say "the lab is down"
@@ -216,6 +219,7 @@ main() {
 
 	title "Packages and build"
 	packages_ensure "${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}" || exit 1
+	[ $WAYPOINT = 0 ] || packages_ensure python3-pip || exit 1
 	lab_lock || exit 1
 	started=${EPOCHREALTIME/./}
 	build
@@ -232,6 +236,10 @@ main() {
 	show_policy
 	show_what_it_says
 	show_fail_closed
+	if [ $WAYPOINT = 1 ]; then
+		. tests/support/quickstart_waypoint.sh
+		show_waypoint
+	fi
 	if [ $KEEP = 0 ]; then
 		show_the_end
 		title "Everything is taken down"

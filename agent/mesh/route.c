@@ -1,5 +1,8 @@
 /*
  * route: the decision procedure of reference/datapath 2.3, step by step.
+ *
+ * A service with a waypoint goes there, whatever its mode; a service is balanced; a workload's own
+ * waypoint counts only where the workload itself was dialled, and not for that waypoint.
  */
 #include "mesh/route.h"
 
@@ -8,11 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "mesh/balance.h"
+#include "mesh/hash.h"
 #include "mesh/identity.h"
+#include "mesh/route_hop.h"
 
 #define HBONE_PORT   15008
 #define HOSTNAME_MAX 253 /* RFC 1035 2.3.4, as text */
+
+enum { DRAW_WAYPOINT = 1, DRAW_GATEWAY }; /* several independent draws out of one number */
 
 static void __attribute__((format(printf, 2, 3)))
 refuse(struct route *route, const char *format, ...)
@@ -33,55 +39,34 @@ static void refuse_unhealthy(struct route *route, const struct hb_addr *dst)
 }
 
 /* Fail closed: whoever asked for a waypoint asked for what it enforces. */
-static void refuse_waypoint(struct route *route, const struct mesh_ref *ref)
+static void refuse_waypoint(struct route *route, const struct mesh_ref *ref, enum hop_fault fault)
 {
-	char ip[HB_IP_STRLEN];
+	char text[HOP_TEXT_SIZE];
 
-	if (ref->kind == REF_ADDRESS)
-		refuse(route, "waypoint not supported yet: %s/%s", ref->network,
-		       hb_ip_format(&ref->ip, ip, sizeof(ip)));
+	hop_text(ref, text);
+	if (fault == HOP_UNKNOWN)
+		refuse(route, "unknown waypoint: %.200s", text);
 	else
-		refuse(route, "waypoint not supported yet: %s/%s", ref->ns, ref->hostname);
+		refuse(route, "no healthy waypoint: %.200s, port %u", text, ref->port);
 }
 
-/* The waypoint that would be asked first, or NULL. */
-static const struct mesh_ref *service_waypoint(const struct service *service)
+/* One of the weighted ones by @random; the other one where none has a weight. NULL: none. */
+static const struct mesh_ref *service_waypoint(const struct service *service, uint64_t random)
 {
+	uint64_t total = 0, at;
+
+	for (size_t i = 0; i < service->weighted_waypoints_count; i++)
+		total += service->weighted_waypoints[i].weight;
+	if (total == 0)
+		return service->waypoint.kind == REF_NONE ? NULL : &service->waypoint;
+	/* Another draw than the one among its endpoints. */
+	at = hash_mix(random, DRAW_WAYPOINT) % total;
 	for (size_t i = 0; i < service->weighted_waypoints_count; i++) {
-		if (service->weighted_waypoints[i].weight)
+		if (at < service->weighted_waypoints[i].weight)
 			return &service->weighted_waypoints[i].destination;
+		at -= service->weighted_waypoints[i].weight;
 	}
-	return service->waypoint.kind == REF_NONE ? NULL : &service->waypoint;
-}
-
-static bool is_family_allowed(const struct service *service, const struct hb_ip *ip)
-{
-	if (!service || service->families == FAMILIES_AUTO || service->families == FAMILIES_DUAL)
-		return true;
-	return hb_ip_is_v4(ip) == (service->families == FAMILIES_IPV4);
-}
-
-/* reference/datapath 2.7; NULL: none. */
-static const struct hb_ip *choose_ip(const struct service *service, const struct workload *workload,
-                                     const struct hb_ip *dialled)
-{
-	const struct hb_ip *first = NULL;
-
-	for (size_t i = 0; i < workload->ips_count; i++) {
-		if (hb_ip_equal(&workload->ips[i], dialled))
-			return &workload->ips[i];
-	}
-	for (size_t i = 0; i < workload->ips_count; i++) {
-		const struct hb_ip *ip = &workload->ips[i];
-
-		if (!is_family_allowed(service, ip))
-			continue;
-		if (hb_ip_is_v4(ip) == hb_ip_is_v4(dialled))
-			return ip;
-		if (!first)
-			first = ip;
-	}
-	return first;
+	return NULL;
 }
 
 /* The service's own names; what is no SPIFFE name cannot match and is left out. */
@@ -106,60 +91,26 @@ static void expect_identities(struct route *route, const struct service *service
 
 /* ---- another network: reference/datapath 1.14 ---- */
 
-struct gateway {
-	const struct service *service; /* it was named by; or NULL */
-	const struct workload *workload;
-	const struct hb_ip *ip;
-	uint16_t port;
-};
-
-/* Service first, then workload. Its address follows the caller's family where it goes by name. */
-static bool find_gateway(const struct snapshot *s, const struct route_query *query,
-                         const struct mesh_ref *ref, struct gateway *ret_gateway)
-{
-	bool by_ip = ref->kind == REF_ADDRESS;
-	struct gateway gateway = { .port = ref->port };
-	const struct endpoint *endpoint;
-
-	gateway.service = by_ip ? snapshot_service_at(s, ref->network, &ref->ip, NULL)
-	                        : snapshot_service_by_name(s, ref->ns, ref->hostname);
-	if (gateway.service) {
-		/* Another draw than the one that has chosen the workload behind it. */
-		endpoint = balance_pick(gateway.service, query->src, ref->port,
-		                        query->random >> 32 ^ query->random << 32);
-		if (!endpoint)
-			return false;
-		gateway.workload = endpoint->workload;
-		gateway.port = endpoint_target(gateway.service, endpoint, ref->port);
-	} else {
-		gateway.workload = by_ip ? snapshot_workload_at(s, ref->network, &ref->ip)
-		                         : snapshot_workload_by_host(s, ref->ns, ref->hostname);
-	}
-	if (gateway.workload)
-		gateway.ip =
-		    choose_ip(gateway.service, gateway.workload, by_ip ? &ref->ip : &query->dst.ip);
-	*ret_gateway = gateway;
-	return gateway.ip != NULL;
-}
-
 static void refuse_gateway(struct route *route, const struct mesh_ref *ref)
 {
-	char ip[HB_IP_STRLEN];
+	char text[HOP_TEXT_SIZE];
 
-	if (ref->kind == REF_ADDRESS)
-		refuse(route, "no healthy gateway to network %s: %s/%s", route->workload->network,
-		       ref->network, hb_ip_format(&ref->ip, ip, sizeof(ip)));
-	else
-		refuse(route, "no healthy gateway to network %s: %s/%s", route->workload->network,
-		       ref->ns, ref->hostname);
+	refuse(route, "no healthy gateway to network %.64s: %.160s", route->workload->network,
+	       hop_text(ref, text));
 }
 
-/* @asked: what is dialled is this service's, also as the node sees it. */
+/*
+ * @asked: what is dialled is this service's, also as the node sees it. @picked: the workload is
+ * behind this one: the same, or its waypoint's.
+ */
 static void go_through_gateway(const struct snapshot *s, struct route *route,
-                               const struct route_query *query, const struct service *asked)
+                               const struct route_query *query, const struct service *asked,
+                               const struct service *picked)
 {
 	const struct workload *workload = route->workload;
-	struct gateway gateway;
+	const struct mesh_ref *ref = &workload->gateway;
+	struct hop gateway;
+	const struct hb_ip *ip;
 
 	if (!asked) {
 		refuse(route,
@@ -167,32 +118,80 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 		       workload->network);
 		return;
 	}
-	if (workload->gateway.kind == REF_NONE) {
+	if (ref->kind == REF_NONE) {
 		refuse(route, "workload %s of network %s has no gateway", workload->uid,
 		       workload->network);
 		return;
 	}
 	route->inner_identities_count =
-	    expect_sans(route->service, route->inner_identities, ROUTE_IDENTITIES_MAX);
+	    expect_sans(picked, route->inner_identities, ROUTE_IDENTITIES_MAX);
 	if (route->inner_identities_count == 0) {
 		/* Nobody could prove to be it: the gateway, not we, chooses the workload. */
 		refuse(route, "service %s has endpoints in network %s, but no subjectAltNames",
-		       route->service->hostname, workload->network);
+		       picked ? picked->hostname : workload->hostname, workload->network);
 		return;
 	}
 	if (strlen(asked->hostname) > HOSTNAME_MAX) {
 		refuse(route, "the name of service %.64s... is too long", asked->hostname);
 		return;
 	}
-	if (!find_gateway(s, query, &workload->gateway, &gateway)) {
-		refuse_gateway(route, &workload->gateway);
+	/* Another draw than the one that has chosen the workload behind it. */
+	if (hop_find(s, query, ref, BALANCE_STANDARD, hash_mix(query->random, DRAW_GATEWAY),
+	             &gateway) != HOP_FOUND ||
+	    !(ip = hop_ip(gateway.service, gateway.workload,
+	                  ref->kind == REF_ADDRESS ? &ref->ip : &query->dst.ip))) {
+		refuse_gateway(route, ref);
 		return;
 	}
+	route->via = true;
+	if (gateway.others) {
+		/* Else route->key stands for all that lies behind this gateway. */
+		route->key = gateway.key;
+		route->others = true;
+	}
 	route->kind = ROUTE_DOUBLE;
-	route->next_hop = (struct hb_addr){ .ip = *gateway.ip, .port = gateway.port };
+	route->next_hop = (struct hb_addr){ .ip = *ip, .port = gateway.port };
 	route->host = asked->hostname;
 	route->authority.port = query->dst.port;
 	expect_identities(route, gateway.service, gateway.workload);
+}
+
+/* ---- a waypoint: reference/datapath 2.8 ---- */
+
+static void go_by_waypoint(const struct snapshot *s, struct route *route,
+                           const struct route_query *query, const struct mesh_ref *ref,
+                           const struct service *asked)
+{
+	bool by_ip = ref->kind == REF_ADDRESS;
+	char text[HOP_TEXT_SIZE];
+	const struct hb_ip *ip;
+	enum hop_fault fault;
+	struct hop hop;
+
+	fault = hop_find(s, query, ref, BALANCE_WAYPOINT, query->random, &hop);
+	if (fault != HOP_FOUND) {
+		route->workload = NULL;
+		refuse_waypoint(route, ref, fault);
+		return;
+	}
+	route->workload = hop.workload;
+	route->via = true;
+	route->key = hop.key;
+	route->others = hop.others;
+	if (strcmp(hop.workload->network, query->src->network) != 0) {
+		go_through_gateway(s, route, query, asked, hop.service);
+		return;
+	}
+	ip = hop_ip(hop.service, hop.workload, by_ip ? &ref->ip : &query->dst.ip);
+	if (!ip) {
+		refuse(route, "waypoint %.200s has no address", hop_text(ref, text));
+		return;
+	}
+	/* Whatever protocol it says that it speaks: a waypoint is asked over HBONE. */
+	route->kind = ROUTE_HBONE;
+	route->next_hop = (struct hb_addr){ .ip = *ip, .port = hop.port };
+	route->authority = query->dst;
+	expect_identities(route, hop.service, hop.workload);
 }
 
 /* ---- our own ---- */
@@ -201,7 +200,7 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 static void go_direct(struct route *route, const struct route_query *query, uint16_t port)
 {
 	const struct workload *workload = route->workload;
-	const struct hb_ip *ip = choose_ip(route->service, workload, &query->dst.ip);
+	const struct hb_ip *ip = hop_ip(route->service, workload, &query->dst.ip);
 
 	if (!ip) {
 		if (*workload->hostname && workload->ips_count == 0)
@@ -222,30 +221,43 @@ static void go_direct(struct route *route, const struct route_query *query, uint
 	expect_identities(route, route->service, workload);
 }
 
+static bool is_passthrough(const struct service *service)
+{
+	return service->has_lb && service->lb_mode == LB_PASSTHROUGH;
+}
+
 static void go_by_service(const struct snapshot *s, struct route *route,
                           const struct route_query *query, const struct service *asked)
 {
-	const struct service *service = route->service;
-	const struct endpoint *endpoint;
+	struct balance_query pick = {
+		.service = route->service,
+		.src = query->src,
+		.port = query->dst.port,
+		.random = query->random,
+		.view = &query->view,
+	};
+	struct balance_choice choice;
 
-	if (service->has_lb && service->lb_mode == LB_PASSTHROUGH)
-		return;
-	endpoint = balance_pick(service, query->src, query->dst.port, query->random);
-	if (!endpoint) {
+	if (!balance_pick(&pick, &choice)) {
 		refuse_unhealthy(route, &query->dst);
 		return;
 	}
-	route->workload = endpoint->workload;
+	route->workload = choice.endpoint->workload;
+	route->key = choice.key;
+	route->others = choice.others;
 	if (strcmp(route->workload->network, query->src->network) != 0)
-		go_through_gateway(s, route, query, asked);
+		go_through_gateway(s, route, query, asked, route->service);
 	else
-		go_direct(route, query, endpoint_target(service, endpoint, query->dst.port));
+		go_direct(route, query, choice.port);
 }
 
-static void go_by_workload(struct route *route, const struct route_query *query)
+static void go_by_workload(const struct snapshot *s, struct route *route,
+                           const struct route_query *query)
 {
-	if (route->workload->waypoint.kind != REF_NONE)
-		refuse_waypoint(route, &route->workload->waypoint);
+	const struct mesh_ref *waypoint = &route->workload->waypoint;
+
+	if (waypoint->kind != REF_NONE && !hop_is_source(s, query, waypoint))
+		go_by_waypoint(s, route, query, waypoint, NULL);
 	else
 		go_direct(route, query, query->dst.port);
 }
@@ -254,6 +266,7 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
                   struct route *ret_route)
 {
 	struct route route = { .kind = ROUTE_PASSTHROUGH, .next_hop = query->dst };
+	const struct mesh_ref *waypoint = NULL;
 	const struct service *asked = NULL;
 	const char *ns;
 
@@ -264,19 +277,21 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 	 * waypoints. */
 	if (!snapshot_workload_at(s, query->network, &query->dst.ip))
 		asked = snapshot_service_at(s, query->network, &query->dst.ip, ns);
+	if (asked)
+		waypoint = service_waypoint(asked, query->random);
 	/* "Where does it go": in the source's network, services first. */
 	route.service = snapshot_service_at(s, query->src->network, &query->dst.ip, ns);
 	if (!route.service)
 		route.workload = snapshot_workload_at(s, query->src->network, &query->dst.ip);
 
-	if (asked && service_waypoint(asked)) {
+	if (waypoint) {
 		route.service = asked;
-		refuse_waypoint(&route, service_waypoint(asked));
-	} else if (route.service) {
+		go_by_waypoint(s, &route, query, waypoint, asked);
+	} else if (route.service && !is_passthrough(route.service)) {
 		go_by_service(s, &route, query, asked);
 	} else if (route.workload) {
-		go_by_workload(&route, query);
-	} else if (asked && !(asked->has_lb && asked->lb_mode == LB_PASSTHROUGH)) {
+		go_by_workload(s, &route, query);
+	} else if (asked && !is_passthrough(asked)) {
 		route.service = asked;
 		refuse_unhealthy(&route, &query->dst);
 	}

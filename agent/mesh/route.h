@@ -1,23 +1,26 @@
 /*
  * route: where does this outbound connection go: as is, in a tunnel, or nowhere
- * (reference/datapath 1.14, 2.3 to 2.7). Pure: randomness is given. Waypoints are refused with a
- * reason rather than bypassed until they are served.
+ * (reference/datapath 1.14, 2.3 to 2.8). Pure: randomness and what failed before are given. A
+ * waypoint or gateway that cannot be found ends the connection; nothing goes around it.
  */
 #pragma once
 
+#include "mesh/balance.h"
 #include "mesh/store.h"
 
 struct route_query {
 	const struct workload *src;
+	struct hb_ip src_ip; /* the app's: a waypoint's own traffic is known by it */
 	const char *network; /* the node's */
 	struct hb_addr dst;  /* as the app dialled it */
-	uint64_t random;     /* for the choice among endpoints */
+	uint64_t random;     /* for the choices among endpoints and among weighted waypoints */
+	struct balance_view view;
 };
 
 enum route_kind {
 	ROUTE_PASSTHROUGH, /* plain TCP to dst, unchanged: not of the mesh */
 	ROUTE_PLAIN,       /* plain TCP to next_hop: of the mesh, not on HBONE */
-	ROUTE_HBONE,       /* tunnel to next_hop (ip:15008), CONNECT authority */
+	ROUTE_HBONE,  /* tunnel to next_hop, a workload at 15008 or a waypoint; CONNECT authority */
 	ROUTE_DOUBLE, /* double HBONE: through the gateway at next_hop; CONNECT host and port */
 	ROUTE_REFUSE, /* error says why */
 };
@@ -29,13 +32,18 @@ struct route {
 	struct hb_addr next_hop;
 	struct hb_addr authority;        /* HBONE; DOUBLE: its port alone */
 	const char *host;                /* DOUBLE: the authority's name, a service's */
-	const struct workload *workload; /* the next hop's, or NULL. DOUBLE: the chosen one's, which
-	                                    the gateway need not choose */
+	const struct workload *workload; /* the next hop's, a waypoint's too; or NULL. DOUBLE: the
+	                                    chosen one's, which the gateway need not choose */
 	const struct service *service;   /* what was dialled, if it was a service */
 	const char *identities[ROUTE_IDENTITIES_MAX]; /* HBONE, DOUBLE: the next hop is one */
 	size_t identities_count;
 	const char *inner_identities[ROUTE_IDENTITIES_MAX]; /* DOUBLE: and the far end is one */
 	size_t inner_identities_count;
+	/* Should it fail before it carries a byte: what to remember, and with it as tried there is
+	 * another way to decide. */
+	uint64_t key; /* of balance_key(); 0: nothing */
+	bool others;
+	bool via; /* a waypoint or gateway: what it answers may be about what lies behind it */
 	char error[256]; /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
 };
 

@@ -358,8 +358,8 @@ uint16_t endpoint_target(const struct service *service, const struct endpoint *e
 	return 0;
 }
 
-static bool has_target(const struct service *service, const struct endpoint *endpoint,
-                       uint16_t port)
+bool service_has_target(const struct service *service, const struct endpoint *endpoint,
+                        uint16_t port)
 {
 	for (size_t i = 0; i < service->ports_count; i++) {
 		if (endpoint_target(service, endpoint, service->ports[i].port) == port)
@@ -368,31 +368,62 @@ static bool has_target(const struct service *service, const struct endpoint *end
 	return false;
 }
 
-static void consider_service(const struct snapshot *s, const char *key,
-                             const struct workload *workload, uint16_t port,
-                             const struct service **first)
+void snapshot_services_of(const struct snapshot *s, const struct workload *workload,
+                          struct services_iter *ret_iter)
 {
-	struct service_object *object =
-	    state_service(&s->state, BY_SERVICE, service_key_hash(key), key);
-	const struct service *service = object ? &object->service : NULL;
-	const struct endpoint *endpoint = service ? service_endpoint_of(service, workload) : NULL;
+	*ret_iter = (struct services_iter){
+		.s = s,
+		.workload = workload,
+		.given = hamt_get(&s->state.maps[GIVEN], hash_text(workload->uid)),
+	};
+}
 
-	if (endpoint && has_target(service, endpoint, port) &&
-	    (!*first || service_order(service, *first) < 0))
-		*first = service;
+/* The key of the next one that names the workload, or is named by it; NULL: no more. */
+static const char *next_key(struct services_iter *iter)
+{
+	size_t own = iter->workload->services_count;
+	size_t at = iter->at++;
+
+	if (at < own)
+		return iter->workload->services[at].service;
+	if (at - own < iter->given.count)
+		return ((const struct given_object *)iter->given.at[at - own])->service;
+	return NULL;
+}
+
+const struct service *services_next(struct services_iter *iter,
+                                    const struct endpoint **ret_endpoint)
+{
+	const char *key;
+
+	while ((key = next_key(iter))) {
+		struct service_object *object =
+		    state_service(&iter->s->state, BY_SERVICE, service_key_hash(key), key);
+		const struct endpoint *endpoint =
+		    object ? service_endpoint_of(&object->service, iter->workload) : NULL;
+
+		if (!endpoint)
+			continue;
+		*ret_endpoint = endpoint;
+		return &object->service;
+	}
+	return NULL;
 }
 
 const struct service *snapshot_service_of(const struct snapshot *s, const struct workload *workload,
                                           uint16_t port)
 {
-	struct hamt_items items = hamt_get(&s->state.maps[GIVEN], hash_text(workload->uid));
-	const struct service *first = NULL;
-	struct given_object *given;
+	const struct service *first = NULL, *service;
+	const struct endpoint *endpoint;
+	struct services_iter iter;
 
 	if (!port)
 		return NULL;
-	for (size_t i = 0; i < workload->services_count; i++)
-		consider_service(s, workload->services[i].service, workload, port, &first);
-	hamt_for_each(given, items) consider_service(s, given->service, workload, port, &first);
+	snapshot_services_of(s, workload, &iter);
+	while ((service = services_next(&iter, &endpoint))) {
+		if (service_has_target(service, endpoint, port) &&
+		    (!first || service_order(service, first) < 0))
+			first = service;
+	}
 	return first;
 }

@@ -43,6 +43,19 @@ const struct policy *snapshot_policy_by_key(const struct snapshot *s, const char
 const struct service *snapshot_service_of(const struct snapshot *s, const struct workload *workload,
                                           uint16_t port);
 
+/* The services that have @workload as an endpoint, in any order; one may come twice. */
+struct services_iter {
+	const struct snapshot *s;
+	const struct workload *workload;
+	struct hamt_items given;
+	size_t at;
+};
+void snapshot_services_of(const struct snapshot *s, const struct workload *workload,
+                          struct services_iter *ret_iter);
+/* NULL: no more. */
+const struct service *services_next(struct services_iter *iter,
+                                    const struct endpoint **ret_endpoint);
+
 /* The policies that apply by themselves to all of @ns; "": to all namespaces. In any order. */
 struct policies_iter {
 	struct hamt_iter iter;
@@ -78,6 +91,9 @@ const struct endpoint *endpoint_next(struct endpoint_iter *iter); /* NULL: no mo
 const struct endpoint *service_endpoint_of(const struct service *service,
                                            const struct workload *workload);
 
+/* Is @port behind any of its ports at @endpoint? */
+bool service_has_target(const struct service *service, const struct endpoint *endpoint,
+                        uint16_t port);
 /* The port behind @service_port at @endpoint: its own mapping, else the service's, else 0. */
 uint16_t endpoint_target(const struct service *service, const struct endpoint *endpoint,
                          uint16_t service_port);

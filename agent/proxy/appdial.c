@@ -12,12 +12,16 @@
 #include "node/redirect.h"
 #include "proxy/pod.h"
 
-struct hb_addr appdial_source(bool v4, uint32_t turn)
+/*
+ * Not ::1: Linux has no way back to it for the reset with which it answers where nobody listens (it
+ * looks for ::1 behind the device that has the pod's address), and the dial hung for its 10 s.
+ */
+struct hb_addr appdial_source(const struct hb_ip *app, uint32_t turn)
 {
-	struct hb_addr addr = { .ip = { { [15] = 1 } } };
+	struct hb_addr addr = { .ip = *app };
 	uint32_t n = turn % (254u * 256u * 254u);
 
-	if (!v4)
+	if (!hb_ip_is_v4(app))
 		return addr;
 	memset(&addr, 0, sizeof(addr));
 	addr.ip.b[10] = addr.ip.b[11] = 0xff;
@@ -44,7 +48,7 @@ static int bind_source(int fd, const struct hb_addr *source)
 static int captured_socket(const struct appdial_target *target)
 {
 	bool v4 = hb_ip_is_v4(&target->app->ip);
-	struct hb_addr source = appdial_source(v4, target->turn);
+	struct hb_addr source = appdial_source(&target->app->ip, target->turn);
 	int fd = netns_socket(target->pod->netns_fd, v4 ? AF_INET : AF_INET6, SOCK_STREAM);
 	int err;
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mesh/route_hop.h"
 #include "proxy/pod.h"
 
 static void __attribute__((format(printf, 4, 5)))
@@ -34,16 +35,15 @@ static bool has_ip(const struct workload *workload, const struct hb_ip *ip)
 /* Is the pod what @ref names as waypoint? */
 static bool is_waypoint(const struct target_query *query, const struct mesh_ref *ref)
 {
-	const struct service *service = NULL;
+	const struct workload *workload;
+	const struct service *service;
 
-	if (ref->kind == REF_ADDRESS)
-		service = snapshot_service_at(query->snapshot, ref->network, &ref->ip, NULL);
-	else if (ref->kind == REF_HOSTNAME)
-		service = snapshot_service_by_name(query->snapshot, ref->ns, ref->hostname);
+	if (ref->kind == REF_NONE)
+		return false;
+	hop_lookup(query->snapshot, ref, &service, &workload);
 	if (service)
 		return service_endpoint_of(service, query->workload) != NULL;
-	return ref->kind == REF_ADDRESS &&
-	       has_ip(snapshot_workload_at(query->snapshot, ref->network, &ref->ip), &query->local);
+	return has_ip(workload, &query->local);
 }
 
 /* Whose address is it, and is the pod the waypoint in front of that? */

@@ -8,8 +8,12 @@
 
 #include <hbone/error.h>
 
+#define LOG_SCOPE "policy"
+#include "config/settings.h"
+#include "log.h"
 #include "metrics.h"
 #include "proxy/pod.h"
+#include "proxy/strict.h"
 #include "proxy/worker.h"
 
 static const char *const reasons[] = {
@@ -42,6 +46,43 @@ static void count(struct metrics *metrics, const struct policy_query *query,
 	count_dry(metrics, verdict->audit.lacks, "lacks", query->identity);
 }
 
+static void tell(const struct pod *pod, const struct policy_query *query,
+                 const struct policy_verdict *verdict, const char *by)
+{
+	bool loud = pod->worker->options.settings->log_policy_decisions;
+	const char *who = query->identity && *query->identity ? query->identity : "unknown";
+	char src[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
+
+	if (!loud && !log_enabled(LOG_SCOPE, LOG_DEBUG))
+		return;
+	log_write(loud ? LOG_INFO : LOG_DEBUG, LOG_SCOPE,
+	          verdict->allowed ? "policy allows" : "policy denies",
+	          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", pod->spec->key,
+	          hb_addr_format(&query->src, src, sizeof(src)), who,
+	          hb_addr_format(&query->dst, dst, sizeof(dst)), by);
+}
+
+/* It should have come through a waypoint. */
+static bool is_around(const struct pod *pod, const struct policy_query *policy,
+                      struct verdict_words *words)
+{
+	struct worker *worker = pod->worker;
+	const struct settings *settings = worker->options.settings;
+	struct strict_query query = {
+		.workload = pod->workload,
+		.port = policy->dst.port,
+		.identity = policy->identity,
+		.except = settings->waypoint_strict_except,
+	};
+
+	if (!settings->waypoint_strict ||
+	    strict_allows(worker->snapshot, &query, words->error, sizeof(words->error)))
+		return false;
+	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT,
+	              policy->identity && *policy->identity ? "hbone" : "plaintext");
+	return true;
+}
+
 static int judge(struct pod *pod, const struct policy_query *query, bool first,
                  struct verdict_words *words)
 {
@@ -52,9 +93,11 @@ static int judge(struct pod *pod, const struct policy_query *query, bool first,
 	policy_verdict_explain(&verdict, words->by, sizeof(words->by));
 	words->error[0] = 0;
 	if (first)
+		tell(pod, query, &verdict, words->by);
+	if (first)
 		count(pod->worker->metrics, query, &verdict);
 	if (verdict.allowed)
-		return 0;
+		return first && is_around(pod, query, words) ? HB_E_POLICY : 0;
 	len = snprintf(words->error, sizeof(words->error),
 	               "connection closed due to policy rejection: ");
 	policy_verdict_format(&verdict, words->error + len, sizeof(words->error) - (size_t)len);

@@ -1,5 +1,6 @@
 /*
- * verdict: what policy says of one connection to a pod, counted and put into words.
+ * verdict: what policy says of one connection to a pod, and strict where it is on, counted and put
+ * into words.
  *
  * Denials are counted by the policy that decided, and what dry-run policies would have decided by
  * policy and peer, so that one can be tried before it is enforced. Thread: the worker's own.
@@ -18,6 +19,7 @@ struct verdict_words {
 /* @pod->workload is known. 0, or HB_E_POLICY. */
 int verdict_first(struct pod *pod, const struct policy_query *query,
                   struct verdict_words *ret_words);
-/* The same for one that was allowed before: it is not counted as a denial or a dry run again. */
+/* The same by policy alone, for one that was allowed before: it is not counted as a denial or a dry
+ * run again. */
 int verdict_again(struct pod *pod, const struct policy_query *query,
                   struct verdict_words *ret_words);

@@ -41,9 +41,9 @@ only_hbone_on_the_link() {
 	"$LAB_ROOT/tests/support/wire.py" "$LAB_DATA/link.pcap" --port 15008 --never culvert-known-plaintext
 }
 
-connection_to_nobody_is_refused() {
+connection_to_nobody_is_refused() { # WHERE ADDRESS
 	local rc=0
-	lab_curl pod-a1 "http://$SERVER4:8099/" -o "$LAB_DATA/body" -w '%{time_total}\n' >"$LAB_DATA/time" || rc=$?
+	lab_curl "$1" "http://$2:8099/" -o "$LAB_DATA/body" -w '%{time_total}\n' >"$LAB_DATA/time" || rc=$?
 	expect_match "curl's exit status (refused or reset)" '^(7|56|52)$' "$rc"
 	[ "$(cut -d. -f1 "$LAB_DATA/time")" -lt 5 ] || fail "it took $(cat "$LAB_DATA/time") s"
 }
@@ -73,7 +73,9 @@ case_run "plaintext from outside, IPv4" request outside "http://$SERVER4:8080" "
 case_run "plaintext from outside, IPv6" request outside "http://[$SERVER6]:8080" "$SERVER6" "$(lab_ip -6 outside)"
 case_run "the access log names client and server" access_line_names_both
 case_run "only HBONE over TLS 1.3 is on the link" only_hbone_on_the_link
-case_run "a port nobody listens on" connection_to_nobody_is_refused
+case_run "a port nobody listens on" connection_to_nobody_is_refused pod-a1 "$SERVER4"
+case_run "a port nobody listens on, IPv6" connection_to_nobody_is_refused pod-a1 "[$SERVER6]"
+case_run "a port nobody listens on, IPv6 in plaintext" connection_to_nobody_is_refused outside "[$SERVER6]"
 case_run "no packet filter in any namespace" no_packet_filters
 case_run "SIGTERM ends both with status 0" lab_agents_stop
 cases_end

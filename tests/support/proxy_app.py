@@ -2,10 +2,11 @@
 """proxy_app: a server that wants a PROXY header of version 2 first, written from its specification
 (haproxy, doc/proxy-protocol.txt, 2.2) and from no code of ours.
 
-    proxy_app.py PORT [--plain]
+    proxy_app.py PORT [--plain] [--forward ADDRESS:PORT | --forward dst]
 
 Of each connection it reads header and bytes to the end, and answers with one line: what the header
 says, from where the connection comes, and the bytes that followed; then it ends. --plain: no header.
+--forward: as a waypoint it asks there (dst: where the header says), and adds that answer to its own.
 """
 
 import argparse
@@ -53,13 +54,25 @@ def read_header(sock):
     return words + list(tlvs(body[2 * size + 4 :] if size else body))
 
 
-def serve(sock, client, plain):
+def ask(where, said):
+    address, port = where.rsplit(":", 1)
+    with socket.create_connection((address.strip("[]"), int(port)), 10) as sock:
+        sock.sendall(said)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+
+
+def serve(sock, client, args):
     try:
-        words = [] if plain else read_header(sock)
+        words = [] if args.plain else read_header(sock)
         said = b""
         while piece := sock.recv(65536):
             said += piece
         words += [f"from={client[0].removeprefix('::ffff:')}", f"said={said.decode()}"]
+        if args.forward:
+            facts = dict(word.split("=", 1) for word in words if "=" in word)
+            where = args.forward if args.forward != "dst" else f"{facts['dst']}:{facts['dport']}"
+            words += ["then", ask(where, said)]
     except (ValueError, KeyError, OSError) as error:
         words = [f"WRONG {error}"]
     sock.sendall(" ".join(words).encode())
@@ -70,11 +83,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("port", type=int)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--forward")
     args = parser.parse_args()
     listener = socket.create_server(("::", args.port), family=socket.AF_INET6, dualstack_ipv6=True)
     while True:
         sock, client = listener.accept()
-        threading.Thread(target=serve, args=(sock, client, args.plain), daemon=True).start()
+        threading.Thread(target=serve, args=(sock, client, args), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -273,6 +274,35 @@ START_TEST(transfer)
 }
 END_TEST
 
+static int option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+START_TEST(test_keep_alive_options)
+{
+	struct end a, b;
+	int fds[2];
+
+	setup_slots(0);
+	make_sockets(false, fds);
+	end_init(&a, fds[0]);
+	end_init(&b, fds[1]);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(option(fds[i], SOL_SOCKET, SO_KEEPALIVE), 1);
+		ck_assert_int_eq(option(fds[i], IPPROTO_TCP, TCP_KEEPIDLE), 60);
+		ck_assert_int_eq(option(fds[i], IPPROTO_TCP, TCP_USER_TIMEOUT), 10000);
+	}
+	hb_stream_close(a.s, HB_END_CLEAN);
+	hb_stream_close(b.s, HB_END_CLEAN);
+	turn_until(!a.s && !b.s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("tcp");
@@ -282,6 +312,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, transfer, 0, HB_ARRAY_LEN(transfers));
+	tcase_add_test(tc, test_keep_alive_options);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

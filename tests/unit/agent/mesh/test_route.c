@@ -1,11 +1,7 @@
 /*
- * route: where a connection goes, row by row; then ranks and weights of endpoints.
+ * route: where a connection goes, row by row.
  */
-#include <stdio.h>
-
-#include "mesh/balance.h"
-#include "mesh/route.h"
-#include "unit/agent/mesh/mesh_text.h"
+#include "unit/agent/mesh/route_text.h"
 
 #define W(uid, ip, more)                                                                           \
 	"- {uid: " uid ", namespace: app, trustDomain: td, serviceAccount: " uid                   \
@@ -22,6 +18,10 @@ static const char mesh[] =
 	W("host", "10.0.0.5", "protocol: HBONE, networkMode: HostNetwork, services: {app/onhost: {80: 81}}")
 	W("dual", "\"fd00::6\", 10.0.0.6", "protocol: HBONE, services: {app/dual: {80: 0}, app/v6: {80: 0}, app/only4: {}, app/any: {80: 9}}")
 	W("way", "10.0.0.7", "protocol: HBONE, waypoint: {destination: app/wp, hboneMtlsPort: 15008}, services: {app/waybehind: {80: 80}}")
+	W("wp", "10.0.0.30", "services: {app/wp.app: {15008: 0, 15009: 15443}, app/wp: {15008: 0}}")
+	W("wptcp", "10.0.0.32", "protocol: TCP, services: {}")
+	W("waywp", "10.0.0.31", "protocol: HBONE, waypoint: {destination: app/farwp, hboneMtlsPort: 15008}, services: {}")
+	"- {uid: farwp, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 15008}, workloadIps: [], services: {app/farwp: {15008: 15008}, app/farbare: {15008: 15008}}}\n"
 	W("name", "", "hostname: db.example.com, services: {app/db: {80: 80}}")
 	W("both", "10.96.0.20", "services: {}")
 	W("gw", "10.0.0.8", "network: net2, services: {app/gw: {15008: 15443}, app/gwvip: {15008: 0}}")
@@ -39,7 +39,7 @@ static const char mesh[] =
 	"- {name: old, namespace: app, hostname: old, vips: [/10.96.0.2], ports: {80: 80}}\n"
 	"- {name: empty, namespace: app, hostname: empty, vips: [/10.96.0.3], ports: {80: 80}}\n"
 	"- {name: pass, namespace: app, hostname: pass, vips: [/10.96.0.4], ports: {80: 80}, loadBalancer: {routingPreferences: [], mode: Passthrough, healthPolicy: AllowAll}}\n"
-	"- {name: wp, namespace: app, hostname: viawp, vips: [/10.96.0.5], ports: {80: 80}, waypoint: {destination: app/wp.app, hboneMtlsPort: 15008}}\n"
+	"- {name: wp, namespace: app, hostname: viawp, vips: [/10.96.0.5, \"/fd96::5\"], ports: {80: 80}, waypoint: {destination: app/wp.app, hboneMtlsPort: 15008}}\n"
 	"- {name: wpip, namespace: app, hostname: viawpip, vips: [/10.96.0.6], ports: {80: 80}, waypoint: {destination: net/10.9.9.9, hboneMtlsPort: 15008}}\n"
 	"- {name: wpw, namespace: app, hostname: viaweighted, vips: [/10.96.0.7], ports: {80: 80}, weightedWaypoints: [{destination: {destination: app/zero, hboneMtlsPort: 1}, weight: 0}, {destination: {destination: app/one, hboneMtlsPort: 1}, weight: 1}]}\n"
 	"- {name: dual, namespace: app, hostname: dual, vips: [/10.96.0.8, \"/fd96::8\"], ports: {80: 8080}}\n"
@@ -63,6 +63,20 @@ static const char mesh[] =
 	"- {name: gw, namespace: app, hostname: gw, vips: [], ports: {15008: 0}, subjectAltNames: ['spiffe://td/ns/x/sa/gwsan']}\n"
 	"- {name: gwvip, namespace: app, hostname: gwvip, vips: [net2/10.96.1.1], ports: {15008: 15444}}\n"
 	"- {name: both, namespace: app, hostname: both, vips: [/10.96.0.20], ports: {80: 80}}\n"
+	"- {name: wpsvc, namespace: app, hostname: wp.app, vips: [/10.96.0.21], ports: {15008: 15008, 15009: 15009}, subjectAltNames: ['spiffe://td/ns/app/sa/wpsan']}\n"
+	"- {name: wpsvc2, namespace: app, hostname: wp, vips: [], ports: {15008: 15008}, subjectAltNames: ['spiffe://td/ns/app/sa/wpsan']}\n"
+	"- {name: wpsick, namespace: app, hostname: wpsick, vips: [], ports: {15008: 15008}}\n"
+	"- {name: v1, namespace: app, hostname: v1, vips: [/10.96.0.22], ports: {80: 80}, waypoint: {destination: app/wpsick, hboneMtlsPort: 15008}}\n"
+	"- {name: v2, namespace: app, hostname: v2, vips: [/10.96.0.23], ports: {80: 80}, waypoint: {destination: app/wp.app, hboneMtlsPort: 15007}}\n"
+	"- {name: v3, namespace: app, hostname: v3, vips: [/10.96.0.24], ports: {80: 80}, waypoint: {destination: app/db.example.com, hboneMtlsPort: 15008}}\n"
+	"- {name: wpfar, namespace: app, hostname: wpfar, vips: [/10.96.0.25], ports: {80: 80}, waypoint: {destination: app/farwp, hboneMtlsPort: 15008}}\n"
+	"- {name: v4, namespace: app, hostname: v4, vips: [/10.96.0.26], ports: {80: 80}, waypoint: {destination: app/farbare, hboneMtlsPort: 15008}}\n"
+	"- {name: farwp, namespace: app, hostname: farwp, vips: [], ports: {15008: 15008}, subjectAltNames: ['spiffe://td/ns/app/sa/farwp']}\n"
+	"- {name: farbare, namespace: app, hostname: farbare, vips: [], ports: {15008: 15008}}\n"
+	"- {name: v5, namespace: app, hostname: v5, vips: [/10.96.0.27], ports: {80: 80}, waypoint: {destination: /10.96.0.21, hboneMtlsPort: 15009}}\n"
+	"- {name: v6wp, namespace: app, hostname: v6wp, vips: [/10.96.0.28], ports: {80: 80}, waypoint: {destination: /10.0.0.32, hboneMtlsPort: 15008}}\n"
+	"- {name: v7, namespace: app, hostname: v7, vips: [/10.96.0.29], ports: {80: 80}, waypoint: {destination: /10.0.0.32, hboneMtlsPort: 15008}, weightedWaypoints: [{destination: {destination: app/wp.app, hboneMtlsPort: 15008}, weight: 0}]}\n"
+	"- {name: v8, namespace: app, hostname: v8, vips: [/10.96.0.30], ports: {80: 80}, weightedWaypoints: [{destination: {destination: app/wp.app, hboneMtlsPort: 15008}, weight: 0}], endpoints: {plain: {workloadUid: plain, port: {80: 80}, status: Healthy}}}\n"
 	"- {name: range, namespace: app, hostname: range, vips: [], cidrVips: [{network: '', cidr: 10.97.0.0/16}], ports: {80: 0}, endpoints: {plain: {workloadUid: plain, port: {80: 7}, status: Healthy}}}\n";
 
 static const struct {
@@ -81,11 +95,23 @@ static const struct {
 	{ "a service without endpoints", "10.96.0.3:80", "no healthy upstream: 10.96.0.3:80" },
 	{ "PASSTHROUGH", "10.96.0.4:80", "passthrough 10.96.0.4:80" },
 	{ "PASSTHROUGH on any port", "10.96.0.4:1", "passthrough 10.96.0.4:1" },
-	{ "a service waypoint by name", "10.96.0.5:80", "waypoint not supported yet: app/wp.app" },
-	{ "a service waypoint by address", "10.96.0.6:80", "waypoint not supported yet: net/10.9.9.9" },
-	{ "weighted waypoints", "10.96.0.7:80", "waypoint not supported yet: app/one" },
-	{ "PASSTHROUGH does not pass a waypoint", "10.96.0.17:80", "waypoint not supported yet: app/wp.app" },
-	{ "a workload waypoint", "10.0.0.7:80", "waypoint not supported yet: app/wp" },
+	{ "a service waypoint by name", "10.96.0.5:80", "hbone 10.0.0.30:15008 10.96.0.5:80 wpsan wp" },
+	{ "a service waypoint by address", "10.96.0.6:80", "unknown waypoint: net/10.9.9.9" },
+	{ "weighted waypoints: nobody is nobody", "10.96.0.7:80", "unknown waypoint: app/one" },
+	{ "PASSTHROUGH does not pass a waypoint", "10.96.0.17:80", "hbone 10.0.0.30:15008 10.96.0.17:80 wpsan wp" },
+	{ "a workload waypoint", "10.0.0.7:80", "hbone 10.0.0.30:15008 10.0.0.7:80 wpsan wp" },
+	{ "another port of it, the same waypoint", "10.0.0.7:9", "hbone 10.0.0.30:15008 10.0.0.7:9 wpsan wp" },
+	{ "a waypoint without a healthy endpoint", "10.96.0.22:80", "no healthy waypoint: app/wpsick, port 15008" },
+	{ "a port that the waypoint does not have", "10.96.0.23:80", "no healthy waypoint: app/wp.app, port 15007" },
+	{ "a waypoint without an address", "10.96.0.24:80", "waypoint app/db.example.com has no address" },
+	{ "a waypoint on another network, for a service", "10.96.0.25:80", "double 10.0.0.8:15443 wpfar:80 gwsan gw | farwp" },
+	{ "a waypoint on another network, for a workload", "10.0.0.31:80", "a workload of network net2 is reached by the address of a service only" },
+	{ "a waypoint on another network that cannot prove itself", "10.96.0.26:80", "service farbare has endpoints in network net2, but no subjectAltNames" },
+	{ "a waypoint by a VIP, another port than 15008", "10.96.0.27:80", "hbone 10.0.0.30:15443 10.96.0.27:80 wpsan wp" },
+	{ "a waypoint's protocol does not matter", "10.96.0.28:80", "hbone 10.0.0.32:15008 10.96.0.28:80 wptcp" },
+	{ "all weights 0: the plain waypoint", "10.96.0.29:80", "hbone 10.0.0.32:15008 10.96.0.29:80 wptcp" },
+	{ "all weights 0 and no plain waypoint: none", "10.96.0.30:80", "plain 10.0.0.4:80" },
+	{ "the other family: the waypoint's own", "[fd96::5]:80", "hbone 10.0.0.30:15008 [fd96::5]:80 wpsan wp" },
 	{ "a workload waypoint is not for service traffic", "10.96.0.14:80", "hbone 10.0.0.7:15008 10.0.0.7:80 way" },
 	{ "the family that was dialled: IPv4", "10.96.0.8:80", "hbone 10.0.0.6:15008 10.0.0.6:8080 dual" },
 	{ "the family that was dialled: IPv6", "[fd96::8]:80", "hbone [fd00::6]:15008 [fd00::6]:8080 dual" },
@@ -109,29 +135,6 @@ static const struct {
 	{ "a CIDR VIP", "10.97.3.4:80", "plain 10.0.0.4:7" },
 };
 /* clang-format on */
-
-static void route_format(const struct route *route, char *out, size_t size)
-{
-	static const char *const kinds[] = { "passthrough", "plain", "hbone", "double" };
-	char hop[HB_ADDR_STRLEN], authority[ROUTE_AUTHORITY_SIZE];
-	size_t used;
-
-	if (route->kind == ROUTE_REFUSE) {
-		snprintf(out, size, "%s", route->error);
-		return;
-	}
-	used = (size_t)snprintf(out, size, "%s %s", kinds[route->kind],
-	                        hb_addr_format(&route->next_hop, hop, sizeof(hop)));
-	if (route->kind == ROUTE_HBONE || route->kind == ROUTE_DOUBLE)
-		used += (size_t)snprintf(out + used, size - used, " %s",
-		                         route_authority(route, authority));
-	for (size_t i = 0; i < route->identities_count; i++)
-		used += (size_t)snprintf(out + used, size - used, " %s",
-		                         strrchr(route->identities[i], '/') + 1);
-	for (size_t i = 0; i < route->inner_identities_count; i++)
-		used += (size_t)snprintf(out + used, size - used, "%s %s", i ? "" : " |",
-		                         strrchr(route->inner_identities[i], '/') + 1);
-}
 
 START_TEST(decide)
 {
@@ -202,116 +205,6 @@ START_TEST(identities_are_bounded)
 }
 END_TEST
 
-/* clang-format off */
-static const struct {
-	const char *name, *preferences, *network, *region, *zone, *node;
-	unsigned int rank, matched;
-} ranks[] = {
-	{ "N+R+Z", "Network, Region, Zone", "n", "r", "z", "x", 5, 3 },
-	{ "N+R", "Network, Region, Zone", "n", "r", "x", "x", 4, 2 },
-	{ "N", "Network, Region, Zone", "n", "x", "z", "x", 3, 1 },
-	{ "R+Z in another network", "Network, Region, Zone", "x", "r", "z", "x", 2, 2 },
-	{ "R in another network", "Network, Region, Zone", "x", "r", "x", "x", 1, 1 },
-	{ "nothing", "Network, Region, Zone", "x", "x", "z", "x", 0, 0 },
-	{ "the first mismatch ends the walk", "Region, Zone, Node", "n", "x", "z", "o", 0, 0 },
-	{ "so does one in the middle", "Region, Zone, Node", "n", "r", "x", "o", 1, 1 },
-	{ "all three", "Region, Zone, Node", "n", "r", "z", "o", 3, 3 },
-	{ "the network is special in front only", "Region, Network, Zone", "x", "r", "z", "o", 1, 1 },
-	{ "two empty words are equal", "Cluster, Subzone", "n", "x", "z", "o", 1, 1 },
-	{ "no preferences", "", "n", "r", "z", "o", 0, 0 },
-};
-/* clang-format on */
-
-START_TEST(rank)
-{
-	const struct service *service;
-	unsigned int got, matched;
-	struct snapshot *s;
-	char yaml[2048];
-
-	snprintf(yaml, sizeof(yaml),
-	         "workloads:\n"
-	         "- {uid: src, namespace: app, workloadIps: [], services: {}, network: n, node: o, "
-	         "locality: {region: r, zone: z, subzone: s}}\n"
-	         "- {uid: dst, namespace: app, workloadIps: [], services: {}, network: %s, node: "
-	         "%s, locality: {region: %s, zone: %s, subzone: ''}}\n"
-	         "services:\n- {name: s, namespace: app, hostname: s, vips: [], ports: {80: 80}, "
-	         "loadBalancer: {routingPreferences: [%s], mode: Failover, healthPolicy: "
-	         "OnlyHealthy}}\n",
-	         ranks[_i].network, ranks[_i].node, ranks[_i].region, ranks[_i].zone,
-	         ranks[_i].preferences);
-	s = mesh_from(yaml);
-	service = snapshot_service_by_name(s, "app", "s");
-	got = balance_rank(service, snapshot_workload_by_uid(s, "src"),
-	                   snapshot_workload_by_uid(s, "dst"), &matched);
-	ck_assert_msg(got == ranks[_i].rank && matched == ranks[_i].matched, "%s: %u, %u matched",
-	              ranks[_i].name, got, matched);
-	snapshot_unref(s);
-}
-END_TEST
-
-#define E(uid, node, zone, more)                                                                   \
-	"- {uid: " uid ", namespace: app, workloadIps: [10.0.0.1], node: " node                    \
-	", locality: {region: r, zone: " zone ", subzone: ''}, services: {app/s: {80: 80}}, " more \
-	"}\n"
-
-/* clang-format off */
-static const struct {
-	const char *name, *mode, *preferences, *health, *endpoints, *want; /* of random 0, 1, 2, 3 */
-} picks[] = {
-	{ "standard ignores preferences", "Standard", "Node", "OnlyHealthy",
-	  E("a", "o", "z", "") E("b", "x", "z", ""), "a b a b" },
-	{ "failover takes the best group", "Failover", "Node", "OnlyHealthy",
-	  E("a", "x", "z", "") E("b", "o", "z", "") E("c", "o", "z", ""), "b c b c" },
-	{ "failover falls back", "Failover", "Node", "OnlyHealthy",
-	  E("a", "x", "z", "") E("b", "y", "z", ""), "a b a b" },
-	{ "strict takes all or nothing", "Strict", "Zone, Node", "OnlyHealthy",
-	  E("a", "o", "x", "") E("b", "x", "z", ""), "- - - -" },
-	{ "strict: region is not enough", "Strict", "Region, Node", "OnlyHealthy",
-	  E("a", "x", "z", "") E("b", "o", "z", ""), "b b b b" },
-	{ "strict without preferences", "Strict", "", "OnlyHealthy", E("a", "x", "z", ""), "a a a a" },
-	{ "weights", "Standard", "", "OnlyHealthy",
-	  E("a", "x", "z", "capacity: 3") E("b", "x", "z", ""), "a a a b" },
-	{ "weight 0 is never", "Standard", "", "OnlyHealthy",
-	  E("a", "x", "z", "capacity: 0") E("b", "x", "z", ""), "b b b b" },
-	{ "only weight 0", "Standard", "", "OnlyHealthy", E("a", "x", "z", "capacity: 0"), "- - - -" },
-	{ "the best group weighs nothing: none, no falling back", "Failover", "Node", "OnlyHealthy",
-	  E("a", "o", "z", "capacity: 0") E("b", "x", "z", ""), "- - - -" },
-	{ "unhealthy is left out", "Standard", "", "OnlyHealthy",
-	  E("a", "x", "z", "status: Unhealthy") E("b", "x", "z", ""), "b b b b" },
-	{ "unhealthy is let in", "Standard", "", "AllowAll",
-	  E("a", "x", "z", "status: Unhealthy") E("b", "x", "z", ""), "a b a b" },
-	{ "the largest weights do not overflow", "Standard", "", "OnlyHealthy",
-	  E("a", "x", "z", "capacity: 4294967295") E("b", "x", "z", "capacity: 4294967295"), "a a a a" },
-};
-/* clang-format on */
-
-START_TEST(pick)
-{
-	char yaml[4096], got[64] = "";
-	const struct service *service;
-	struct snapshot *s;
-
-	snprintf(yaml, sizeof(yaml),
-	         "services:\n- {name: s, namespace: app, hostname: s, vips: [], ports: {80: 0}, "
-	         "loadBalancer: {routingPreferences: [%s], mode: %s, healthPolicy: %s}}\n"
-	         "workloads:\n- {uid: src, namespace: app, workloadIps: [], services: {}, node: o, "
-	         "locality: {region: r, zone: z, subzone: ''}}\n%s",
-	         picks[_i].preferences, picks[_i].mode, picks[_i].health, picks[_i].endpoints);
-	s = mesh_from(yaml);
-	service = snapshot_service_by_name(s, "app", "s");
-	for (uint64_t random = 0; random < 4; random++) {
-		const struct endpoint *endpoint =
-		    balance_pick(service, snapshot_workload_by_uid(s, "src"), 80, random);
-
-		strcat(got, random ? " " : "");
-		strcat(got, endpoint ? endpoint->workload_uid : "-");
-	}
-	ck_assert_msg(strcmp(got, picks[_i].want) == 0, "%s: %s", picks[_i].name, got);
-	snapshot_unref(s);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("route");
@@ -322,8 +215,6 @@ int main(void)
 	tcase_add_loop_test(tc, decide, 0, HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, a_gateway_needs_a_service);
 	tcase_add_test(tc, identities_are_bounded);
-	tcase_add_loop_test(tc, rank, 0, HB_ARRAY_LEN(ranks));
-	tcase_add_loop_test(tc, pick, 0, HB_ARRAY_LEN(picks));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

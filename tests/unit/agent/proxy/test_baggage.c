@@ -60,10 +60,12 @@ START_TEST(sources_rotate_and_stay_in_range)
 {
 	static const uint32_t turns[] = { 0,     1,         253,       254,       65023,
 		                          65024, 16516095u, 16516096u, UINT32_MAX };
-	struct hb_addr last = appdial_source(true, UINT32_MAX - 1);
+	static const struct hb_ip v4 = { { [10] = 0xff, [11] = 0xff, [12] = 10, [15] = 1 } };
+	static const struct hb_ip v6 = { { [0] = 0xfd, [15] = 1 } };
+	struct hb_addr last = appdial_source(&v4, UINT32_MAX - 1);
 
 	for (size_t i = 0; i < HB_ARRAY_LEN(turns); i++) {
-		struct hb_addr addr = appdial_source(true, turns[i]);
+		struct hb_addr addr = appdial_source(&v4, turns[i]);
 
 		ck_assert(hb_ip_is_v4(&addr.ip) && hb_ip_is_loopback(&addr.ip));
 		ck_assert_msg(addr.ip.b[13] >= 1 && addr.ip.b[13] <= 254, "%u", turns[i]);
@@ -73,8 +75,8 @@ START_TEST(sources_rotate_and_stay_in_range)
 		              turns[i]);
 		last = addr;
 	}
-	last = appdial_source(false, 7);
-	ck_assert(hb_ip_is_loopback(&last.ip) && !hb_ip_is_v4(&last.ip));
+	last = appdial_source(&v6, 7);
+	ck_assert(hb_ip_equal(&last.ip, &v6) && last.port == 0);
 }
 END_TEST
 

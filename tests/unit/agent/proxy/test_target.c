@@ -2,10 +2,7 @@
  * target: what each authority leads to, for a plain pod, a waypoint in front of others, and one
  * behind an application tunnel.
  */
-#include <stdio.h>
-
-#include "proxy/target.h"
-#include "unit/agent/mesh/mesh_text.h"
+#include "unit/agent/proxy/target_text.h"
 
 #define W(uid, ip, more)                                                                           \
 	"- {uid: " uid ", namespace: app, network: n1, workloadIps: [" ip "], " more "}\n"
@@ -13,12 +10,13 @@
 /* clang-format off */
 static const char mesh[] =
 	"workloads:\n"
-	W("plain", "10.0.0.1", "services: {app/web: {80: 8080}}")
+	W("plain", "10.0.0.1", "hostname: plain.app, services: {app/web: {80: 8080}}")
 	W("proxy", "10.0.0.2", "applicationTunnel: {protocol: PROXY, port: 15088}, services: {app/way: {15008: 15008}}")
 	W("proxyany", "10.0.0.3", "applicationTunnel: {protocol: PROXY, port: null}, services: {}")
 	W("none", "\"fd00::4\"", "applicationTunnel: {protocol: NONE, port: 7777}, services: {}")
 	W("behind", "10.0.0.5", "waypoint: {destination: n1/10.0.0.1, hboneMtlsPort: 15008}, services: {}")
 	W("behindname", "10.0.0.6", "waypoint: {destination: app/web, hboneMtlsPort: 15008}, services: {}")
+	W("behindhost", "10.0.0.8", "waypoint: {destination: app/plain.app, hboneMtlsPort: 15008}, services: {}")
 	W("behindother", "10.0.0.7", "waypoint: {destination: n1/10.0.0.2, hboneMtlsPort: 15008}, services: {}")
 	"services:\n"
 	"- {name: web, namespace: app, hostname: web, vips: [n1/10.96.0.1], ports: {80: 80}}\n"
@@ -42,6 +40,7 @@ static const struct {
 	{ "a name nobody has", "plain", "10.0.0.1", "nobody:80", "503 no service of this pod by that name and port" },
 
 	{ "a workload it stands in front of, by address", "plain", "10.0.0.1", "10.0.0.5:80", "10.0.0.1:80 10.0.0.1:80 src" },
+	{ "a workload it stands in front of, by its hostname", "plain", "10.0.0.1", "10.0.0.8:80", "10.0.0.1:80 10.0.0.1:80 src" },
 	{ "a workload it stands in front of, by name", "plain", "10.0.0.1", "10.0.0.6:80", "10.0.0.1:80 10.0.0.1:80 src" },
 	{ "a service it stands in front of", "plain", "10.0.0.1", "10.96.0.3:80", "10.0.0.1:80 10.0.0.1:80 src" },
 	{ "that service in another network", "plain", "10.0.0.1", "10.96.0.2:80", "400 ip mismatch: 10.0.0.1 != 10.96.0.2" },
@@ -66,39 +65,15 @@ static const struct {
 };
 /* clang-format on */
 
-static void format(const struct target *target, char *out, size_t size)
-{
-	char app[HB_ADDR_STRLEN], dial[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
-
-	if (target->status)
-		snprintf(out, size, "%d %s", target->status, target->words);
-	else
-		snprintf(out, size, "%s %s%s%s%s", hb_addr_format(&target->app, app, sizeof(app)),
-		         hb_addr_format(&target->dial, dial, sizeof(dial)),
-		         target->keep_src ? " src" : "", target->proxy ? " proxy " : "",
-		         target->proxy ? hb_addr_format(&target->proxy_dst, dst, sizeof(dst)) : "");
-}
-
 START_TEST(leads_to)
 {
 	struct snapshot *s = mesh_from(mesh);
-	const char *local = rows[_i].local, *authority = rows[_i].authority;
-	struct target_query query = {
-		.snapshot = s,
-		.workload = snapshot_workload_by_uid(s, rows[_i].pod),
-		.network = "n1",
-		.local = ip_of(*local == '-' ? local + 1 : local),
-		.localhost_tunnels = *local != '-',
-	};
-	struct hb_tunnel_authority parsed;
-	struct target target;
+	const char *local = rows[_i].local;
 	char got[512];
 
-	ck_assert_int_eq(hb_tunnel_authority_parse(authority, strlen(authority), &parsed), 0);
-	target_find(&query, &parsed, &target);
-	format(&target, got, sizeof(got));
+	target_text(s, rows[_i].pod, *local == '-' ? local + 1 : local, rows[_i].authority,
+	            *local != '-', got, sizeof(got));
 	ck_assert_msg(strcmp(got, rows[_i].want) == 0, "%s: %s", rows[_i].name, got);
-	ck_assert_msg(!target.status == !target.code, "%s: %d", rows[_i].name, target.code);
 	snapshot_unref(s);
 }
 END_TEST

@@ -61,7 +61,7 @@ both_forms() {
 
 nothing_yet() {
 	both_forms
-	expect_eq "istio_build" 1 "$(sum a istio_build component=ztunnel tag=unknown)"
+	expect_eq "istio_build" 1 "$(sum a istio_build component=ztunnel tag=1.99-lab)"
 	expect_eq "open sockets" 0 "$(sum a istio_tcp_sockets_open reporter=source)"
 	expect_eq "families without samples" 0 "$(grep -c "$TCP" "$LAB_DATA/scrape-a")"
 }
@@ -166,7 +166,7 @@ early() {
 }
 
 cases_start
-LAB_SETTINGS="statsPort: 15020"
+LAB_SETTINGS=$'statsPort: 15020\nistioVersion: 1.99-lab'
 lab_settings a && lab_settings b
 lab_nginx
 echo hello >"$LAB_DATA/nginx-pod-b1/www/index.html"

@@ -60,6 +60,8 @@ leaf_is_revoked() {
 	certs_crl "${CA[@]}" $CERTS_LATER "$(certs_serial bad)" | lists b 1
 	tls_refuses 44 "$REVOKED" bad -alpn h2
 	tls_accepts peer -alpn h2
+	expect_match "the metric" '^istio_crl_policy_rejections_total\{reporter="destination"\} 1$' \
+		"$(curl -sS --unix-socket "$LAB_DIR/admin-b.sock" http://localhost/metrics)"
 }
 leaf_below_is_revoked() {
 	certs_crl "$CERTS/middle.crt" "$CERTS/middle.key" $CERTS_LATER "$(certs_serial bad-below)" | lists b 1

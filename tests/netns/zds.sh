@@ -84,6 +84,7 @@ ports_of_the_agent() {
 	expect_eq "another path" 404 "$(lab_curl node-b http://127.0.0.1:15021/config_dump -o /dev/null -w '%{http_code}')"
 	expect_eq "another method" 405 "$(lab_curl node-b http://127.0.0.1:15021/healthz/ready -X POST -o /dev/null -w '%{http_code}')"
 	expect_match "metrics" '^# TYPE culvert_' "$(lab_curl node-b http://127.0.0.1:15020/stats/prometheus)"
+	expect_match "pods it serves" '^workload_manager_active_proxy_count 2$' "$(lab_curl node-b http://127.0.0.1:15020/metrics)"
 	expect_eq "nothing else beside the metrics" 404 "$(lab_curl node-b http://127.0.0.1:15020/config_dump -o /dev/null -w '%{http_code}')"
 	expect_match "POST /logging" '^current log level is ' "$(lab_curl node-b 'http://127.0.0.1:15000/logging?level=access=info' -X POST)"
 }

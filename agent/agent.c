@@ -155,6 +155,7 @@ void agent_shutdown(struct agent *agent)
 	agent->phase = AGENT_DRAIN;
 	enrol_stop_trying(agent);
 	inpod_leave(agent);
+	selfpod_stop_trying(agent);
 	close_admins(agent);
 	agent->draining = agent->workers_count;
 	for (unsigned i = 0; i < agent->workers_count; i++) {
@@ -474,6 +475,8 @@ int agent_start_pods(struct agent *agent, char *why, size_t why_size)
 {
 	int err = agent->settings->mode == MODE_SHARED ? inpod_start(agent) : enrol_start(agent);
 
+	if (err == 0 && agent->settings->mode == MODE_SHARED)
+		err = selfpod_start(agent);
 	if (err < 0)
 		return explain(why, why_size, "pods", err);
 	hb_loop_poll(agent->loop, &agent->signals, agent->signal_fd, POLLIN);
@@ -486,4 +489,5 @@ void agent_stop_pods(struct agent *agent)
 		return;
 	enrol_done(agent);
 	inpod_done(agent);
+	selfpod_done(agent);
 }

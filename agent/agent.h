@@ -24,6 +24,7 @@
 #include "node/podnet.h"
 #include "node/redirect.h"
 #include "proxy/worker.h"
+#include "selfpod.h"
 
 enum agent_phase { AGENT_RUN, AGENT_DRAIN, AGENT_STOP };
 
@@ -34,6 +35,7 @@ struct agent {
 	struct snapshot *snapshot; /* as last published */
 	struct filewatch mesh_watch;
 	struct hb_timer mesh_timer;
+	size_t mesh_bytes;         /* the most that the store held since memory was given back */
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
 	struct certs *certs;
@@ -41,7 +43,8 @@ struct agent {
 	struct worker **workers;
 	unsigned workers_count;     /* started */
 	struct enrolment enrolment; /* standalone and dedicated */
-	struct inpod inpod;         /* shared */
+	struct selfpod self;
+	struct inpod inpod; /* shared */
 	struct admin *admin;
 	struct admin *ready, *stats; /* one report each, for the network; NULL: off */
 	unsigned admins_open;

@@ -9,7 +9,8 @@
 #define LOG_SCOPE "mesh"
 #include "log.h"
 
-#define LOOK_EVERY_MS 500u
+#define LOOK_EVERY_MS   200u
+#define GIVE_BACK_BYTES (16u << 20)
 
 static int publish(struct agent *agent, struct store_changes *ret_changes)
 {
@@ -72,6 +73,18 @@ static void read_again(struct agent *agent)
 	         changes.workloads, changes.services, changes.policies);
 }
 
+/* The mesh has shrunk: malloc would keep what it took. */
+static void give_back(struct agent *agent)
+{
+	size_t bytes = store_bytes(agent->store);
+
+	if (agent->mesh_bytes > bytes + GIVE_BACK_BYTES) {
+		reclaim_release();
+		agent->mesh_bytes = bytes;
+	}
+	agent->mesh_bytes = bytes > agent->mesh_bytes ? bytes : agent->mesh_bytes;
+}
+
 static void on_look(struct hb_timer *timer)
 {
 	struct agent *agent = hb_container_of(timer, struct agent, mesh_timer);
@@ -81,6 +94,7 @@ static void on_look(struct hb_timer *timer)
 	if (filewatch_has_changed(&agent->mesh_watch))
 		read_again(agent);
 	store_reap(agent->store); /* what the workers have let go since */
+	give_back(agent);
 	hb_loop_timer_start(agent->loop, timer, LOOK_EVERY_MS);
 }
 

@@ -36,6 +36,7 @@ enum metric {
 	METRIC_RESIDENT,
 	METRIC_OPEN_FDS,
 	METRIC_MAX_FDS,
+	METRIC_LONGEST_TURN, /* worker; us, shown in seconds */
 	METRICS,
 };
 

@@ -27,6 +27,8 @@ lab_ip() { # [-6] WHERE
 	pod-a[12]) node=1 host=1${1#pod-a} ;;
 	pod-b[12]) node=2 host=1${1#pod-b} ;;
 	outside) node=3 host=11 ;;
+	node-a) node=1 host=1 ;;
+	node-b) node=2 host=1 ;;
 	esac
 	say "$net$node$zero$host"
 }
@@ -165,7 +167,10 @@ lab_leftovers() {
 
 lab_workload() { # WHERE NAME
 	local line node=node-${1:4:1}
-	[ "$1" != outside ] || node=elsewhere
+	case $1 in
+	outside) node=elsewhere ;;
+	node-*) node=$1 ;;
+	esac
 	cat <<-YAML
 	- uid: lab//Pod/demo/$2
 	  name: $2

@@ -56,7 +56,8 @@ struct settings {
 	bool localhost_app_tunnel; /* PROXY headers go to loopback */
 	bool waypoint_strict;
 	const char *waypoint_strict_except; /* comma-separated identities */
-	bool response_baggage;     /* workloads introduce themselves on answers */
+	bool least_flows;                   /* the less busy of two endpoints */
+	bool response_baggage;              /* workloads introduce themselves on answers */
 	bool keepalive;
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;
 	uint32_t keepalive_probes;
@@ -67,6 +68,8 @@ struct settings {
 	uint64_t handshake_ms; /* of peers on 15008 */
 	/* pods by rules of others: shared and dedicated */
 	const char *inpod_uds;
+	const char *pod_name, *pod_namespace, *service_account; /* the agent's own */
+	bool log_policy_decisions;
 	bool inpod_port_reuse;
 	uint32_t packet_mark; /* 0: none */
 	uint8_t orig_src;     /* enum settings_orig_src */

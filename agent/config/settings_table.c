@@ -132,6 +132,10 @@ const struct setting_row setting_rows[] = {
 	{ .key = "poolUnusedReleaseTimeout", .variables = { "POOL_UNUSED_RELEASE_TIMEOUT" },
 	  .type = SETTING_DURATION, .offset = AT(pool_idle_ms), .max = DAY,
 	  .initial = "5m", .help = "An HBONE connection without tunnels is closed after this time." },
+	{ .key = "leastFlows",
+	  .type = SETTING_BOOL, .offset = AT(least_flows), .initial = "false",
+	  .help = "Of two endpoints that are drawn take the one with fewer open flows for its capacity, "
+		  "as the worker thread counts its own. Off: the first." },
 	{ .key = "localhostAppTunnel", .variables = { "LOCALHOST_APP_TUNNEL" },
 	  .type = SETTING_BOOL, .offset = AT(localhost_app_tunnel), .initial = "true",
 	  .help = "Waypoints that read PROXY headers are connected to at loopback, not at the pod's address." },
@@ -202,6 +206,17 @@ const struct setting_row setting_rows[] = {
 	  .type = SETTING_STRING, .offset = AT(workload_info), .max = 3 * NAME_BYTES,
 	  .help = "dedicated: the workload, as `namespace/name/service-account`." },
 
+	{ .key = "podName", .variables = { "POD_NAME" },
+	  .type = SETTING_STRING, .offset = AT(pod_name), .max = NAME_BYTES,
+	  .help = "shared: the agent's own pod. With `podNamespace` and `serviceAccount` it is in the mesh "
+		  "too: peers reach its metrics over HBONE, under policy." },
+	{ .key = "podNamespace", .variables = { "POD_NAMESPACE" },
+	  .type = SETTING_STRING, .offset = AT(pod_namespace), .max = NAME_BYTES,
+	  .help = "Its namespace." },
+	{ .key = "serviceAccount", .variables = { "SERVICE_ACCOUNT" },
+	  .type = SETTING_STRING, .offset = AT(service_account), .max = NAME_BYTES,
+	  .help = "Its service account." },
+
 	{ .group = "Logging", .key = "log", .variables = { "RUST_LOG" },
 	  .type = SETTING_STRING, .offset = AT(log), .max = 1024, .initial = "info",
 	  .help = "Comma-separated `level` or `target=level`; levels are off, error, warn, info, debug, trace. "
@@ -210,6 +225,9 @@ const struct setting_row setting_rows[] = {
 	{ .key = "logFormat", .variables = { "LOG_FORMAT" },
 	  .type = SETTING_CHOICE, .offset = AT(log_json), .initial = "plain", .choices = "plain|json",
 	  .help = "One event per line: tab-separated, or one JSON object." },
+	{ .key = "logPolicyDecisions", .variables = { "AUTHZ_POLICY_INFO_LOGGING" },
+	  .type = SETTING_BOOL, .offset = AT(log_policy_decisions), .initial = "false",
+	  .help = "Log each decision of policy at info rather than debug." },
 };
 const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0]);
 
@@ -225,9 +243,6 @@ const struct setting_unserved setting_unserved[] = {
 	{ "CA_HEADER_", true, NULL, "request headers for the CA server" },
 	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
-	{ "POD_NAME", false, NULL, "the agent's own pod, for the xDS node" },
-	{ "POD_NAMESPACE", false, NULL, "the agent's own namespace, for the xDS node" },
-	{ "SERVICE_ACCOUNT", false, NULL, "the agent's own service account" },
 	{ "INSTANCE_IP", false, NULL, "the agent's own address, for the xDS node" },
 	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },
 	{ "KUBERNETES_SERVICE_HOST", false, NULL, "in a cluster: chooses istiod's default address" },
@@ -237,7 +252,6 @@ const struct setting_unserved setting_unserved[] = {
 	{ "ISTIO_META_DNS_CAPTURE", false, "false", "DNS proxy" },
 	{ "ISTIO_META_DNS_PROXY_ADDR", false, NULL, "address of the DNS proxy" },
 	{ "PREFERED_SERVICE_NAMESPACE", false, NULL, "which of two services with one name" },
-	{ "AUTHZ_POLICY_INFO_LOGGING", false, "false", "policy decisions at INFO" },
 	{ "HTTP2_FRAME_SIZE", false, NULL, "largest HTTP/2 frame" },
 };
 /* clang-format on */

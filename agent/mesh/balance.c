@@ -48,7 +48,7 @@ unsigned int balance_rank(const struct service *service, const struct workload *
 	return matched + bonus;
 }
 
-static bool has_port(const struct service *service, uint16_t port)
+static bool lists_port(const struct service *service, uint16_t port)
 {
 	for (size_t i = 0; i < service->ports_count; i++) {
 		if (service->ports[i].port == port)
@@ -73,25 +73,27 @@ static uint16_t target_port(const struct balance_query *query, const struct endp
 	return port;
 }
 
-static bool is_usable(const struct balance_query *query, const struct endpoint *endpoint)
+/* Whether the service has the port is asked once, as @has_port. */
+static bool is_usable(const struct balance_query *query, const struct endpoint *endpoint,
+                      bool has_port)
 {
-	const struct service *service = query->service;
 	const struct workload *workload = endpoint->workload;
 
-	return workload && (endpoint->status == HEALTH_HEALTHY || service->allow_all_health) &&
+	return workload &&
+	       (endpoint->status == HEALTH_HEALTHY || query->service->allow_all_health) &&
 	       is_reachable(query->src, workload) &&
-	       (has_port(service, query->port) ||
-	        (query->mode == BALANCE_WAYPOINT && workload->has_app_tunnel)) &&
+	       (has_port || (query->mode == BALANCE_WAYPOINT && workload->has_app_tunnel)) &&
 	       target_port(query, endpoint);
 }
 
 /* -1: not a candidate. */
-static int candidate_rank(const struct balance_query *query, const struct endpoint *endpoint)
+static int candidate_rank(const struct balance_query *query, const struct endpoint *endpoint,
+                          bool has_port)
 {
 	const struct service *service = query->service;
 	unsigned int matched, rank;
 
-	if (!is_usable(query, endpoint))
+	if (!is_usable(query, endpoint, has_port))
 		return -1;
 	if (!service->has_lb || service->lb_mode == LB_UNSPECIFIED)
 		return 0;
@@ -112,10 +114,12 @@ bool balance_is_tried(const struct balance_view *view, uint64_t key)
 /* One look at the endpoints. */
 struct draw {
 	const struct balance_query *query;
+	bool has_port;
 	bool watch; /* somebody may have failed */
 	/* Who may be drawn: */
 	bool avoided_too, weighty_only;
 	const struct endpoint *not_this;
+	uint64_t not_key; /* 0: any */
 	/* Who can be: */
 	int best;
 	uint64_t total; /* weight of the best */
@@ -138,14 +142,14 @@ static bool is_failed(const struct draw *draw, const struct endpoint *endpoint, 
 	if (!draw->watch)
 		return false;
 	key = key_of(draw->query, endpoint);
-	*ret_tried = balance_is_tried(view, key);
+	*ret_tried = key == draw->not_key || balance_is_tried(view, key);
 	return *ret_tried || balance_is_avoided(view->memory, key, view->now_ms);
 }
 
 /* Its rank if it may be drawn, else -1. */
 static int drawable(const struct draw *draw, const struct endpoint *endpoint)
 {
-	int rank = candidate_rank(draw->query, endpoint);
+	int rank = candidate_rank(draw->query, endpoint, draw->has_port);
 	bool tried;
 
 	if (rank < 0 || (draw->weighty_only && endpoint->workload->capacity == 0))
@@ -175,7 +179,7 @@ static void survey(struct draw *draw)
 	draw->left_out = false;
 	service_for_each_endpoint(endpoint, draw->query->service)
 	{
-		int rank = candidate_rank(draw->query, endpoint);
+		int rank = candidate_rank(draw->query, endpoint, draw->has_port);
 
 		if (rank < 0 || (draw->weighty_only && endpoint->workload->capacity == 0))
 			continue;
@@ -245,26 +249,41 @@ static bool find_group(struct draw *draw)
 	return false;
 }
 
+/* Is there another one, not behind the same gateway? */
+static bool has_others(struct draw *draw, const struct endpoint *endpoint, uint64_t key)
+{
+	if (draw->untried < 2 ||
+	    strcmp(endpoint->workload->network, draw->query->src->network) == 0)
+		return draw->untried > 1;
+	draw->not_key = key;
+	draw->watch = true;
+	survey(draw);
+	return draw->untried;
+}
+
 bool balance_pick(const struct balance_query *query, struct balance_choice *ret_choice)
 {
 	const struct balance_view *view = query->view;
 	struct draw draw = {
 		.query = query,
+		.has_port = lists_port(query->service, query->port),
 		.watch =
 		    view->tried_count || (view->memory && view->now_ms < view->memory->quiet_ms),
 	};
 	const struct endpoint *endpoint;
+	uint64_t key;
 
 	if (!find_group(&draw))
 		return false;
 	endpoint = take(&draw, query->random % draw.total);
 	if (view->least_flows && view->memory)
 		endpoint = less_busy(&draw, endpoint);
+	key = key_of(query, endpoint);
 	*ret_choice = (struct balance_choice){
 		.endpoint = endpoint,
 		.port = target_port(query, endpoint),
-		.key = key_of(query, endpoint),
-		.others = draw.untried > 1,
+		.key = key,
+		.others = has_others(&draw, endpoint, key),
 	};
 	return true;
 }

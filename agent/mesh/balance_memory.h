@@ -11,7 +11,7 @@
 #define BALANCE_FLOWS    4096u
 /* An endpoint that failed is avoided for so long, doubled for each failure that follows. */
 #define BALANCE_AVOID_MS     2000u
-#define BALANCE_AVOID_MAX_MS 32000u
+#define BALANCE_AVOID_MAX_MS 8000u
 
 struct balance_failure {
 	uint64_t key;

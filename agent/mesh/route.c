@@ -143,6 +143,7 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 		refuse_gateway(route, ref);
 		return;
 	}
+	route->via = true;
 	if (gateway.others) {
 		/* Else route->key stands for all that lies behind this gateway. */
 		route->key = gateway.key;
@@ -174,6 +175,7 @@ static void go_by_waypoint(const struct snapshot *s, struct route *route,
 		return;
 	}
 	route->workload = hop.workload;
+	route->via = true;
 	route->key = hop.key;
 	route->others = hop.others;
 	if (strcmp(hop.workload->network, query->src->network) != 0) {

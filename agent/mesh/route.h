@@ -43,6 +43,7 @@ struct route {
 	 * another way to decide. */
 	uint64_t key; /* of balance_key(); 0: nothing */
 	bool others;
+	bool via; /* a waypoint or gateway: what it answers may be about what lies behind it */
 	char error[256]; /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
 };
 

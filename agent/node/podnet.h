@@ -26,6 +26,7 @@ struct podnet {
 	enum podnet_source source;
 	bool no_port_reuse; /* listeners without SO_REUSEPORT */
 	bool socks5;        /* a SOCKS5 listener too */
+	bool tunnels_only;  /* nothing is captured: 15008 is all there is */
 };
 
 /* A socket for a connection of our own that is not captured. Descriptor or -errno. */

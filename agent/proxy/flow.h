@@ -50,6 +50,7 @@ struct flow {
 	struct hb_relay relay;
 	struct hb_addr src, dst; /* as the access log means them */
 	struct hb_addr orig_dst; /* what was dialled, before routing */
+	uint16_t balance_slot;   /* where the worker counts it, see balance_slot(); 0: nowhere */
 	uint8_t direction, state;
 	bool early;  /* it failed before anything about its ends was known */
 	bool judged; /* policy allowed it to come to the pod: it is asked again when that changes */

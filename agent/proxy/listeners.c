@@ -156,6 +156,8 @@ static int open_port(struct listeners *listeners, enum pod_port port)
 
 	if (port == POD_SOCKS && !listeners->net->socks5)
 		return 0;
+	if (port != POD_HBONE && listeners->net->tunnels_only)
+		return 0;
 	if (listeners->net->capture == PODNET_RULES)
 		return open_ruled(listeners, port);
 	for (int v6 = 0; err == 0 && v6 <= (listeners->ipv6 && port != POD_SOCKS); v6++)

@@ -8,18 +8,23 @@
  *      '--plain--> DIALLING ---------------'
  *
  * In each of the three the app may go, the pod may be taken away, or the far side fail: then DONE,
- * and the app is reset. The struct is freed when it is DONE and holds the app's stream no more.
+ * and the app is reset. But where the far side of TUNNEL or DIALLING fails, or takes too long, and
+ * there is another endpoint, it begins again with that one: the app has not been read yet.
+ * The struct is freed when it is DONE and holds the app's stream no more.
  */
 #include "proxy/outbound.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#define LOG_SCOPE "proxy"
 #include "config/settings.h"
-#include "mesh/route.h"
+#include "log.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
+#include "proxy/outbound_failover.h"
+#include "proxy/outbound_route.h"
 #include "proxy/pod.h"
 #include "proxy/worker.h"
 #include <hbone/headers.h>
@@ -42,7 +47,11 @@ struct outbound {
 	struct hb_pool_inner inner; /* behind a gateway */
 	struct hb_tunnel_request request;
 	struct hb_dial dial;
-	struct hb_end why; /* DIALLING, being cancelled: the reason */
+	struct hb_end why;        /* DIALLING, being cancelled: the reason */
+	struct hb_timer try_time; /* TUNNEL, with another endpoint to turn to */
+	uint64_t random;
+	uint64_t tried[OUTBOUND_TRIES]; /* route keys that failed */
+	size_t tried_count;
 	char authority[ROUTE_AUTHORITY_SIZE];
 	char forwarded[HB_FORWARDED_SIZE];
 	char traceparent[HB_TRACEPARENT_LEN + 1];
@@ -61,18 +70,13 @@ static void let_go(struct outbound *out)
 	free(out);
 }
 
-static bool is_tunnel(const struct route *route)
-{
-	return route->kind == ROUTE_HBONE || route->kind == ROUTE_DOUBLE;
-}
-
 /* It came to nothing: the app is reset, the flow told. */
 static void fail(struct outbound *out, struct hb_end why)
 {
 	struct flow *flow = hb_take(&out->flow);
 	char words[192];
 	bool blocked =
-	    is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
+	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
 	out->state = DONE;
 	if (out->app)
@@ -95,6 +99,7 @@ static void give_up(struct outbound *out, struct hb_end why)
 		fail(out, why);
 		break;
 	case TUNNEL:
+		hb_loop_timer_stop(out->worker->loop, &out->try_time);
 		hb_pool_cancel(&out->wait);
 		fail(out, why);
 		break;
@@ -142,9 +147,28 @@ static void on_abort(struct flow_opening *opening, struct hb_end why)
 	give_up(hb_container_of(opening, struct outbound, opening), why);
 }
 
+/* ---- the far side ---- */
+
+static bool try_elsewhere(struct outbound *out, struct hb_end why);
+
+static void try_failed(struct outbound *out, struct hb_end why)
+{
+	if (!try_elsewhere(out, why))
+		fail(out, why);
+}
+
+static bool has_another_try(const struct outbound *out)
+{
+	return out->route.others && out->tried_count + 1 < OUTBOUND_TRIES;
+}
+
 /* Both legs stand. Takes @far. */
 static void join(struct outbound *out, struct hb_stream *far)
 {
+	struct worker *worker = out->worker;
+
+	if (out->route.key)
+		balance_worked(&worker->balance, out->route.key, hb_loop_now_ms(worker->loop));
 	out->state = DONE;
 	flow_join(hb_take(&out->flow), hb_take(&out->app), far);
 	let_go(out);
@@ -173,17 +197,28 @@ static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 {
 	struct outbound *out = hb_container_of(wait, struct outbound, wait);
 
+	hb_loop_timer_stop(out->worker->loop, &out->try_time);
 	if (!tunnel) {
-		fail(out, why);
+		try_failed(out, why);
 		return;
 	}
 	learn(out, tunnel, peer);
 	join(out, tunnel);
 }
 
+static void on_try_time(struct hb_timer *timer)
+{
+	struct outbound *out = hb_container_of(timer, struct outbound, try_time);
+
+	hb_pool_cancel(&out->wait);
+	try_failed(out, hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CONNECT_TIME));
+}
+
 static void open_tunnel(struct outbound *out, struct hb_tls_ctx *ctx)
 {
 	out->state = TUNNEL;
+	if (has_another_try(out))
+		hb_loop_timer_start(out->worker->loop, &out->try_time, OUTBOUND_TRY_MS);
 	out->wait.on_tunnel = on_tunnel;
 	hb_pool_get(out->worker->pool, &out->wait, &out->key, ctx, &out->request);
 }
@@ -263,8 +298,12 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	struct outbound *out = hb_container_of(dial, struct outbound, dial);
 	struct hb_stream *far;
 
+	if (fd == -ECANCELED) {
+		fail(out, out->why);
+		return;
+	}
 	if (fd < 0) {
-		fail(out, fd == -ECANCELED ? out->why : hb_end(HB_LAYER_TCP, HB_SIDE_PEER, fd));
+		try_failed(out, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, fd));
 		return;
 	}
 	far = hb_tcp_new(out->worker->loop, fd, &out->worker->mesh_leg);
@@ -284,59 +323,70 @@ static void start_dial(struct outbound *out, struct pod *pod)
 		return;
 	}
 	out->state = DIALLING;
-	hb_dial_start(&out->dial, out->worker->loop, fd, to, DIAL_DEADLINE_MS, on_dialled);
+	hb_dial_start(&out->dial, out->worker->loop, fd, to,
+	              has_another_try(out) ? OUTBOUND_TRY_MS : DIAL_DEADLINE_MS, on_dialled);
 }
 
-/* Where it goes. 0; or a code, with words for the log in @words ("": the code's own). */
-static int decide(struct pod *pod, struct flow *flow, struct route *route, char *words, size_t size)
+/* For the choice of the less busy of two. */
+static void count_flow(struct outbound *out)
 {
-	struct worker *worker = pod->worker;
-	struct route_query query = {
-		.src = pod->workload,
-		.src_ip = flow->src.ip,
-		.network = worker->options.settings->network,
-		.dst = flow->orig_dst,
-		.random = worker_random(worker),
-	};
+	struct balance_memory *memory = &out->worker->balance;
+	struct flow *flow = out->flow;
 
-	words[0] = 0;
-	if (hb_ip_is_loopback(&flow->orig_dst.ip) &&
-	    pod_port_is_ours(flow->orig_dst.port, pod->spec->net->socks5))
-		return HB_E_RECURSIVE;
-	if (!pod->workload) {
-		pod_unknown_text(pod, words, size);
-		return HB_E_UNKNOWN_WORKLOAD;
-	}
-	route_decide(worker->snapshot, &query, route);
-	if (route->kind != ROUTE_REFUSE)
-		return 0;
-	snprintf(words, size, "%s", route->error);
-	return HB_E_NO_ROUTE;
+	if (flow->balance_slot)
+		memory->flows[flow->balance_slot]--;
+	flow->balance_slot = 0;
+	if (!out->route.workload || !out->worker->options.settings->least_flows)
+		return;
+	flow->balance_slot = balance_slot(out->route.workload);
+	memory->flows[flow->balance_slot]++;
 }
 
-/* What the log will say of both ends. Identities only where they are proven: by mutual TLS. */
-static void describe(struct flow *flow, const struct pod *pod, const struct route *route)
+static void start(struct outbound *out, struct pod *pod)
 {
-	/* Behind a gateway nobody knows yet whom it will choose. */
-	const struct workload *dst = route->kind == ROUTE_DOUBLE ? NULL : route->workload;
-	const char *texts[FLOW_TEXTS] = { NULL };
-	char authority[ROUTE_AUTHORITY_SIZE];
+	outbound_describe(out->flow, pod, &out->route);
+	count_flow(out);
+	if (outbound_is_tunnel(&out->route))
+		start_tunnel(out, pod);
+	else
+		start_dial(out, pod);
+}
 
-	ends_describe(pod->workload, dst, texts);
-	if (route->service)
-		texts[FLOW_DST_SERVICE] = route->service->hostname;
-	if (is_tunnel(route)) {
-		texts[FLOW_SRC_IDENTITY] = pod->workload->identity;
-		texts[FLOW_DST_IDENTITY] = dst ? dst->identity : NULL;
-		texts[FLOW_AUTHORITY] = route_authority(route, authority);
-	}
-	flow->dst = route->next_hop;
-	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
+/* @why: the endpoint of out->route failed. True: another one is under way. */
+static bool try_elsewhere(struct outbound *out, struct hb_end why)
+{
+	struct worker *worker = out->worker;
+	struct pod *pod = out->flow->pod;
+	struct route_query query = { .random = out->random };
+	char words[256], was[HB_ADDR_STRLEN], next[HB_ADDR_STRLEN];
+	struct route route;
+
+	if (!out->route.key || !outbound_may_try_elsewhere(why))
+		return false;
+	/* A waypoint that has nowhere to go for this service may have for another one. */
+	if (!out->route.via || hb_error_number(why.code, HB_E_STATUS(0)) < 0)
+		balance_failed(&worker->balance, out->route.key, hb_loop_now_ms(worker->loop));
+	if (!has_another_try(out))
+		return false;
+	out->tried[out->tried_count++] = out->route.key;
+	query.view.tried = out->tried;
+	query.view.tried_count = out->tried_count;
+	/* By what the mesh says now. What has become of no service is not followed: it failed. */
+	if (outbound_decide(pod, out->flow, &query, &route, words, sizeof(words)) < 0 || !route.key)
+		return false;
+	log_debug("endpoint passed over", "dst=%s next=%s: %s",
+	          hb_addr_format(&out->route.next_hop, was, sizeof(was)),
+	          hb_addr_format(&route.next_hop, next, sizeof(next)), hb_strerror(why.code));
+	snapshot_unref(out->snapshot);
+	out->snapshot = snapshot_ref(worker->snapshot);
+	out->route = route;
+	start(out, pod);
+	return true;
 }
 
 /* Takes @fd, also on failure (NULL: no memory). */
 static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
-                                     const struct route *route)
+                                     const struct route *route, uint64_t random)
 {
 	struct outbound *out = calloc(1, sizeof(*out));
 
@@ -355,6 +405,8 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 	out->flow = flow;
 	out->snapshot = snapshot_ref(pod->worker->snapshot);
 	out->route = *route;
+	out->random = random;
+	hb_timer_init(&out->try_time, on_try_time);
 	out->baggage = strdup(pod->baggage ? pod->baggage : "");
 	out->opening.abort = on_abort;
 	flow->opening = &out->opening;
@@ -367,6 +419,7 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
 	struct route route;
+	struct route_query query = { .random = worker_random(pod->worker) };
 	char words[256] = "";
 	int err;
 
@@ -381,20 +434,16 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		err = pod_orig_dst(pod, fd, &flow->orig_dst);
 	if (err == 0) {
 		flow->dst = flow->orig_dst;
-		err = decide(pod, flow, &route, words, sizeof(words));
+		err = outbound_decide(pod, flow, &query, &route, words, sizeof(words));
 	}
 	if (err < 0)
 		discard_fd(fd);
-	else if (!(out = outbound_new(pod, flow, fd, &route)))
+	else if (!(out = outbound_new(pod, flow, fd, &route, query.random)))
 		err = -ENOMEM;
 	if (err < 0) {
 		flow->early = true;
 		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), *words ? words : NULL);
 		return;
 	}
-	describe(flow, pod, &route);
-	if (is_tunnel(&route))
-		start_tunnel(out, pod);
-	else
-		start_dial(out, pod);
+	start(out, pod);
 }

@@ -8,7 +8,9 @@
 
 #include <hbone/error.h>
 
+#define LOG_SCOPE "policy"
 #include "config/settings.h"
+#include "log.h"
 #include "metrics.h"
 #include "proxy/pod.h"
 #include "proxy/strict.h"
@@ -65,6 +67,22 @@ static bool is_around(const struct pod *pod, const struct policy_query *policy,
 	return true;
 }
 
+static void tell(const struct pod *pod, const struct policy_query *query,
+                 const struct policy_verdict *verdict, const char *by)
+{
+	bool loud = pod->worker->options.settings->log_policy_decisions;
+	const char *who = query->identity && *query->identity ? query->identity : "unknown";
+	char src[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
+
+	if (!loud && !log_enabled(LOG_SCOPE, LOG_DEBUG))
+		return;
+	log_write(loud ? LOG_INFO : LOG_DEBUG, LOG_SCOPE,
+	          verdict->allowed ? "policy allows" : "policy denies",
+	          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", pod->spec->key,
+	          hb_addr_format(&query->src, src, sizeof(src)), who,
+	          hb_addr_format(&query->dst, dst, sizeof(dst)), by);
+}
+
 static int judge(struct pod *pod, const struct policy_query *query, bool first,
                  struct verdict_words *words)
 {
@@ -74,6 +92,8 @@ static int judge(struct pod *pod, const struct policy_query *query, bool first,
 	policy_judge(pod->worker->snapshot, pod->workload, query, &verdict);
 	policy_verdict_explain(&verdict, words->by, sizeof(words->by));
 	words->error[0] = 0;
+	if (first)
+		tell(pod, query, &verdict, words->by);
 	if (first)
 		count(pod->worker->metrics, query, &verdict);
 	if (verdict.allowed)

@@ -3,6 +3,7 @@
  */
 #include "proxy/worker.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -91,6 +92,8 @@ static void on_flow_end(void *owner, struct flow *flow)
 	struct worker *worker = owner;
 
 	flow->pod->flows--;
+	if (flow->balance_slot)
+		worker->balance.flows[flow->balance_slot]--;
 	reclaim_note(&worker->reclaim, 1);
 	worker_settle(worker);
 }
@@ -530,12 +533,23 @@ void worker_dump(struct worker *worker, struct worker_dump *dump)
 	ask_worker(worker, &dump->ask, on_dump);
 }
 
+static void show_longest_turn(struct worker *worker)
+{
+	char index[12];
+	const char *values[] = { index };
+
+	snprintf(index, sizeof(index), "%u", worker->options.index);
+	*metrics_at(worker->metrics, METRIC_LONGEST_TURN, values) =
+	    hb_loop_longest_turn_us(worker->loop);
+}
+
 static void on_metrics(struct hb_msg *msg)
 {
 	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
 	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
 
 	question->copy = metrics_new();
+	show_longest_turn(ask->worker);
 	if (question->copy)
 		metrics_merge(question->copy, ask->worker->metrics);
 	answer(ask);

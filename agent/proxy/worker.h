@@ -15,6 +15,7 @@
 #include <hbone/pool.h>
 #include <hbone/tcp.h>
 
+#include "mesh/balance_memory.h"
 #include "metrics.h"
 #include "proxy/credentials.h"
 #include "proxy/flow.h"
@@ -110,6 +111,7 @@ struct worker {
 	struct rejudge rejudge;
 	struct metrics *metrics;
 	struct newcomers newcomers;
+	struct balance_memory balance;  /* what is known of endpoints */
 	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */
 	struct hb_tcp_options app_leg;  /* to and from apps on this node */
 	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */

@@ -11,7 +11,8 @@ NOT_READY=$'not ready, pending: workload proxy manager\n500'
 start_and_hand_over() {
 	local node
 	lab_capture "$LAB_DATA/link.pcap"
-	for node in a b; do inpod_agent_launch $node; done
+	inpod_agent_launch a
+	inpod_agent_launch b agent-b POD_NAME=agent POD_NAMESPACE=demo SERVICE_ACCOUNT=agent
 	lab_wait 20 lab_has_listener node-a 15021
 	expect_eq "readiness before the snapshot" "$NOT_READY" "$(inpod_readiness a)"
 	for node in a b; do cni_hands_over $node; done
@@ -269,10 +270,22 @@ no_bpf() {
 	expect_eq "open descriptors that are BPF's" 0 "$(find "/proc/$(lab_pid agent-b)/fd" -lname 'anon_inode:bpf*' | wc -l)"
 }
 
+# The agent's own pod: its metrics, in a tunnel to its own namespace.
+metrics_in_a_tunnel() {
+	local mark
+	mark=$(lab_mark agent-b)
+	expect_eq "curl's status" 200 "$(lab_curl pod-a1 "http://$(lab_ip node-b):15020/metrics" -o "$LAB_DATA/body" -w '%{http_code}')"
+	grep -q '^culvert_tls_handshakes_total' "$LAB_DATA/body"
+	lab_wait_log 5 agent-b "$mark" 'src.identity="spiffe://cluster.local/ns/demo/sa/client".*dst.hbone_addr=[^ ]*:15020.*sa/agent"'
+	lab_has_no_listener node-b 15001
+	lab_has_no_listener node-b 15006
+}
+
 cases_cleanup() {
 	lab_down && lab_leftovers && rmdir /run/culvert
 }
 
+LAB_GUESTS=node-b:agent
 cases_start
 if ! inpod_possible; then
 	case_skip all "no packet filter rules can be made here"
@@ -294,6 +307,7 @@ case_run "plaintext from outside is passed through" plaintext
 case_run "only HBONE over TLS 1.3 is on the link" only_hbone_on_the_link
 case_run "the access log names both identities" log_names_both
 case_run "the agent's ports answer as ztunnel's" ports_of_the_agent
+case_run "the agent's own metrics, in a tunnel" metrics_in_a_tunnel
 case_run "our ports lead nowhere" our_ports_are_nobodys
 case_run "no BPF program is loaded" no_bpf
 case_run "a pod that is deleted ends its live flows" del_ends_live_flows

@@ -45,6 +45,8 @@ static const char mesh[] =
 	W("portless", "127.0.0.32", "services: {app/ports: {}, app/appports: {}}")
 	W("host", "127.0.0.33", "networkMode: HostNetwork, services: {app/onhost: {80: 8080}}")
 	W("multi", "127.0.0.41, \"ff06::c4\"", "protocol: HBONE, services: {app/multi: {80: 80}, app/only4: {80: 80}, app/only6: {80: 80}}")
+	W("mapped", "127.0.0.61", "services: {app/maps: {80: 1000}}")
+	W("unmapped", "127.0.0.62", "services: {app/targets: {}}")
 	W("headless", "127.0.0.51", "protocol: HBONE, services: {app/nohead: {80: 80}}")
 	"services:\n"
 	S("gateway", "", "ports: {15009: 15008}")
@@ -69,6 +71,8 @@ static const char mesh[] =
 	S("passwp", "/127.10.0.18", "ports: {80: 80}, " TO_WP ", " PASS)
 	S("noports", "/127.10.0.19", "ports: {}")
 	S("viasandwich", "/127.10.0.20", "ports: {80: 80}, waypoint: {destination: /127.10.0.19, hboneMtlsPort: 15008}")
+	S("maps", "/127.10.0.21", "ports: {80: 8080}")
+	S("targets", "/127.10.0.22", "ports: {80: 8080}")
 	S("nohead", "", "ports: {80: 80}, " TO_WP);
 
 static const struct {
@@ -104,6 +108,8 @@ static const struct {
 	{ "build_request_passthrough_with_waypoint", NULL, "127.10.0.18:80", "hbone 127.0.0.10:15008 127.10.0.18:80 wpsvc wp" },
 	{ "service_waypoint_workload_hostname", NULL, "127.0.0.23:80", "hbone 127.0.0.12:15008 127.0.0.23:80 wpnamed" },
 	{ "sandwich_waypoint_proxy_protocol: a waypoint service without ports", NULL, "127.10.0.20:80", "hbone 127.0.0.13:15008 127.10.0.20:80 sandwich" },
+	{ "find_upstream_port_mappings: the endpoint's", NULL, "127.10.0.21:80", "plain 127.0.0.61:1000" },
+	{ "find_upstream_port_mappings: the service's", NULL, "127.10.0.22:80", "plain 127.0.0.62:8080" },
 	{ "find_upstream_port_mappings: the app tunnel's counts for waypoints only", NULL, "127.10.0.19:80", "no healthy upstream: 127.10.0.19:80" },
 
 	{ "2.8: VIP, service with a waypoint", NULL, "127.10.0.8:80", "hbone 127.0.0.10:15008 127.10.0.8:80 wpsvc wp" },

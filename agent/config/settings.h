@@ -54,9 +54,9 @@ struct settings {
 	uint32_t pool_streams_max;
 	uint64_t pool_idle_ms;
 	bool localhost_app_tunnel; /* PROXY headers go to loopback */
+	bool least_flows;          /* the less busy of two endpoints */
 	bool waypoint_strict;
 	const char *waypoint_strict_except; /* comma-separated identities */
-	bool least_flows;                   /* the less busy of two endpoints */
 	bool response_baggage;              /* workloads introduce themselves on answers */
 	bool keepalive;
 	uint64_t keepalive_idle_ms, keepalive_interval_ms;

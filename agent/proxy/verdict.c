@@ -46,6 +46,22 @@ static void count(struct metrics *metrics, const struct policy_query *query,
 	count_dry(metrics, verdict->audit.lacks, "lacks", query->identity);
 }
 
+static void tell(const struct pod *pod, const struct policy_query *query,
+                 const struct policy_verdict *verdict, const char *by)
+{
+	bool loud = pod->worker->options.settings->log_policy_decisions;
+	const char *who = query->identity && *query->identity ? query->identity : "unknown";
+	char src[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
+
+	if (!loud && !log_enabled(LOG_SCOPE, LOG_DEBUG))
+		return;
+	log_write(loud ? LOG_INFO : LOG_DEBUG, LOG_SCOPE,
+	          verdict->allowed ? "policy allows" : "policy denies",
+	          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", pod->spec->key,
+	          hb_addr_format(&query->src, src, sizeof(src)), who,
+	          hb_addr_format(&query->dst, dst, sizeof(dst)), by);
+}
+
 /* It should have come through a waypoint. */
 static bool is_around(const struct pod *pod, const struct policy_query *policy,
                       struct verdict_words *words)
@@ -65,22 +81,6 @@ static bool is_around(const struct pod *pod, const struct policy_query *policy,
 	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT,
 	              policy->identity && *policy->identity ? "hbone" : "plaintext");
 	return true;
-}
-
-static void tell(const struct pod *pod, const struct policy_query *query,
-                 const struct policy_verdict *verdict, const char *by)
-{
-	bool loud = pod->worker->options.settings->log_policy_decisions;
-	const char *who = query->identity && *query->identity ? query->identity : "unknown";
-	char src[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
-
-	if (!loud && !log_enabled(LOG_SCOPE, LOG_DEBUG))
-		return;
-	log_write(loud ? LOG_INFO : LOG_DEBUG, LOG_SCOPE,
-	          verdict->allowed ? "policy allows" : "policy denies",
-	          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", pod->spec->key,
-	          hb_addr_format(&query->src, src, sizeof(src)), who,
-	          hb_addr_format(&query->dst, dst, sizeof(dst)), by);
 }
 
 static int judge(struct pod *pod, const struct policy_query *query, bool first,

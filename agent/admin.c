@@ -274,6 +274,11 @@ const char *admin_method(const struct admin_request *request)
 	return request->http.method;
 }
 
+const char *admin_accept(const struct admin_request *request)
+{
+	return request->http.accept;
+}
+
 /* Copies what fits into the head; what is behind a whole head is of no interest. */
 static void take_bytes(struct admin_request *request, const struct hb_buf *chain)
 {

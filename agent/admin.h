@@ -41,6 +41,7 @@ uint64_t admin_refused(const struct admin *admin); /* connections over the limit
 /* Decoded; "" without a value; or NULL. Valid until admin_reply(). */
 const char *admin_query(const struct admin_request *request, const char *name);
 const char *admin_method(const struct admin_request *request); /* valid until admin_reply() */
+const char *admin_accept(const struct admin_request *request); /* the same; "": no such header */
 /* @body is copied. type: "application/json" and so on. Ends the request: do not touch it again. */
 void admin_reply(struct admin_request *request, int status, const char *type, const char *body,
                  size_t len);

@@ -137,7 +137,7 @@ static int parse_request_line(char *line, struct http_request *request)
 }
 
 /* RFC 9112 5: a token, a colon, anything; no folding, no blank before the colon. */
-static int check_field(const char *line)
+static int take_field(const char *line, struct http_request *request)
 {
 	const char *colon = strchr(line, ':');
 
@@ -145,12 +145,14 @@ static int check_field(const char *line)
 		return -400;
 	if (strncasecmp(line, "transfer-encoding:", 18) == 0)
 		return -501;
+	if (strncasecmp(line, "accept:", 7) == 0 && !*request->accept)
+		request->accept = colon + 1;
 	return 0;
 }
 
 int http_head_parse(char *bytes, size_t len, struct http_request *ret_request)
 {
-	struct http_request request = { 0 };
+	struct http_request request = { .accept = "" };
 	size_t skip = 0, end;
 	char *rest;
 	int err;
@@ -167,7 +169,7 @@ int http_head_parse(char *bytes, size_t len, struct http_request *ret_request)
 	bytes[skip + end - 1] = '\0'; /* the LF of the empty line: lines before it have their own */
 	err = parse_request_line(cut_line(&rest), &request);
 	while (!err && *rest && *rest != '\r')
-		err = check_field(cut_line(&rest));
+		err = take_field(cut_line(&rest), &request);
 	if (err)
 		return err;
 	*ret_request = request;

@@ -12,7 +12,8 @@
 
 struct http_request {
 	const char *method;
-	const char *path; /* without the query, as sent; begins with '/' */
+	const char *path;   /* without the query, as sent; begins with '/' */
+	const char *accept; /* the first Accept header's value; "": there is none */
 	size_t params;
 	struct {
 		const char *name, *value; /* percent-decoded; value "" without '=' */

@@ -113,6 +113,7 @@ static int start_pod(void *owner, struct zds_pod *zds, char *why, size_t why_siz
 	serve(agent, pod, &listeners);
 	listeners_stop(&listeners);
 	zds->handle = pod;
+	agent->inpod.started++;
 	log_info("pod is in the mesh", "pod=%s uid=%s", pod->spec->key, zds->uid);
 	return 0;
 }
@@ -122,6 +123,7 @@ static void stop_pod(void *owner, struct zds_pod *zds)
 	struct agent *agent = owner;
 	struct inpod_pod *pod = hb_take(&zds->handle);
 
+	agent->inpod.stopped++;
 	log_info("pod has left the mesh", "pod=%s uid=%s", pod->spec->key, zds->uid);
 	hb_list_add(&agent->inpod.leaving, &pod->node);
 	pod->waiting = agent->workers_count;

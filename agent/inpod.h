@@ -17,6 +17,7 @@ struct inpod {
 	struct zds_link *link;  /* NULL: not this mode */
 	struct hb_list leaving; /* struct inpod_pod */
 	uint32_t last_index;
+	uint64_t started, stopped; /* pods, ever */
 	bool link_open, said_ready;
 };
 

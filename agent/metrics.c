@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <hbone/base.h>
 
@@ -19,6 +20,26 @@ static const struct family {
 	const char *help;
 	unsigned per; /* the number counts so many parts of what is shown; 0: it is that */
 } families[METRICS] = {
+	/* ztunnel's (reference/operations 3.2, 3.6). */
+	[METRIC_BUILD] = { "istio_build", GAUGE, { "component", "tag" },
+	  "Istio component build info.", 0 },
+	[METRIC_SOCKETS_OPEN] = { "istio_tcp_sockets_open", GAUGE, { "reporter" },
+	  "The current number of open TCP sockets (unstable).", 0 },
+	[METRIC_CRL_REJECTED] = { "istio_crl_policy_rejections_total", COUNTER, { "reporter" },
+	  "The total number of connections rejected because of a revoked certificate (unstable).", 0 },
+	[METRIC_PODS_ACTIVE] = { "workload_manager_active_proxy_count", GAUGE, { NULL },
+	  "The total number current workloads with active proxies (unstable).", 0 },
+	[METRIC_PODS_PENDING] = { "workload_manager_pending_proxy_count", GAUGE, { NULL },
+	  "The total number current workloads with pending proxies (unstable).", 0 },
+	[METRIC_PODS_STARTED] = { "workload_manager_proxies_started_total", COUNTER, { NULL },
+	  "The total number of proxies that were started (unstable).", 0 },
+	[METRIC_PODS_STOPPED] = { "workload_manager_proxies_stopped_total", COUNTER, { NULL },
+	  "The total number of proxies that were stopped (unstable).", 0 },
+	/* Ours. */
+	[METRIC_FAILED_EARLY] = { "culvert_connections_failed_early_total", COUNTER, { "reporter" },
+	  "Connections that failed before anything about their ends was known; istio_tcp_* lacks them.", 0 },
+	[METRIC_UNLABELLED] = { "culvert_connections_unlabelled_total", COUNTER, { NULL },
+	  "Connections counted as unknown in istio_tcp_*, because there were too many kinds of them.", 0 },
 	[METRIC_CONNECTIONS_REFUSED] = { "culvert_connections_refused_total", COUNTER, { "reason" },
 	  "Connections ended for a limit, before anything was carried.", 0 },
 	[METRIC_TLS_HANDSHAKES] = { "culvert_tls_handshakes_total", COUNTER, { "result" },
@@ -197,7 +218,7 @@ static int by_family_and_values(const void *a, const void *b)
 	return order;
 }
 
-static void write_value(FILE *out, const char *value)
+void metrics_write_label(FILE *out, const char *value)
 {
 	for (; *value; value++)
 		switch (*value) {
@@ -221,10 +242,45 @@ static void write_number(FILE *out, const struct family *family, uint64_t number
 		fprintf(out, " %llu\n", (unsigned long long)number);
 }
 
-static void write_head(FILE *out, const struct family *family)
+/* Whether @text, of which @len bytes count, ends with @end. */
+static bool ends_with(const char *text, size_t len, const char *end)
 {
-	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name,
-	        family->type == COUNTER ? "counter" : "gauge");
+	size_t n = strlen(end);
+
+	return len > n && memcmp(text + len - n, end, n) == 0;
+}
+
+void metrics_write_head(FILE *out, enum metrics_format format, const char *name, bool counter,
+                        const char *help)
+{
+	size_t len = strlen(name);
+
+	/* OpenMetrics 1.0: a counter's family is named without what its samples end with. */
+	if (format == METRICS_OPENMETRICS && counter && ends_with(name, len, "_total"))
+		len -= strlen("_total");
+	fprintf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)len, name, help, (int)len, name,
+	        counter ? "counter" : "gauge");
+}
+
+/* Only OpenMetrics has units, and ztunnel gives none to the metrics of its that are here. */
+static void write_unit(FILE *out, enum metrics_format format, const struct family *family)
+{
+	static const char *const units[] = { "seconds", "bytes" };
+	size_t len = strlen(family->name);
+
+	if (format != METRICS_OPENMETRICS || strncmp(family->name, "istio_", 6) == 0)
+		return;
+	if (ends_with(family->name, len, "_total"))
+		len -= strlen("_total");
+	for (size_t i = 0; i < HB_ARRAY_LEN(units); i++)
+		if (ends_with(family->name, len, units[i]))
+			fprintf(out, "# UNIT %.*s %s\n", (int)len, family->name, units[i]);
+}
+
+static void write_head(FILE *out, enum metrics_format format, const struct family *family)
+{
+	metrics_write_head(out, format, family->name, family->type == COUNTER, family->help);
+	write_unit(out, format, family);
 }
 
 static void write_series(FILE *out, const struct series *series)
@@ -234,7 +290,7 @@ static void write_series(FILE *out, const struct series *series)
 	fputs(family->name, out);
 	for (unsigned i = 0; i < series->values_count; i++) {
 		fprintf(out, "%s%s=\"", i ? "," : "{", family->labels[i]);
-		write_value(out, series->values[i]);
+		metrics_write_label(out, series->values[i]);
 		fputc('"', out);
 	}
 	if (series->values_count)
@@ -242,7 +298,7 @@ static void write_series(FILE *out, const struct series *series)
 	write_number(out, family, series->number);
 }
 
-void metrics_write(FILE *out, const struct metrics *metrics)
+void metrics_write(FILE *out, enum metrics_format format, const struct metrics *metrics)
 {
 	hb_cleanup(hb_free_ptr) const struct series **all =
 	    calloc(metrics->count + 1, sizeof(struct series *));
@@ -255,12 +311,41 @@ void metrics_write(FILE *out, const struct metrics *metrics)
 		qsort(all, count, sizeof(struct series *), by_family_and_values);
 	for (size_t i = 0; i < count; i++) {
 		if (i == 0 || all[i]->metric != all[i - 1]->metric)
-			write_head(out, &families[all[i]->metric]);
+			write_head(out, format, &families[all[i]->metric]);
 		write_series(out, all[i]);
 	}
 	if (metrics->lost) {
-		write_head(out, &families[METRIC_SERIES_LOST]);
+		write_head(out, format, &families[METRIC_SERIES_LOST]);
 		fputs(families[METRIC_SERIES_LOST].name, out);
 		write_number(out, &families[METRIC_SERIES_LOST], metrics->lost);
 	}
+}
+
+void metrics_write_end(FILE *out, enum metrics_format format)
+{
+	if (format == METRICS_OPENMETRICS)
+		fputs("# EOF\n", out);
+}
+
+enum metrics_format metrics_format_of(const char *accept)
+{
+	static const char name[] = "application/openmetrics-text";
+
+	while (accept && *accept) {
+		size_t len;
+
+		accept += strspn(accept, ", \t");
+		len = strcspn(accept, ",; \t");
+		if (len == sizeof(name) - 1 && strncasecmp(accept, name, len) == 0)
+			return METRICS_OPENMETRICS;
+		accept += strcspn(accept, ",");
+	}
+	return METRICS_TEXT;
+}
+
+const char *metrics_content_type(enum metrics_format format)
+{
+	return format == METRICS_OPENMETRICS
+	           ? "application/openmetrics-text;charset=utf-8;version=1.0.0"
+	           : "text/plain; version=0.0.4; charset=utf-8";
 }

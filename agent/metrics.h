@@ -1,5 +1,6 @@
 /*
- * metrics: numbers that are counted where things happen and shown as Prometheus text (0.0.4).
+ * metrics: numbers that are counted where things happen and shown as Prometheus text (0.0.4) or
+ * OpenMetrics (1.0), whichever the reader prefers.
  *
  * One table says each metric's name, type, labels and help. A thread has a set of its own and adds
  * to plain integers, without a lock; to be shown, each thread copies its set, and the copies are
@@ -12,6 +13,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -19,6 +21,15 @@
 #define METRICS_LABELS_MAX 24u
 
 enum metric {
+	METRIC_BUILD,        /* component, tag */
+	METRIC_SOCKETS_OPEN, /* reporter */
+	METRIC_CRL_REJECTED, /* reporter */
+	METRIC_PODS_ACTIVE,
+	METRIC_PODS_PENDING,
+	METRIC_PODS_STARTED,
+	METRIC_PODS_STOPPED,
+	METRIC_FAILED_EARLY, /* reporter */
+	METRIC_UNLABELLED,
 	METRIC_CONNECTIONS_REFUSED, /* reason */
 	METRIC_TLS_HANDSHAKES,      /* result */
 	METRIC_H2_ATTACKS,          /* kind */
@@ -53,6 +64,19 @@ uint64_t *metrics_at(struct metrics *metrics, enum metric metric, const char *co
 void metrics_count(struct metrics *metrics, enum metric metric, const char *value);
 /* Adds all of @from; a series that @to lacks is made. */
 void metrics_merge(struct metrics *to, const struct metrics *from);
+
+/*
+ * Shown.
+ */
+enum metrics_format { METRICS_TEXT, METRICS_OPENMETRICS };
+
+/* By the value of an Accept header (NULL: there was none): OpenMetrics where it is named. */
+enum metrics_format metrics_format_of(const char *accept);
+const char *metrics_content_type(enum metrics_format format);
 /* Families in the table's order, series by their labels; what has no series is left out. */
-void metrics_write(FILE *out, const struct metrics *metrics);
-#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+void metrics_write(FILE *out, enum metrics_format format, const struct metrics *metrics);
+/* What stands in front of a family's series. @name: as samples show it, a counter's with _total. */
+void metrics_write_head(FILE *out, enum metrics_format format, const char *name, bool counter,
+                        const char *help);
+void metrics_write_label(FILE *out, const char *value);        /* escaped, without its quotes */
+void metrics_write_end(FILE *out, enum metrics_format format); /* of all families */

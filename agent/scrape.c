@@ -10,6 +10,7 @@
 
 #include "admin.h"
 #include "agent.h"
+#include "control/zds_link.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -17,6 +18,9 @@ struct gather {
 	struct agent *agent;
 	struct admin_request *request;
 	struct metrics *sum;
+	struct flow_metrics *flows;
+	enum metrics_format format;
+	bool failed; /* a worker had no memory for its answer */
 	unsigned waiting, count;
 	struct worker_metrics questions[];
 };
@@ -73,21 +77,63 @@ static void add_process(struct metrics *metrics, const struct agent *agent)
 		set(metrics, METRIC_MAX_FDS, limit.rlim_cur);
 }
 
+/* As ztunnel has them: pods that istio-cni hands over. */
+static void add_pods(struct metrics *metrics, const struct inpod *inpod)
+{
+	const struct zds *zds = inpod->link ? zds_link_pods(inpod->link) : NULL;
+
+	if (!zds)
+		return;
+	set(metrics, METRIC_PODS_ACTIVE, zds->count - zds->pending);
+	set(metrics, METRIC_PODS_PENDING, zds->pending);
+	set(metrics, METRIC_PODS_STARTED, inpod->started);
+	set(metrics, METRIC_PODS_STOPPED, inpod->stopped);
+}
+
+/* Dashboards look for ztunnel, by that name. */
+static void add_build(struct metrics *metrics, const struct settings *settings)
+{
+	const char *values[] = { "ztunnel", settings->istio_version };
+
+	*metrics_at(metrics, METRIC_BUILD, values) = 1;
+}
+
+static void write_all(FILE *out, const struct gather *gather)
+{
+	const struct agent *agent = gather->agent;
+
+	add_build(gather->sum, agent->settings);
+	add_pods(gather->sum, &agent->inpod);
+	add_process(gather->sum, agent);
+	flow_metrics_report(gather->flows, gather->sum);
+	flow_metrics_write(out, gather->format, gather->flows);
+	metrics_write(out, gather->format, gather->sum);
+	metrics_write_end(out, gather->format);
+}
+
 static void show(struct gather *gather)
 {
 	char *text = NULL;
 	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
+	/* A scrape that lacks something would read as a reset of its counters. */
+	FILE *out = gather->failed ? NULL : open_memstream(&text, &len);
 
-	if (out) {
-		add_process(gather->sum, gather->agent);
-		metrics_write(out, gather->sum);
-	}
+	if (out)
+		write_all(out, gather);
 	if (out && fclose(out) == 0)
-		admin_reply(gather->request, 200, METRICS_CONTENT_TYPE, text, len);
+		admin_reply(gather->request, 200, metrics_content_type(gather->format), text, len);
 	else
 		admin_reply(gather->request, 500, "text/plain", "no memory\n", 10);
 	free(text);
+}
+
+static void gather_free(struct gather *gather)
+{
+	if (!gather)
+		return;
+	metrics_free(gather->sum);
+	flow_metrics_free(gather->flows);
+	free(gather);
 }
 
 static void on_answer(struct worker_ask *ask)
@@ -96,34 +142,49 @@ static void on_answer(struct worker_ask *ask)
 	unsigned index = ask->worker->options.index;
 	struct gather *gather = hb_container_of(question - index, struct gather, questions);
 
-	if (question->copy)
+	if (question->copy && question->flows)
 		metrics_merge(gather->sum, question->copy);
+	if (!question->copy || !question->flows ||
+	    flow_metrics_merge(gather->flows, question->flows) < 0)
+		gather->failed = true;
 	metrics_free(question->copy);
+	flow_metrics_free(question->flows);
 	if (--gather->waiting > 0)
 		return;
 	show(gather);
-	metrics_free(gather->sum);
-	free(gather);
+	gather_free(gather);
+}
+
+static struct gather *gather_new(struct agent *agent, struct admin_request *request)
+{
+	unsigned count = agent->workers_count;
+	struct gather *gather = calloc(1, sizeof(*gather) + count * sizeof(gather->questions[0]));
+
+	if (!gather)
+		return NULL;
+	gather->agent = agent;
+	gather->request = request;
+	gather->format = metrics_format_of(admin_accept(request));
+	gather->waiting = gather->count = count;
+	gather->sum = metrics_new();
+	gather->flows = flow_metrics_new();
+	if (gather->sum && gather->flows)
+		return gather;
+	gather_free(gather);
+	return NULL;
 }
 
 void scrape_handle(struct admin_request *request, void *owner)
 {
 	static const char sorry[] = "shutting down, or no memory\n";
 	struct agent *agent = owner;
-	unsigned count = agent->workers_count;
-	struct gather *gather = calloc(1, sizeof(*gather) + count * sizeof(gather->questions[0]));
-	struct metrics *sum = gather && agent->phase != AGENT_STOP ? metrics_new() : NULL;
+	struct gather *gather = agent->phase != AGENT_STOP ? gather_new(agent, request) : NULL;
 
-	if (!sum) {
-		free(gather);
+	if (!gather) {
 		admin_reply(request, 503, "text/plain", sorry, sizeof(sorry) - 1);
 		return;
 	}
-	gather->agent = agent;
-	gather->request = request;
-	gather->sum = sum;
-	gather->waiting = gather->count = count;
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < gather->count; i++) {
 		gather->questions[i].ask.on_answer = on_answer;
 		worker_metrics(agent->workers[i], &gather->questions[i]);
 	}

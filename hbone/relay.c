@@ -104,12 +104,19 @@ static void begin_end(struct hb_relay *relay, struct hb_end why)
 	stop_watching(relay);
 }
 
+static void count(struct hb_relay *relay, const struct hb_stream *from, size_t bytes)
+{
+	side_of(relay, from)->bytes += bytes;
+	if (relay->totals)
+		*(relay->a.stream == from ? &relay->totals->a : &relay->totals->b) += bytes;
+}
+
 static void on_data(struct hb_stream *s, struct hb_buf *chain)
 {
 	struct hb_relay *relay = s->owner;
 	struct hb_relay_side *to = other_of(relay, s);
 
-	side_of(relay, s)->bytes += hb_buf_chain_bytes(chain);
+	count(relay, s, hb_buf_chain_bytes(chain));
 	if (to->closed)
 		hb_buf_free_all(chain);
 	else
@@ -118,7 +125,7 @@ static void on_data(struct hb_stream *s, struct hb_buf *chain)
 
 static void on_spliced(struct hb_stream *from, size_t bytes)
 {
-	side_of(from->owner, from)->bytes += bytes;
+	count(from->owner, from, bytes);
 }
 
 static void on_finish(struct hb_stream *s)

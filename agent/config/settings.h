@@ -30,7 +30,7 @@ enum settings_orig_src { ORIG_SRC_AUTO, ORIG_SRC_TRUE, ORIG_SRC_FALSE };
 struct settings {
 	/* who and where */
 	uint8_t mode; /* enum settings_mode, not AUTO */
-	const char *node_name, *network, *cluster_id;
+	const char *node_name, *network, *cluster_id, *istio_version;
 	/* mesh and trust */
 	const char *mesh_file; /* meshFile, LOCAL_XDS_PATH */
 	const char *mesh_text; /* LOCAL_XDS */

@@ -36,6 +36,10 @@ const struct setting_row setting_rows[] = {
 	  .type = SETTING_STRING, .offset = AT(cluster_id), .min = 1, .max = NAME_BYTES,
 	  .initial = "Kubernetes",
 	  .help = "Cluster of this node. Where both variables are set, `ISTIO_META_CLUSTER_ID` wins." },
+	{ .key = "istioVersion", .variables = { "ISTIO_META_ISTIO_VERSION" },
+	  .type = SETTING_STRING, .offset = AT(istio_version), .min = 1, .max = NAME_BYTES,
+	  .initial = "unknown",
+	  .help = "Version of Istio that this agent is deployed with: the tag of the metric `istio_build`." },
 
 	{ .group = "Mesh and trust", .key = "meshFile", .variables = { "LOCAL_XDS_PATH" },
 	  .type = SETTING_PATH, .offset = AT(mesh_file), .min = 1, .max = PATH_BYTES,

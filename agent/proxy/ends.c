@@ -38,10 +38,16 @@ static const char *copy(struct hb_span span, char out[HB_BAGGAGE_VALUE_MAX + 1])
 	return out;
 }
 
+/* No pod's name is said; then it is the canonical service, as ztunnel has it. */
+static struct hb_span name_said(const struct hb_baggage *baggage)
+{
+	return baggage->service.len ? baggage->service : baggage->workload;
+}
+
 void ends_said_src(const struct hb_baggage *baggage, struct ends_said *said,
                    const char *texts[FLOW_TEXTS])
 {
-	texts[FLOW_SRC_WORKLOAD] = copy(baggage->workload, said->workload);
+	texts[FLOW_SRC_WORKLOAD] = copy(name_said(baggage), said->workload);
 	texts[FLOW_SRC_NS] = copy(baggage->ns, said->ns);
 	texts[FLOW_SRC_CLUSTER] = copy(baggage->cluster, said->cluster);
 }
@@ -49,7 +55,7 @@ void ends_said_src(const struct hb_baggage *baggage, struct ends_said *said,
 void ends_said_dst(const struct hb_baggage *baggage, struct ends_said *said,
                    const char *texts[FLOW_TEXTS])
 {
-	texts[FLOW_DST_WORKLOAD] = copy(baggage->workload, said->workload);
+	texts[FLOW_DST_WORKLOAD] = copy(name_said(baggage), said->workload);
 	texts[FLOW_DST_NS] = copy(baggage->ns, said->ns);
 	texts[FLOW_DST_CLUSTER] = copy(baggage->cluster, said->cluster);
 }

@@ -3,8 +3,11 @@
  */
 #include "proxy/flow.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <hbone/tls.h>
 
 #include "proxy/accesslog.h"
 
@@ -59,6 +62,7 @@ struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction 
 	flow->state = FLOW_OPENING;
 	flows->next_id += flows->id_step;
 	flows->count++;
+	flows->counts[direction]++;
 	hb_list_add(&flows->live, &flow->node);
 	return flow;
 }
@@ -102,6 +106,19 @@ const struct flow *flows_recent(const struct flows *flows, size_t index)
 	return &flows->ring[(flows->ended - 1 - index) % FLOWS_RECENT].flow;
 }
 
+static bool is_tunnelled(const struct flow *flow)
+{
+	return flow->direction == FLOW_OUTBOUND && *flow_text(flow, FLOW_AUTHORITY);
+}
+
+static void count_end(const struct flow *flow, enum response_flag flag)
+{
+	if (flow->relay.totals)
+		flow_metrics_closed(flow->relay.totals, flag);
+	else if (flow->flows->metrics && flow->early)
+		flow_metrics_failed_early(flow->flows->metrics, flow->direction == FLOW_OUTBOUND);
+}
+
 /* Into the ring; without memory for its words they are forgotten. */
 static void remember(const struct flow *flow)
 {
@@ -128,6 +145,7 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 	struct flow_outcome outcome = { hb_loop_now_ms(flows->loop), why, error };
 	char words[512];
 	bool opening = flow->state == FLOW_OPENING;
+	enum response_flag flag = flow_response_flag(why, opening, is_tunnelled(flow));
 
 	if (!error) {
 		flow_explain(why, opening, words, sizeof(words));
@@ -135,12 +153,14 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 	}
 	flow->outcome = &outcome;
 	flow->state = FLOW_CLOSED;
-	accesslog_ended(flow, flow_response_flags(why, opening));
+	accesslog_ended(flow, response_flag_name(flag));
+	count_end(flow, flag);
 
 	if (flows->cursor == &flow->node)
 		flows->cursor = flow->node.next;
 	hb_list_remove(&flow->node);
 	flows->count--;
+	flows->counts[flow->direction]--;
 	if (flows->on_end)
 		flows->on_end(flows->owner, flow);
 	flow->pod = NULL;
@@ -155,11 +175,23 @@ static void on_relay_done(struct hb_relay *relay, struct hb_end why)
 	retire(flow, why, NULL);
 }
 
+void flow_opened(struct flow *flow, const struct flow_parties *parties)
+{
+	struct flow_metrics *metrics = flow->flows->metrics;
+
+	assert(!flow->relay.totals);
+	if (metrics)
+		flow->relay.totals = flow_metrics_opened(metrics, parties);
+	accesslog_opened(flow);
+}
+
 void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b)
 {
+	struct hb_relay_totals *totals = flow->relay.totals;
+
 	flow->state = FLOW_OPEN;
-	accesslog_opened(flow);
 	hb_relay_start(&flow->relay, flow->flows->loop, a, b, &flow->flows->limits, on_relay_done);
+	flow->relay.totals = totals;
 }
 
 void flow_abort(struct flow *flow, struct hb_end why)
@@ -186,6 +218,8 @@ void flow_explain(struct hb_end why, bool opening, char *out, size_t size)
 		words = "connection closed due to connection drain", prefix = "";
 	else if (why.code == HB_E_POLICY_CHANGED)
 		prefix = "";
+	else if (why.code == HB_TLS_REVOKED && !opening)
+		words = "connection closed: peer certificate revoked by CRL", prefix = "";
 	else if (why.code == HB_E_RECURSIVE)
 		words = "attempted recursive call to ourselves", prefix = "";
 	else if (why.code == HB_E_NO_CREDENTIAL)
@@ -201,15 +235,21 @@ void flow_explain(struct hb_end why, bool opening, char *out, size_t size)
 	snprintf(out, size, "%s%s", prefix, words);
 }
 
-const char *flow_response_flags(struct hb_end why, bool opening)
+enum response_flag flow_response_flag(struct hb_end why, bool opening, bool tunnelled)
 {
 	if (why.code == 0 || why.code == HB_E_DRAIN)
-		return "-";
+		return FLAG_NONE;
 	if (why.code == HB_E_POLICY || why.code == HB_E_POLICY_CHANGED)
-		return "DENY";
+		return FLAG_DENY;
 	if (why.code == HB_E_NO_CREDENTIAL)
-		return "IDENTITY_ERROR";
+		return FLAG_IDENTITY_ERROR;
+	if (why.code == HB_TLS_REVOKED)
+		return FLAG_CERT_REVOKED;
+	if (why.layer == HB_LAYER_TLS && opening)
+		return FLAG_TLS_FAILURE;
 	if (why.layer == HB_LAYER_H2 && opening)
-		return "H2_HANDSHAKE_FAILURE";
-	return "CONNECT";
+		return FLAG_H2_HANDSHAKE;
+	if (why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT && opening && tunnelled)
+		return FLAG_NETWORK_POLICY;
+	return FLAG_CONNECT;
 }

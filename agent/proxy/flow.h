@@ -17,10 +17,11 @@
 #include <hbone/relay.h>
 
 #include "proxy/facts.h"
+#include "proxy/flow_metrics.h"
 
 struct pod;
 
-enum flow_direction { FLOW_OUTBOUND, FLOW_INBOUND, FLOW_PASSTHROUGH };
+enum flow_direction { FLOW_OUTBOUND, FLOW_INBOUND, FLOW_PASSTHROUGH, FLOW_DIRECTIONS };
 enum flow_state { FLOW_OPENING, FLOW_OPEN, FLOW_CLOSED };
 
 struct flow;
@@ -47,7 +48,7 @@ struct flow {
 	const struct flow_outcome *outcome; /* CLOSED */
 	uint64_t id;                        /* unique in the process */
 	uint64_t start_ms;
-	struct hb_relay relay;
+	struct hb_relay relay;   /* its totals: from flow_opened() on */
 	struct hb_addr src, dst; /* as the access log means them */
 	struct hb_addr orig_dst; /* what was dialled, before routing */
 	uint16_t balance_slot;   /* where the worker counts it, see balance_slot(); 0: nowhere */
@@ -68,10 +69,12 @@ struct flow_ended {
 };
 
 struct flows {
-	struct hb_list live; /* oldest first */
+	struct flow_metrics *metrics; /* NULL: nobody counts */
+	struct hb_list live;          /* oldest first */
 	struct hb_list
 	    *cursor;  /* of who goes through live in pieces: the next one; NULL: nobody does */
 	size_t count; /* live ones */
+	size_t counts[FLOW_DIRECTIONS]; /* of these */
 	struct facts_table facts;
 	struct flow_ended ring[FLOWS_RECENT];
 	size_t ended; /* ever; the next goes to ring[ended % FLOWS_RECENT] */
@@ -97,6 +100,9 @@ struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction 
 int flow_set_texts(struct flow *flow, const char *const *texts);
 /* Never NULL. Valid until the next flow_set_texts(). */
 const char *flow_text(const struct flow *flow, enum flow_text which);
+/* It is known who its parties are, and it will be tried: counted, and logged at debug. Once; what
+ * ends without it counts as one that failed early, if it is marked so. */
+void flow_opened(struct flow *flow, const struct flow_parties *parties);
 /* Joins both streams (taken, as hb_relay_start() does) and ends the flow when they have ended. For
  * outbound @a is the app; for the others @a is the client's side and @b the app. */
 void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b);
@@ -116,5 +122,5 @@ const struct flow *flows_recent(const struct flows *flows, size_t index);
 /* The words that the access log has for an end (reference/operations 4.3); "" for a clean one.
  * @opening: it ended before both sides were joined. */
 void flow_explain(struct hb_end why, bool opening, char *out, size_t size);
-/* The metric's flag: "-", "DENY", "CONNECT", ... */
-const char *flow_response_flags(struct hb_end why, bool opening);
+/* @tunnelled: it went, or was to go, through a tunnel of ours. */
+enum response_flag flow_response_flag(struct hb_end why, bool opening, bool tunnelled);

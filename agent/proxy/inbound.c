@@ -140,6 +140,8 @@ static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
 	if (why.code == 0)
 		why = hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED);
 	metrics_count(in->pod->worker->metrics, METRIC_TLS_HANDSHAKES, result_of(why.code));
+	if (why.code == HB_TLS_REVOKED)
+		metrics_count(in->pod->worker->metrics, METRIC_CRL_REJECTED, "destination");
 	log_failed(in, why);
 	hb_stream_free(tls);
 	inbound_free(in);

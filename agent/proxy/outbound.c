@@ -40,6 +40,7 @@ struct outbound {
 	struct hb_stream *app; /* paused until it is carried; NULL: closed, or given on */
 	enum state state;
 	struct snapshot *snapshot;
+	const struct workload *src; /* of it */
 	struct route route;
 	struct credential_wait credential;
 	struct hb_pool_wait wait;
@@ -70,14 +71,40 @@ static void let_go(struct outbound *out)
 	free(out);
 }
 
+/*
+ * Now, and not when it began (as ztunnel does): only now it is known which endpoint it is. Behind a
+ * gateway that is who has answered: @peer, by its own words @said; NULL where nobody has.
+ */
+static void count_opened(struct outbound *out, const struct hb_baggage *said, const char *peer)
+{
+	const struct route *route = &out->route;
+	bool tunnelled = outbound_is_tunnel(route);
+	struct flow_parties parties = {
+		.outbound = true,
+		.mtls = tunnelled,
+		.src = out->src,
+		.dst = route->kind == ROUTE_DOUBLE ? NULL : route->workload,
+		.dst_said = said,
+		.src_principal = tunnelled ? out->src->identity : NULL,
+		.dst_principal = peer,
+		.service = route->service,
+	};
+
+	flow_opened(out->flow, &parties);
+}
+
 /* It came to nothing: the app is reset, the flow told. */
 static void fail(struct outbound *out, struct hb_end why)
 {
-	struct flow *flow = hb_take(&out->flow);
+	struct flow *flow = out->flow;
 	char words[192];
 	bool blocked =
 	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
+	count_opened(out, NULL, NULL);
+	if (why.code == HB_TLS_REVOKED)
+		metrics_count(out->worker->metrics, METRIC_CRL_REJECTED, "source");
+	out->flow = NULL;
 	out->state = DONE;
 	if (out->app)
 		hb_stream_close(out->app, why);
@@ -178,18 +205,18 @@ static void join(struct outbound *out, struct hb_stream *far)
  * gateway has chosen (reference/datapath 1.14). */
 static void learn(struct outbound *out, const struct hb_stream *tunnel, const char *peer)
 {
+	bool chosen = out->route.kind == ROUTE_DOUBLE;
 	const char *texts[FLOW_TEXTS] = { [FLOW_DST_IDENTITY] = peer };
-	struct hb_tunnel_said read;
+	struct hb_tunnel_said read = { .has_baggage = false };
 	struct ends_said said;
 
-	if (out->route.kind == ROUTE_DOUBLE) {
+	if (chosen)
 		hb_tunnel_read(tunnel, &read);
-		if (read.has_baggage)
-			ends_said_dst(&read.baggage, &said, texts);
-	} else if (strcmp(peer, flow_text(out->flow, FLOW_DST_IDENTITY)) == 0) {
-		return;
-	}
-	(void)flow_set_texts(out->flow, texts); /* without memory the line lacks words */
+	if (read.has_baggage)
+		ends_said_dst(&read.baggage, &said, texts);
+	if (chosen || strcmp(peer, flow_text(out->flow, FLOW_DST_IDENTITY)) != 0)
+		(void)flow_set_texts(out->flow, texts); /* without memory the line lacks words */
+	count_opened(out, read.has_baggage ? &read.baggage : NULL, peer);
 }
 
 static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *peer,
@@ -307,10 +334,12 @@ static void on_dialled(struct hb_dial *dial, int fd)
 		return;
 	}
 	far = hb_tcp_new(out->worker->loop, fd, &out->worker->mesh_leg);
-	if (far)
-		join(out, far);
-	else
+	if (!far) {
 		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
+		return;
+	}
+	count_opened(out, NULL, NULL);
+	join(out, far);
 }
 
 static void start_dial(struct outbound *out, struct pod *pod)
@@ -344,6 +373,7 @@ static void count_flow(struct outbound *out)
 
 static void start(struct outbound *out, struct pod *pod)
 {
+	out->src = pod->workload;
 	outbound_describe(out->flow, pod, &out->route);
 	count_flow(out);
 	if (outbound_is_tunnel(&out->route))

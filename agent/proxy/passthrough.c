@@ -129,6 +129,8 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
 	texts[FLOW_POLICY] = said.by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
+	flow_opened(flow,
+	            &(struct flow_parties){ .src = src, .dst = pod->workload, .service = service });
 	flow->judged = err == 0;
 	snprintf(words, size, "%s", said.error);
 	return err;

@@ -159,7 +159,8 @@ static void on_dialled(struct hb_dial *dial, int fd)
  * nothing here (reference/datapath 1.8, 6.2). Its identity is never taken from there.
  */
 static void describe_src(const struct inbound *in, const struct hb_tunnel_said *read,
-                         struct ends_said *said, const char *texts[FLOW_TEXTS])
+                         struct ends_said *said, const char *texts[FLOW_TEXTS],
+                         struct flow_parties *parties)
 {
 	const struct worker *worker = in->pod->worker;
 	const struct settings *settings = worker->options.settings;
@@ -168,8 +169,11 @@ static void describe_src(const struct inbound *in, const struct hb_tunnel_said *
 	const struct workload *src =
 	    foreign ? NULL : snapshot_workload_at(worker->snapshot, settings->network, &in->src.ip);
 
-	if (!src && read->has_baggage && settings->response_baggage)
+	parties->src = src;
+	if (!src && read->has_baggage && settings->response_baggage) {
 		ends_said_src(&read->baggage, said, texts);
+		parties->src_said = &read->baggage;
+	}
 	ends_describe(src, in->pod->workload, texts);
 }
 
@@ -202,6 +206,11 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 		.dst = target->app,
 	};
 	const char *texts[FLOW_TEXTS] = { NULL };
+	struct flow_parties parties = {
+		.mtls = true,
+		.dst = pod->workload,
+		.src_principal = in->identity,
+	};
 	const struct service *service;
 	struct hb_tunnel_said read;
 	struct verdict_words words;
@@ -209,13 +218,15 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	int err = verdict_first(pod, &query, &words);
 
 	hb_tunnel_read(tunnel, &read);
-	describe_src(in, &read, &said, texts);
+	describe_src(in, &read, &said, texts, &parties);
 	service = service_meant(pod, &read.service, target->app.port);
+	parties.service = service;
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
 	texts[FLOW_POLICY] = words.by;
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
+	flow_opened(flow, &parties);
 	flow->judged = err == 0;
 	if (err == 0)
 		return;

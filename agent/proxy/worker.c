@@ -160,11 +160,13 @@ static int make_parts(struct worker *worker)
 	if (!worker->loop)
 		return errno ? -errno : -ENOMEM;
 	worker->metrics = metrics_new();
-	if (!worker->metrics)
+	worker->flow_metrics = flow_metrics_new();
+	if (!worker->metrics || !worker->flow_metrics)
 		return -ENOMEM;
 	newcomers_init(&worker->newcomers, worker_random(worker));
 	hb_pace_init(&worker->handshakes, worker->loop, HANDSHAKE_STEPS);
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
+	worker->flows.metrics = worker->flow_metrics;
 	worker->flows.limits =
 	    (struct hb_relay_limits){ .idle_ms = (uint32_t)settings->idle_ms,
 		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
@@ -197,9 +199,10 @@ static void free_parts(struct worker *worker)
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);
 	}
-	if (worker->loop && worker->metrics)
+	if (worker->loop && worker->metrics && worker->flow_metrics)
 		hb_pace_done(&worker->handshakes);
 	metrics_free(worker->metrics);
+	flow_metrics_free(worker->flow_metrics);
 	hb_loop_free(worker->loop);
 	snapshot_unref(worker->snapshot);
 }
@@ -533,6 +536,20 @@ void worker_dump(struct worker *worker, struct worker_dump *dump)
 	ask_worker(worker, &dump->ask, on_dump);
 }
 
+/* Accepted ones: an app's, a plain client's, and a peer's with all its tunnels. */
+static void add_sockets(const struct worker *worker, struct metrics *metrics)
+{
+	const char *source = "source", *destination = "destination";
+	const struct flows *flows = &worker->flows;
+	uint64_t peers = 0;
+
+	hb_list_for_each (node, &worker->pods)
+		peers += hb_container_of(node, struct pod, node)->inbounds_count;
+	*metrics_at(metrics, METRIC_SOCKETS_OPEN, &source) += flows->counts[FLOW_OUTBOUND];
+	*metrics_at(metrics, METRIC_SOCKETS_OPEN, &destination) +=
+	    flows->counts[FLOW_PASSTHROUGH] + peers;
+}
+
 static void show_longest_turn(struct worker *worker)
 {
 	char index[12];
@@ -549,9 +566,16 @@ static void on_metrics(struct hb_msg *msg)
 	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
 
 	question->copy = metrics_new();
+	question->flows = flow_metrics_new();
 	show_longest_turn(ask->worker);
 	if (question->copy)
 		metrics_merge(question->copy, ask->worker->metrics);
+	if (question->copy)
+		add_sockets(ask->worker, question->copy);
+	if (question->flows && flow_metrics_merge(question->flows, ask->worker->flow_metrics) < 0) {
+		flow_metrics_free(question->flows); /* better none than wrong ones */
+		question->flows = NULL;
+	}
 	answer(ask);
 }
 

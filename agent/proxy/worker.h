@@ -89,7 +89,9 @@ void worker_dump_done(struct worker_dump *dump); /* frees the pieces */
 
 struct worker_metrics {
 	struct worker_ask ask;
-	struct metrics *copy; /* the caller's to free; NULL: no memory */
+	/* The caller's to free; NULL: no memory. */
+	struct metrics *copy;
+	struct flow_metrics *flows;
 };
 void worker_metrics(struct worker *worker, struct worker_metrics *question);
 
@@ -110,6 +112,7 @@ struct worker {
 	struct recheck recheck;
 	struct rejudge rejudge;
 	struct metrics *metrics;
+	struct flow_metrics *flow_metrics;
 	struct newcomers newcomers;
 	struct balance_memory balance;  /* what is known of endpoints */
 	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */

@@ -38,9 +38,15 @@ struct hb_relay_limits {
 
 struct hb_relay_watch; /* what listens for silence */
 
+struct hb_relay_totals { /* of any number of relays */
+	uint64_t a, b;   /* bytes that came from their sides */
+};
+
 struct hb_relay { /* embedded by the caller, who keeps it until on_done */
 	struct hb_relay_side a, b;
-	struct hb_relay_watch *watch; /* NULL: nothing does */
+	struct hb_relay_watch *watch;   /* NULL: nothing does */
+	struct hb_relay_totals *totals; /* counts its bytes, too, as they come; NULL: nobody does.
+	                                   The owner's, who sets it once the relay has started */
 	hb_relay_done on_done;
 	struct hb_end why;
 	bool ending;

@@ -137,6 +137,15 @@ logged() { # AGENT MARK REGEX
 	lab_wait_log 5 "agent-$1" "$2" "$3" || fail "agent $1 says: $(lab_since "agent-$1" "$2")"
 }
 
+# In the end one connection has closed well that was counted so.
+counted() { # AGENT LABEL=VALUE...
+	lab_wait 5 is_counted "$@" || fail "agent $1 counts: $(grep istio_tcp_connections_closed "$LAB_DATA/scrape")"
+}
+is_counted() {
+	curl -sS --unix-socket "$LAB_DIR/admin-$1.sock" http://localhost/metrics >"$LAB_DATA/scrape"
+	[ "$("$LAB_ROOT/tests/support/prometheus.py" "$LAB_DATA/scrape" text istio_tcp_connections_closed_total response_flags=- "${@:2}")" = 1 ]
+}
+
 # Connections of HBONE that stand in WHERE: to its 15008, or with dport from it.
 connections() { # WHERE sport|dport
 	lab_in "$1" ss -Htn state established "$2 = :15008" | wc -l
@@ -148,6 +157,10 @@ one_exchange() {
 	ask pod-a1 $WEB
 	logged a "$at_a" "src.workload=\"client\".*src.identity=\"$SA/client\".*dst.addr=$GATEWAY:15008.*dst.hbone_addr=web.$DOMAIN:9001.*dst.service=\"web.$DOMAIN\".*dst.workload=\"server-v1\".*dst.namespace=\"demo\".*dst.identity=\"$SA/server\".*direction=\"outbound\""
 	logged b "$at_b" "src.addr=$GATEWAY:.*src.workload=\"client-v1\".*src.namespace=\"demo\".*src.identity=\"$SA/client\".*dst.addr=$SERVER:15008.*dst.hbone_addr=web.$DOMAIN:9001.*dst.service=\"web.$DOMAIN\".*dst.workload=\"server\".*direction=\"inbound\""
+	counted a reporter=source "source_principal=$SA/client" "destination_service=web.$DOMAIN" destination_workload=server-v1 \
+		destination_app=server-v1 destination_workload_namespace=demo "destination_principal=$SA/server" connection_security_policy=mutual_tls
+	counted b reporter=destination source_workload=client-v1 source_app=client-v1 source_workload_namespace=demo \
+		"source_principal=$SA/client" "destination_service=web.$DOMAIN" destination_workload=server-v1 connection_security_policy=mutual_tls
 }
 
 flows_share() {

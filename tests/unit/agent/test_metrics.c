@@ -15,7 +15,7 @@ static char *text_of(const struct metrics *metrics)
 	FILE *out = open_memstream(&text, &len);
 
 	ck_assert_ptr_nonnull(out);
-	metrics_write(out, metrics);
+	metrics_write(out, METRICS_TEXT, metrics);
 	ck_assert_int_eq(fclose(out), 0);
 	return text;
 }
@@ -78,6 +78,64 @@ START_TEST(values_are_escaped)
 }
 END_TEST
 
+START_TEST(openmetrics)
+{
+	struct metrics *metrics = metrics_new();
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	metrics_count(metrics, METRIC_SOCKETS_OPEN, "source");
+	*metrics_at(metrics, METRIC_CPU, NULL) += 1250;
+	metrics_write(out, METRICS_OPENMETRICS, metrics);
+	metrics_write_end(out, METRICS_OPENMETRICS);
+	ck_assert_int_eq(fclose(out), 0);
+	ck_assert_str_eq(text,
+	                 "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
+	                 "(unstable).\n"
+	                 "# TYPE istio_tcp_sockets_open gauge\n"
+	                 "istio_tcp_sockets_open{reporter=\"source\"} 1\n"
+	                 "# HELP process_cpu_seconds User and system CPU time spent.\n"
+	                 "# TYPE process_cpu_seconds counter\n"
+	                 "# UNIT process_cpu_seconds seconds\n"
+	                 "process_cpu_seconds_total 1.250\n"
+	                 "# EOF\n");
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *accept;
+	enum metrics_format format;
+} accepts[] = {
+	{ NULL, METRICS_TEXT },
+	{ "", METRICS_TEXT },
+	{ "*/*", METRICS_TEXT },
+	{ "text/plain;version=0.0.4", METRICS_TEXT },
+	{ "application/openmetrics-text", METRICS_OPENMETRICS },
+	{ " application/OpenMetrics-Text;version=1.0.0;q=0.5,text/plain", METRICS_OPENMETRICS },
+	{ "text/plain;q=0.3, application/openmetrics-text ; version=1.0.0", METRICS_OPENMETRICS },
+	{ "application/openmetrics-text2", METRICS_TEXT },
+	{ "text/plain;x=application/openmetrics-text", METRICS_TEXT },
+	{ ",,,", METRICS_TEXT },
+};
+/* clang-format on */
+
+START_TEST(negotiated)
+{
+	const char *accept = accepts[_i].accept;
+
+	ck_assert_msg(metrics_format_of(accept) == accepts[_i].format, "%s",
+	              accept ? accept : "none");
+	ck_assert_str_eq(metrics_content_type(accepts[_i].format),
+	                 accepts[_i].format == METRICS_TEXT
+	                     ? "text/plain; version=0.0.4; charset=utf-8"
+	                     : "application/openmetrics-text;charset=utf-8;version=1.0.0");
+}
+END_TEST
+
 START_TEST(a_series_keeps_its_place)
 {
 	struct metrics *metrics = metrics_new();
@@ -109,6 +167,8 @@ int main(void)
 	tcase_add_test(tc, nothing);
 	tcase_add_test(tc, counted_and_merged);
 	tcase_add_test(tc, values_are_escaped);
+	tcase_add_test(tc, openmetrics);
+	tcase_add_loop_test(tc, negotiated, 0, sizeof(accepts) / sizeof(accepts[0]));
 	tcase_add_test(tc, a_series_keeps_its_place);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -78,7 +78,10 @@ static void down(void)
 
 START_TEST(both_ways)
 {
+	struct hb_relay_totals totals = { .a = 1, .b = 2 };
+
 	up();
+	relay.totals = &totals;
 	for (int i = 0; i < 2; i++) {
 		probe_write(&app[i], loop, bytes, sizeof(bytes), i ? 1000 : HB_BUF_READ_MAX);
 		hb_stream_finish(app[i].stream);
@@ -93,6 +96,8 @@ START_TEST(both_ways)
 	ck_assert_int_eq(why.code, 0);
 	ck_assert_uint_eq(relay.a.bytes, sizeof(bytes));
 	ck_assert_uint_eq(relay.b.bytes, sizeof(bytes));
+	ck_assert_uint_eq(totals.a, 1 + sizeof(bytes));
+	ck_assert_uint_eq(totals.b, 2 + sizeof(bytes));
 	if (spliced)
 		ck_assert_uint_gt(spliced_bytes, sizeof(bytes));
 	else

@@ -5,7 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <hbone/tls.h>
+
+#include "log_format.h"
 #include "proxy/accesslog.h"
+#include "proxy/ends.h"
 
 static struct flow flow;
 static struct flows flows; /* for its table of texts */
@@ -156,23 +160,32 @@ static const struct {
 	int code;
 	bool opening;
 	const char *words, *flags;
+	bool tunnelled;
 } ends[] = {
-	{ "clean", HB_LAYER_NONE, 0, false, "", "-" },
-	{ "drain", HB_LAYER_AGENT, HB_E_DRAIN, false, "connection closed due to connection drain", "-" },
-	{ "loop", HB_LAYER_AGENT, HB_E_RECURSIVE, true, "attempted recursive call to ourselves", "CONNECT" },
-	{ "refused by the app", HB_LAYER_TCP, -ECONNREFUSED, true, "connection failed: Connection refused", "CONNECT" },
-	{ "reset while open", HB_LAYER_TCP, -ECONNRESET, false, "io error: Connection reset by peer", "CONNECT" },
-	{ "the peer's policy", HB_LAYER_TUNNEL, HB_E_STATUS(401), true, "http status: 401 Unauthorized", "CONNECT" },
-	{ "no certificate", HB_LAYER_AGENT, HB_E_NO_CREDENTIAL, true, "identity error: ", "IDENTITY_ERROR" },
-	{ "wrong peer", HB_LAYER_TLS, HB_E_PEER_IDENTITY, true, "tls error: ", "CONNECT" },
-	{ "broken HTTP/2", HB_LAYER_H2, HB_E_H2, true, "h2 failed: ", "H2_HANDSHAKE_FAILURE" },
-	{ "policy", HB_LAYER_AGENT, HB_E_POLICY, true, "io error: ", "DENY" },
+	{ "clean", HB_LAYER_NONE, 0, false, "", "-", false },
+	{ "drain", HB_LAYER_AGENT, HB_E_DRAIN, false, "connection closed due to connection drain", "-", false },
+	{ "loop", HB_LAYER_AGENT, HB_E_RECURSIVE, true, "attempted recursive call to ourselves", "CONNECT", false },
+	{ "refused by the app", HB_LAYER_TCP, -ECONNREFUSED, true, "connection failed: Connection refused", "CONNECT", false },
+	{ "reset while open", HB_LAYER_TCP, -ECONNRESET, false, "io error: Connection reset by peer", "CONNECT", false },
+	{ "the peer's policy", HB_LAYER_TUNNEL, HB_E_STATUS(401), true, "http status: 401 Unauthorized", "CONNECT", false },
+	{ "no certificate", HB_LAYER_AGENT, HB_E_NO_CREDENTIAL, true, "identity error: ", "IDENTITY_ERROR", false },
+	{ "wrong peer", HB_LAYER_TLS, HB_E_PEER_IDENTITY, true, "tls error: ", "TLS_FAILURE", false },
+	{ "TLS breaks later", HB_LAYER_TLS, HB_E_TRUNCATED, false, "tls error: ", "CONNECT", false },
+	{ "revoked at first", HB_LAYER_TLS, HB_TLS_REVOKED, true, "tls error: ", "CERT_REVOKED", false },
+	{ "revoked later", HB_LAYER_TLS, HB_TLS_REVOKED, false, "connection closed: peer certificate revoked by CRL", "CERT_REVOKED", false },
+	{ "15008 does not answer", HB_LAYER_TCP, -ETIMEDOUT, true, "connection failed: ", "NETWORK_POLICY", true },
+	{ "an app does not answer", HB_LAYER_TCP, -ETIMEDOUT, true, "connection failed: ", "CONNECT", false },
+	{ "silence while open", HB_LAYER_TCP, -ETIMEDOUT, false, "io error: ", "CONNECT", true },
+	{ "policy has changed", HB_LAYER_AGENT, HB_E_POLICY_CHANGED, false, "connection closed due to policy change", "DENY", false },
+	{ "broken HTTP/2", HB_LAYER_H2, HB_E_H2, true, "h2 failed: ", "H2_HANDSHAKE_FAILURE", false },
+	{ "policy", HB_LAYER_AGENT, HB_E_POLICY, true, "io error: ", "DENY", false },
 };
 /* clang-format on */
 
 START_TEST(words_of_ends)
 {
 	struct hb_end why = hb_end(ends[_i].layer, HB_SIDE_PEER, ends[_i].code);
+	const char *flags;
 	char words[256];
 
 	flow_explain(why, ends[_i].opening, words, sizeof(words));
@@ -181,8 +194,101 @@ START_TEST(words_of_ends)
 		              ends[_i].name, words);
 	else
 		ck_assert_msg(strcmp(words, ends[_i].words) == 0, "%s: %s", ends[_i].name, words);
-	ck_assert_msg(strcmp(flow_response_flags(why, ends[_i].opening), ends[_i].flags) == 0,
-	              "%s: %s", ends[_i].name, flow_response_flags(why, ends[_i].opening));
+	flags = response_flag_name(flow_response_flag(why, ends[_i].opening, ends[_i].tunnelled));
+	ck_assert_msg(strcmp(flags, ends[_i].flags) == 0, "%s: %s", ends[_i].name, flags);
+}
+END_TEST
+
+/*
+ * Whole lines, as ztunnel writes them (reference/operations 4.2, 4.3): what reads its log reads
+ * ours.
+ */
+#define WHEN             "2026-08-01T10:20:30.000001Z"
+#define JSON_HEAD(level) "{\"level\":\"" level "\",\"time\":\"" WHEN "\",\"scope\":\"access\","
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	enum flow_direction direction;
+	enum flow_state state;
+	bool known, early;
+	const char *error;
+	int code;
+	const char *flags;
+	const char *plain, *json;
+} lines[] = {
+	{ "opened, outbound", FLOW_OUTBOUND, FLOW_OPENING, true, false, "", 0, "-",
+	  WHEN "\tdebug\taccess\tconnection opened\t" SRC DST "direction=\"outbound\"\n",
+	  JSON_HEAD("debug") "\"message\":\"connection opened\",\"src.addr\":\"10.0.0.1:1000\","
+	  "\"src.workload\":\"client\",\"src.namespace\":\"demo\","
+	  "\"src.identity\":\"spiffe://td/ns/demo/sa/client\",\"src.cluster\":\"one\","
+	  "\"dst.addr\":\"10.0.0.2:15008\",\"dst.hbone_addr\":\"10.0.0.2:80\",\"dst.service\":\"web.demo\","
+	  "\"dst.workload\":\"server\",\"dst.namespace\":\"demo\","
+	  "\"dst.identity\":\"spiffe://td/ns/demo/sa/server\",\"dst.cluster\":\"two\","
+	  "\"direction\":\"outbound\"}\n" },
+	{ "complete, inbound", FLOW_INBOUND, FLOW_CLOSED, true, false, "", 0, "-",
+	  WHEN "\tinfo\taccess\tconnection complete\t" SRC DST "direction=\"inbound\" " COUNTS "\n", NULL },
+	{ "complete, nothing is known", FLOW_OUTBOUND, FLOW_CLOSED, false, false, "", 0, "-",
+	  WHEN "\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.1:1000 dst.addr=10.0.0.2:15008 "
+	  "direction=\"outbound\" " COUNTS "\n",
+	  JSON_HEAD("info") "\"message\":\"connection complete\",\"src.addr\":\"10.0.0.1:1000\","
+	  "\"dst.addr\":\"10.0.0.2:15008\",\"direction\":\"outbound\",\"bytes_sent\":5,\"bytes_recv\":7,"
+	  "\"duration\":\"12ms\"}\n" },
+	{ "denied", FLOW_PASSTHROUGH, FLOW_CLOSED, false, false,
+	  "connection closed due to policy rejection: allow policies exist, but none allowed", HB_E_POLICY, "DENY",
+	  WHEN "\terror\taccess\tconnection complete\tsrc.addr=10.0.0.1:1000 dst.addr=10.0.0.2:15008 "
+	  "direction=\"inbound\" " COUNTS " error=\"connection closed due to policy rejection: allow policies "
+	  "exist, but none allowed\" response_flags=\"DENY\" end=\"agent us denied by policy\"\n", NULL },
+	{ "failed early", FLOW_OUTBOUND, FLOW_CLOSED, true, true,
+	  "no healthy upstream: 10.96.0.7:80", HB_E_NO_ROUTE, "-",
+	  WHEN "\twarn\taccess\tconnection failed\tsrc.addr=10.0.0.1:1000 dst.addr=10.0.0.2:15008 "
+	  "direction=\"outbound\" error=\"no healthy upstream: 10.96.0.7:80\"", NULL },
+};
+/* clang-format on */
+
+static void is_line(const char *name, const char *got, size_t len, const char *want)
+{
+	bool whole = want[strlen(want) - 1] == '\n';
+
+	ck_assert_msg(strncmp(got, want, strlen(want)) == 0 && (!whole || len == strlen(want)),
+	              "%s: got '%.*s', expected '%s'", name, (int)len, got, want);
+}
+
+START_TEST(whole_lines)
+{
+	struct log_event event = { .time_us = 1785579630000001, .scope = "access" };
+	char out[LOG_LINE_BYTES];
+
+	make(lines[_i].direction, lines[_i].state, lines[_i].known);
+	flow.early = lines[_i].early;
+	outcome.error = lines[_i].error;
+	outcome.why = hb_end(HB_LAYER_AGENT, HB_SIDE_US, lines[_i].code);
+	accesslog_build(&flow, lines[_i].flags, &line);
+	event.level = line.level;
+	event.message = line.message;
+	event.fields = line.fields;
+	event.count = line.count;
+	is_line(lines[_i].name, out, log_format_plain(&event, out), lines[_i].plain);
+	if (lines[_i].json)
+		is_line(lines[_i].name, out, log_format_json(&event, out), lines[_i].json);
+	facts_put(&flows.facts, flow.facts);
+}
+END_TEST
+
+/* Who a peer says it is: by its service, else by its workload (no pod's name is said). */
+START_TEST(said_by_a_peer)
+{
+	struct hb_baggage baggage = { .workload = hb_span("web-v1"), .ns = hb_span("demo") };
+	const char *texts[FLOW_TEXTS] = { NULL };
+	struct ends_said said;
+
+	ends_said_src(&baggage, &said, texts);
+	ck_assert_str_eq(texts[FLOW_SRC_WORKLOAD], "web-v1");
+	ck_assert_str_eq(texts[FLOW_SRC_NS], "demo");
+	ck_assert_str_eq(texts[FLOW_SRC_CLUSTER], "");
+	baggage.service = hb_span("web");
+	ends_said_dst(&baggage, &said, texts);
+	ck_assert_str_eq(texts[FLOW_DST_WORKLOAD], "web");
 }
 END_TEST
 
@@ -198,6 +304,8 @@ int main(void)
 	tcase_add_test(tc, denied);
 	tcase_add_test(tc, failed_early);
 	tcase_add_test(tc, absent_ones_are_left_out);
+	tcase_add_loop_test(tc, whole_lines, 0, HB_ARRAY_LEN(lines));
+	tcase_add_test(tc, said_by_a_peer);
 	tcase_add_loop_test(tc, words_of_ends, 0, HB_ARRAY_LEN(ends));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

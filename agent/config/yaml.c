@@ -103,8 +103,8 @@ static int check_few(struct parse *p, struct yaml_node *const *items, size_t cou
 
 static int check_duplicates(struct parse *p, const struct level *level)
 {
-	struct yaml_node **items = p->children + level->first;
 	size_t count = level->node->count;
+	struct yaml_node **items = count ? p->children + level->first : NULL;
 	hb_cleanup(hb_free_ptr) struct yaml_node **sorted = NULL;
 
 	if (count <= FEW_KEYS)

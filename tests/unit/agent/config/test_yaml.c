@@ -44,6 +44,7 @@ static const struct {
 	{ "empty", "", "", 0 },
 	{ "only a comment", "# nothing\n\n", "", 0 },
 	{ "map with lines", "a: 1\nb:\n  - 2\n  - 'x'\n", "{a@1: 1@1, b@2: [2@3, 'x'@4]@3}@1", 0 },
+	{ "an empty map and nothing else", "{}", "{}@1", 0 },
 	{ "flow", "{a: [], b: {}}", "{a@1: []@1, b@1: {}@1}@1", 0 },
 	{ "no value", "a:\nb: ~", "{a@1: @1, b@2: ~@2}@1", 0 },
 	{ "quoted", "[\"1\", '2', 3, \"\"]", "['1'@1, '2'@1, 3@1, ''@1]@1", 0 },

@@ -66,9 +66,9 @@ static struct snapshot *mesh_of(size_t row)
 		WAYPOINT_POD) "%s}\n" POD("server",
 	                                  SERVER_POD) "%s}\nservices:\n" SERVICE("client",
 	                                                                         "10.10.0.9") "}"
-	                                                                                      "\n" SERVICE("waypoint",
-	                                                                                                   WAYPOINT_VIP) "}\n" SERVICE("server",
-	                                                                                                                               SERVER_VIP) "%s}\n",
+											      "\n" SERVICE("waypoint", WAYPOINT_VIP) "}\n" SERVICE(
+												  "server",
+												  SERVER_VIP) "%s}\n",
 	    tunnel, to_workload, to_service);
 	return mesh_from(mesh);
 }

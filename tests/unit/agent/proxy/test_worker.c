@@ -211,7 +211,11 @@ START_TEST(what_it_counts_is_copied)
 	worker_metrics(worker, &question);
 	turn_until(&answers, before + 1);
 	ck_assert_ptr_nonnull(question.copy);
+	ck_assert_ptr_nonnull(question.flows);
+	ck_assert_uint_eq(
+	    *metrics_at(question.copy, METRIC_SOCKETS_OPEN, (const char *[]){ "source" }), 0);
 	metrics_free(question.copy);
+	flow_metrics_free(question.flows);
 }
 END_TEST
 

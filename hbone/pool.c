@@ -123,7 +123,7 @@ static void tunnel_on_closed(struct hb_stream *s, struct hb_end why)
 		return;
 	}
 	take_out(wait);
-	wait->refused = conn;
+	wait->refused = conn->number;
 	wait->pool->counters.retried++;
 	start_waiting(wait, conn->peer);
 }
@@ -181,8 +181,7 @@ static struct pool_conn *conn_with_room(struct pool_peer *peer, const struct hb_
 	hb_list_for_each (node, &peer->conns) {
 		struct pool_conn *conn = hb_container_of(node, struct pool_conn, node);
 
-		/* Only compared: it may be gone, and another may be where it was. */
-		if (conn != wait->refused && pool_conn_has_room(conn))
+		if (conn->number != wait->refused && pool_conn_has_room(conn))
 			return conn;
 	}
 	return NULL;
@@ -265,7 +264,8 @@ void hb_pool_get(struct hb_pool *pool, struct hb_pool_wait *wait, const struct h
 	wait->pool = pool;
 	wait->request = *request;
 	wait->tunnel = NULL;
-	wait->conn = wait->refused = NULL;
+	wait->conn = NULL;
+	wait->refused = 0;
 	wait->tries = 0;
 	wait->why = admit(pool, peer);
 	hb_list_init(&wait->node);

@@ -246,7 +246,7 @@ struct hb_end pool_conn_start(struct pool_peer *peer, const struct hb_tunnel_req
 	peer->conns_count++;
 	peer->dialling = true;
 	count(pool, 1);
-	pool->counters.connections++;
+	conn->number = ++pool->counters.connections;
 	return HB_END_CLEAN;
 }
 

@@ -27,6 +27,7 @@ struct pool_conn {
 	struct hb_stream *tunnel; /* what TLS runs in, behind a gateway; TLS owns it */
 	struct hb_stream *tls;    /* from SHAKING on; from GREETING on h2 owns it */
 	struct hb_h2 *h2;         /* GREETING, READY */
+	uint64_t number;          /* unique in its pool, from 1 */
 	struct hb_timer timer;    /* without tunnels: released; TUNNELLING: given up, to be told */
 	enum pool_conn_state state;
 	bool going;        /* it was seen to drain, and so were those inside it */

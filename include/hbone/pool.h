@@ -116,8 +116,8 @@ struct hb_pool_wait {
 	struct hb_list node;
 	struct hb_timer deadline;
 	struct hb_stream *tunnel;
-	void *conn;    /* the connection it opens on, or the key it waits for */
-	void *refused; /* the last connection that refused it, to be avoided */
+	void *conn;       /* the connection it opens on, or the key it waits for */
+	uint64_t refused; /* number of the last connection that refused it; 0: none did */
 	struct hb_pool *pool;
 	struct hb_end why;
 	uint8_t tries, state;

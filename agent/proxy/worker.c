@@ -3,14 +3,12 @@
  */
 #include "proxy/worker.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "proxy/flowdump.h"
 
 /* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
 #define HANDSHAKE_STEPS 1
@@ -30,8 +28,6 @@ void worker_settle(struct worker *worker)
 	hb_loop_defer(worker->loop, &worker->settle);
 }
 
-static void answer(struct worker_ask *ask);
-
 static void settle_leaving(struct worker *worker)
 {
 	hb_list_for_each_safe (node, &worker->pods) {
@@ -41,7 +37,7 @@ static void settle_leaving(struct worker *worker)
 		if (!ask || !pod_is_idle(pod))
 			continue;
 		pod_free(pod);
-		answer(ask);
+		worker_answer(ask);
 	}
 }
 
@@ -82,7 +78,7 @@ static void on_settle(struct hb_task *task)
 		return;
 	ask = hb_take(&worker->drain);
 	if (ask)
-		answer(ask);
+		worker_answer(ask);
 	if (worker->phase == WORKER_STOP)
 		hb_loop_stop(worker->loop);
 }
@@ -224,7 +220,7 @@ static void *worker_main(void *arg)
 	stop = hb_take(&worker->stop);
 	free_parts(worker);
 	if (stop)
-		answer(stop);
+		worker_answer(stop);
 	return NULL;
 }
 
@@ -397,14 +393,13 @@ static void on_answered(struct hb_msg *msg)
 	ask->on_answer(ask);
 }
 
-static void answer(struct worker_ask *ask)
+void worker_answer(struct worker_ask *ask)
 {
 	ask->msg.run = on_answered;
 	hb_loop_post(ask->worker->options.control, &ask->msg);
 }
 
-static void ask_worker(struct worker *worker, struct worker_ask *ask,
-                       void (*run)(struct hb_msg *msg))
+void worker_ask(struct worker *worker, struct worker_ask *ask, void (*run)(struct hb_msg *msg))
 {
 	ask->worker = worker;
 	ask->msg.run = run;
@@ -426,13 +421,13 @@ static void on_remove_pod(struct hb_msg *msg)
 		worker_settle(ask->worker);
 		return;
 	}
-	answer(ask); /* it was never here */
+	worker_answer(ask); /* it was never here */
 }
 
 void worker_remove_pod(struct worker *worker, struct worker_ask *ask, struct pod_spec *spec)
 {
 	ask->spec = spec;
-	ask_worker(worker, ask, on_remove_pod);
+	worker_ask(worker, ask, on_remove_pod);
 }
 
 static void on_drain(struct hb_msg *msg)
@@ -453,7 +448,7 @@ static void on_drain(struct hb_msg *msg)
 
 void worker_drain(struct worker *worker, struct worker_ask *ask)
 {
-	ask_worker(worker, ask, on_drain);
+	worker_ask(worker, ask, on_drain);
 }
 
 static void on_stop(struct hb_msg *msg)
@@ -464,7 +459,7 @@ static void on_stop(struct hb_msg *msg)
 	struct worker_ask *drain = hb_take(&worker->drain);
 
 	if (drain)
-		answer(drain);
+		worker_answer(drain);
 	worker->stop = ask;
 	if (worker->phase == WORKER_RUN)
 		hb_list_for_each_safe (node, &worker->pods)
@@ -479,116 +474,5 @@ static void on_stop(struct hb_msg *msg)
 
 void worker_stop(struct worker *worker, struct worker_ask *ask)
 {
-	ask_worker(worker, ask, on_stop);
-}
-
-/*
- * Dumps.
- */
-static void add_piece(struct worker_dump *dump, const struct flow *flow, uint64_t now_ms)
-{
-	struct worker_piece *piece;
-	size_t size;
-	FILE *out;
-
-	if (dump->count == WORKER_DUMP_MAX) {
-		dump->dropped++;
-		return;
-	}
-	piece = &dump->pieces[dump->count];
-	out = open_memstream(&piece->text, &size);
-	if (!out)
-		return;
-	if (dump->kind == DUMP_STATE)
-		flowdump_state(out, flow);
-	else
-		flowdump_connection(out, flow, now_ms);
-	if (fclose(out) != 0) {
-		free(hb_take(&piece->text));
-		return;
-	}
-	piece->order = dump->kind == DUMP_RECENT ? flow->outcome->end_ms : flow->id;
-	piece->outbound = flow->direction == FLOW_OUTBOUND;
-	piece->pod_index = flow->pod ? flow->pod->spec->index : 0;
-	dump->count++;
-}
-
-static void on_dump(struct hb_msg *msg)
-{
-	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
-	struct worker_dump *dump = hb_container_of(ask, struct worker_dump, ask);
-	struct worker *worker = ask->worker;
-	uint64_t now_ms = hb_loop_now_ms(worker->loop);
-	const struct flow *flow;
-
-	dump->pieces = calloc(WORKER_DUMP_MAX, sizeof(*dump->pieces));
-	if (dump->pieces && dump->kind == DUMP_RECENT)
-		for (size_t i = 0; (flow = flows_recent(&worker->flows, i)); i++)
-			add_piece(dump, flow, now_ms);
-	else if (dump->pieces)
-		hb_list_for_each (node, &worker->flows.live)
-			add_piece(dump, hb_container_of(node, struct flow, node), now_ms);
-	answer(ask);
-}
-
-void worker_dump(struct worker *worker, struct worker_dump *dump)
-{
-	ask_worker(worker, &dump->ask, on_dump);
-}
-
-/* Accepted ones: an app's, a plain client's, and a peer's with all its tunnels. */
-static void add_sockets(const struct worker *worker, struct metrics *metrics)
-{
-	const char *source = "source", *destination = "destination";
-	const struct flows *flows = &worker->flows;
-	uint64_t peers = 0;
-
-	hb_list_for_each (node, &worker->pods)
-		peers += hb_container_of(node, struct pod, node)->inbounds_count;
-	*metrics_at(metrics, METRIC_SOCKETS_OPEN, &source) += flows->counts[FLOW_OUTBOUND];
-	*metrics_at(metrics, METRIC_SOCKETS_OPEN, &destination) +=
-	    flows->counts[FLOW_PASSTHROUGH] + peers;
-}
-
-static void show_longest_turn(struct worker *worker)
-{
-	char index[12];
-	const char *values[] = { index };
-
-	snprintf(index, sizeof(index), "%u", worker->options.index);
-	*metrics_at(worker->metrics, METRIC_LONGEST_TURN, values) =
-	    hb_loop_longest_turn_us(worker->loop);
-}
-
-static void on_metrics(struct hb_msg *msg)
-{
-	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
-	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
-
-	question->copy = metrics_new();
-	question->flows = flow_metrics_new();
-	show_longest_turn(ask->worker);
-	if (question->copy)
-		metrics_merge(question->copy, ask->worker->metrics);
-	if (question->copy)
-		add_sockets(ask->worker, question->copy);
-	if (question->flows && flow_metrics_merge(question->flows, ask->worker->flow_metrics) < 0) {
-		flow_metrics_free(question->flows); /* better none than wrong ones */
-		question->flows = NULL;
-	}
-	answer(ask);
-}
-
-void worker_metrics(struct worker *worker, struct worker_metrics *question)
-{
-	ask_worker(worker, &question->ask, on_metrics);
-}
-
-void worker_dump_done(struct worker_dump *dump)
-{
-	for (size_t i = 0; i < dump->count; i++)
-		free(dump->pieces[i].text);
-	free(dump->pieces);
-	dump->pieces = NULL;
-	dump->count = 0;
+	worker_ask(worker, ask, on_stop);
 }

@@ -133,5 +133,8 @@ struct worker {
 };
 
 uint64_t worker_random(struct worker *worker);
+/* Puts a question to a worker's thread: @run has it there, and ends with worker_answer(). */
+void worker_ask(struct worker *worker, struct worker_ask *ask, void (*run)(struct hb_msg *msg));
+void worker_answer(struct worker_ask *ask);
 /* Something has ended: what waited for that is looked at again at the end of the turn. */
 void worker_settle(struct worker *worker);

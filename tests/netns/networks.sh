@@ -82,28 +82,9 @@ route() { # SERVICE PORT CLUSTER
 
 gateway_config() {
 	local port name
-	cat <<-YAML
-	static_resources:
-	  listeners:
-	  - name: gateway
-	    address: {socket_address: {address: $GATEWAY, port_value: 15008}}
-	    filter_chains:
-	    - transport_socket: $(envoy_tls down)
-	      filters:
-	      - name: hcm
-	        typed_config:
-	          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-	          stat_prefix: gateway
-	          codec_type: HTTP2
-	          stream_idle_timeout: 0s
-	          upgrade_configs: [{upgrade_type: CONNECT}]
-	          http2_protocol_options: {allow_connect: true, max_concurrent_streams: 100}
-	          http_filters:
-	          - name: router
-	            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-	          route_config:
-	            virtual_hosts:
-	YAML
+	say "static_resources:"
+	say "  listeners:"
+	envoy_connects gateway "$GATEWAY" | sed 's/^/  /'
 	for port in 9001 9002 9003 9004 9006; do
 		for name in web wrong; do route $name $port server; done
 		route named $port vault

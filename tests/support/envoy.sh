@@ -49,19 +49,18 @@ envoy_client() { # LOCAL AUTHORITY
 	YAML
 }
 
-# Ends CONNECTs on ADDRESS:15008, and connects to the apps on 127.0.0.1 whose ports are given.
-envoy_terminator() { # ADDRESS PORT...
-	local address=$1 port
+# A listener that takes CONNECTs over mutual TLS on ADDRESS:15008, as far as its virtual hosts, which follow.
+envoy_connects() { # NAME ADDRESS
 	cat <<-YAML
-	- name: terminate
-	  address: {socket_address: {address: $address, port_value: 15008}}
+	- name: $1
+	  address: {socket_address: {address: $2, port_value: 15008}}
 	  filter_chains:
 	  - transport_socket: $(envoy_tls down)
 	    filters:
 	    - name: hcm
 	      typed_config:
 	        "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-	        stat_prefix: terminate
+	        stat_prefix: $1
 	        codec_type: HTTP2
 	        stream_idle_timeout: 0s
 	        upgrade_configs: [{upgrade_type: CONNECT}]
@@ -72,6 +71,12 @@ envoy_terminator() { # ADDRESS PORT...
 	        route_config:
 	          virtual_hosts:
 	YAML
+}
+
+# Ends CONNECTs on ADDRESS:15008, and connects to the apps on 127.0.0.1 whose ports are given.
+envoy_terminator() { # ADDRESS PORT...
+	local address=$1 port
+	envoy_connects terminate "$address"
 	shift
 	for port in "$@"; do
 		cat <<-YAML

@@ -161,6 +161,7 @@ failed_at_least_once() { # a|b REPORTER FLAG
 
 # No TLS: nothing is known of it, so it has no labels.
 early() {
+	# That it is reset may fail cat, or come after an end: what counts is what the agent counted.
 	lab_in outside bash -c "exec 3<>/dev/tcp/$SERVER/15008; echo this is not TLS >&3; cat <&3 >/dev/null" || true
 	expect_sum 1 b culvert_connections_failed_early_total reporter=destination
 }

@@ -369,7 +369,7 @@ def never_reads(target):
     for n in range(50):
         peer.send(target.request(ids(n)))
         peer.send(frame(DATA, 0, ids(n), b"GET /big HTTP/1.0\r\n\r\n"))
-    time.sleep(5)
+    time.sleep(5)  # the attack itself: it stays, and does not read
     result = outcome("50 downloads that are not read", peer, True)
     result.how = "left by itself"
     peer.close()

@@ -335,7 +335,8 @@ static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *n
 
 #define HEADERS_MAX 64
 
-struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+static struct hb_stream *request(struct hb_h2 *h2, const struct hb_header *headers, size_t count,
+                                 bool exchange)
 {
 	nghttp2_nv nv[HEADERS_MAX];
 	struct h2_stream *st;
@@ -345,6 +346,7 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	st = h2_stream_new(h2, 0);
 	if (!st)
 		return NULL;
+	st->exchange = exchange;
 	/* As a request with a body, which is submitted when there is some: h2_send.c. */
 	st->id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
 	                                to_nv(headers, count, nv, HEADERS_MAX), st);
@@ -356,6 +358,16 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	h2_guard_request(&h2->guard);
 	h2_wake_flush(h2);
 	return &st->stream;
+}
+
+struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	return request(h2, headers, count, false);
+}
+
+struct hb_stream *hb_h2_exchange(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	return request(h2, headers, count, true);
 }
 
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,

@@ -322,6 +322,17 @@ void hb_h2_free(struct hb_h2 *h2)
 	free(h2);
 }
 
+/* RFC 7541 7.1.3: what must stay secret is in no table that others may guess by. */
+static uint8_t flags_of(const struct hb_header *header)
+{
+	static const char secret[] = "authorization";
+
+	if (header->name_len == sizeof(secret) - 1 &&
+	    memcmp(header->name, secret, sizeof(secret) - 1) == 0)
+		return NGHTTP2_NV_FLAG_NO_INDEX;
+	return NGHTTP2_NV_FLAG_NONE;
+}
+
 /* nghttp2 wants its own kind of pairs; it copies them. */
 static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *nv, size_t max)
 {
@@ -329,7 +340,7 @@ static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *n
 	for (size_t i = 0; i < count; i++)
 		nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)headers[i].name,
 			              (uint8_t *)(uintptr_t)headers[i].value, headers[i].name_len,
-			              headers[i].value_len, NGHTTP2_NV_FLAG_NONE };
+			              headers[i].value_len, flags_of(&headers[i]) };
 	return count;
 }
 
@@ -440,6 +451,11 @@ bool hb_h2_has_settings(const struct hb_h2 *h2)
 bool hb_h2_is_draining(const struct hb_h2 *h2)
 {
 	return h2->draining || h2->goaway_in || h2->close_asked;
+}
+
+bool hb_h2_has_goaway(const struct hb_h2 *h2)
+{
+	return h2->goaway_in;
 }
 
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2)

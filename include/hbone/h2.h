@@ -121,6 +121,7 @@ uint32_t hb_h2_room(const struct hb_h2 *h2);
 /* The peer's SETTINGS have come: the room is what it grants, and no guess. */
 bool hb_h2_has_settings(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
+bool hb_h2_has_goaway(const struct hb_h2 *h2);                       /* the peer's has come */
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
 const char *hb_h2_kind_name(enum hb_h2_kind kind);
 /*

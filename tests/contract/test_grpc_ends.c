@@ -99,7 +99,7 @@ END_TEST
 
 #define ROW_CUT 2 /* "a status in the trailers" */
 
-/* However far the answer came: one end, and never one that the rig.server did not say. */
+/* However far the answer came: one end, and never one that the server did not say. */
 START_TEST(cut_anywhere)
 {
 	struct heard *c = call();

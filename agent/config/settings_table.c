@@ -77,6 +77,33 @@ const struct setting_row setting_rows[] = {
 	  .help = "pqc: exchange keys by X25519MLKEM768 and nothing else, and so speak TLS 1.3 alone. It takes "
 		  "OpenSSL 3.5; without it there is no start. Else it is offered first where it is to be had." },
 
+	{ .group = "Control plane", .key = "xdsAddress", .variables = { "XDS_ADDRESS" },
+	  .type = SETTING_STRING, .offset = AT(xds_address), .max = 512,
+	  .help = "xDS server: `https://host:port`, or without the scheme; its certificate has to have the host as "
+		  "written. Empty: none. Absent: with `KUBERNETES_SERVICE_HOST` `https://istiod.istio-system.svc:15012`, "
+		  "else `https://localhost:15012`; but none in standalone mode, nor outside of a cluster with a mesh file." },
+	{ .key = "xdsRootCa", .variables = { "XDS_ROOT_CA" },
+	  .type = SETTING_STRING, .offset = AT(xds_root_ca), .min = 1, .max = 1u << 20,
+	  .initial = "./var/run/secrets/istio/root-cert.pem",
+	  .help = "Roots of its certificate: a PEM file, read for each connection; `SYSTEM`; or PEM itself." },
+	{ .key = "altXdsHostname", .variables = { "ALT_XDS_HOSTNAME" },
+	  .type = SETTING_STRING, .offset = AT(alt_xds_hostname), .max = NAME_BYTES,
+	  .help = "Another name that the certificate may have. What the server is told stays the host." },
+	{ .key = "caAddress", .variables = { "CA_ADDRESS" },
+	  .type = SETTING_STRING, .offset = AT(ca_address), .max = 512,
+	  .help = "CA server, as `xdsAddress`, and with the same default. Not asked with `fakeCa`." },
+	{ .key = "caRootCa", .variables = { "CA_ROOT_CA" },
+	  .type = SETTING_STRING, .offset = AT(ca_root_ca), .min = 1, .max = 1u << 20,
+	  .initial = "./var/run/secrets/istio/root-cert.pem",
+	  .help = "Roots of its certificate, as `xdsRootCa`." },
+	{ .key = "altCaHostname", .variables = { "ALT_CA_HOSTNAME" },
+	  .type = SETTING_STRING, .offset = AT(alt_ca_hostname), .max = NAME_BYTES,
+	  .help = "As `altXdsHostname`." },
+	{ .key = "authToken", .variables = { "AUTH_TOKEN" },
+	  .type = SETTING_SECRET, .offset = AT(auth_token), .max = 65536,
+	  .help = "Bearer token for both servers: a file, read for each request, or the token itself. Empty: none. "
+		  "Absent: `./var/run/secrets/tokens/istio-token` if that is there at the start, else none." },
+
 	{ .group = "Host", .key = "stateDir",
 	  .type = SETTING_PATH, .offset = AT(state_dir), .min = 1, .max = PATH_BYTES,
 	  .initial = "/run/culvert", .help = "Directory for what the agent keeps on this machine." },
@@ -236,20 +263,10 @@ const struct setting_row setting_rows[] = {
 const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0]);
 
 const struct setting_unserved setting_unserved[] = {
-	{ "XDS_ADDRESS", false, "", "xDS server" },
-	{ "CA_ADDRESS", false, "", "CA server" },
-	{ "XDS_ROOT_CA", false, NULL, "root certificates for the xDS server" },
-	{ "CA_ROOT_CA", false, NULL, "root certificates for the CA server" },
-	{ "ALT_XDS_HOSTNAME", false, NULL, "second name of the xDS server" },
-	{ "ALT_CA_HOSTNAME", false, NULL, "second name of the CA server" },
-	{ "AUTH_TOKEN", false, NULL, "token for both servers" },
-	{ "XDS_HEADER_", true, NULL, "request headers for the xDS server" },
-	{ "CA_HEADER_", true, NULL, "request headers for the CA server" },
 	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
 	{ "INSTANCE_IP", false, NULL, "the agent's own address, for the xDS node" },
 	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },
-	{ "KUBERNETES_SERVICE_HOST", false, NULL, "in a cluster: chooses istiod's default address" },
 	{ "ISTIO_META_", true, NULL, "metadata of the xDS node" },
 	{ "ISTIO_METAJSON_", true, NULL, "metadata of the xDS node" },
 	{ "ENABLE_PROXY", false, "true", "run the proxy" },

@@ -177,8 +177,7 @@ static int name_remove(struct xds_push *push, const char *name)
 	if (err == -ENOMEM)
 		return err;
 	push->removed++; /* one that is not there is a name that nobody has: on-demand */
-	xds_versions_mark_gone(&push->versions[push->type], name);
-	return 0;
+	return xds_versions_mark_gone(&push->versions[push->type], name);
 }
 
 static int removed_take(struct xds_push *push, const struct xds_field *field)

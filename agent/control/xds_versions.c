@@ -17,7 +17,8 @@
 struct xds_version {
 	uint32_t hash;
 	uint8_t version_len;
-	bool seen, gone;
+	uint8_t seen; /* in this round */
+	bool gone;
 	char text[]; /* version, NUL, name, NUL */
 };
 
@@ -101,6 +102,7 @@ void xds_versions_done(struct xds_versions *versions)
 	for (size_t i = 0; i < versions->room; i++)
 		free(versions->slots[i]);
 	free(versions->slots);
+	free(versions->marks);
 	*versions = (struct xds_versions){ 0 };
 }
 
@@ -113,18 +115,11 @@ static struct xds_version *entry_new(const char *name, const char *version, uint
 		return NULL;
 	entry->hash = hash;
 	entry->version_len = (uint8_t)version_len;
-	entry->seen = true;
+	entry->seen = 0;
 	entry->gone = false;
 	memcpy(entry->text, version, version_len + 1);
 	memcpy(entry->text + version_len + 1, name, name_len + 1);
 	return entry;
-}
-
-static void forget_gone(struct xds_versions *versions, struct xds_version *entry)
-{
-	if (entry->gone)
-		versions->gone--;
-	entry->gone = false;
 }
 
 int xds_versions_put(struct xds_versions *versions, const char *name, const char *version)
@@ -138,16 +133,16 @@ int xds_versions_put(struct xds_versions *versions, const char *name, const char
 		return -ENOMEM;
 	slot = slot_of(versions, name, hash);
 	if (*slot && strcmp((*slot)->text, version) == 0) {
-		(*slot)->seen = true;
-		forget_gone(versions, *slot);
+		(*slot)->seen = versions->round;
+		(*slot)->gone = false;
 		return 0;
 	}
 	entry = entry_new(name, version, hash);
 	if (!entry)
 		return -ENOMEM;
+	entry->seen = versions->round;
 	if (*slot) {
 		versions->wire_bytes -= entry_size(*slot);
-		forget_gone(versions, *slot);
 		free(*slot);
 	} else {
 		versions->count++;
@@ -162,7 +157,7 @@ void xds_versions_see(struct xds_versions *versions, const char *name)
 	struct xds_version *entry = lookup(versions, name);
 
 	if (entry)
-		entry->seen = true;
+		entry->seen = versions->round;
 }
 
 const char *xds_versions_get(const struct xds_versions *versions, const char *name)
@@ -185,7 +180,6 @@ static void slot_clear(struct xds_versions *versions, size_t hole)
 
 	versions->wire_bytes -= entry_size(entry);
 	versions->count--;
-	forget_gone(versions, entry);
 	free(entry);
 	versions->slots[hole] = NULL;
 	for (size_t at = (hole + 1) & mask; versions->slots[at]; at = (at + 1) & mask) {
@@ -210,21 +204,35 @@ void xds_versions_remove(struct xds_versions *versions, const char *name)
 		slot_clear(versions, (size_t)(slot - versions->slots));
 }
 
-void xds_versions_mark_gone(struct xds_versions *versions, const char *name)
+int xds_versions_mark_gone(struct xds_versions *versions, const char *name)
 {
 	struct xds_version *entry = lookup(versions, name);
 
 	if (!entry || entry->gone)
-		return;
+		return 0;
+	if (versions->marks_count == versions->marks_room) {
+		size_t room = versions->marks_room ? versions->marks_room * 2 : 16;
+		uint32_t *marks = reallocarray(versions->marks, room, sizeof(*marks));
+
+		if (!marks)
+			return -ENOMEM;
+		versions->marks = marks;
+		versions->marks_room = room;
+	}
+	versions->marks[versions->marks_count++] = entry->hash;
 	entry->gone = true;
-	versions->gone++;
+	return 0;
 }
 
 void xds_versions_unsee(struct xds_versions *versions)
 {
+	if (++versions->round)
+		return;
+	/* Rounds begin anew: those that were seen long ago must not look as if in this one. */
 	for (size_t i = 0; i < versions->room; i++)
 		if (versions->slots[i])
-			versions->slots[i]->seen = false;
+			versions->slots[i]->seen = 0;
+	versions->round = 1;
 }
 
 const char *xds_versions_next_unseen(const struct xds_versions *versions, size_t *at, size_t steps)
@@ -232,21 +240,32 @@ const char *xds_versions_next_unseen(const struct xds_versions *versions, size_t
 	while (*at < versions->room && steps-- > 0) {
 		const struct xds_version *entry = versions->slots[(*at)++];
 
-		if (entry && !entry->seen && !entry->gone)
+		if (entry && entry->seen != versions->round && !entry->gone)
 			return name_of(entry);
 	}
 	return NULL;
 }
 
+static void marks_drop(struct xds_versions *versions)
+{
+	free(versions->marks);
+	versions->marks = NULL;
+	versions->marks_count = versions->marks_room = 0;
+}
+
 void xds_versions_commit(struct xds_versions *versions)
 {
-	/* What is moved up comes into the slot that was just emptied: look at it again. */
-	for (size_t i = 0; versions->gone && i < versions->room;) {
-		if (versions->slots[i] && versions->slots[i]->gone)
-			slot_clear(versions, i);
-		else
-			i++;
+	for (size_t i = 0; i < versions->marks_count; i++) {
+		uint32_t hash = versions->marks[i];
+		size_t at = hash & (versions->room - 1);
+		const struct xds_version *entry;
+
+		while ((entry = versions->slots[at]) && !(entry->hash == hash && entry->gone))
+			at = (at + 1) & (versions->room - 1);
+		if (entry) /* else it came back */
+			slot_clear(versions, at);
 	}
+	marks_drop(versions);
 }
 
 void xds_versions_distrust(struct xds_versions *versions)
@@ -262,9 +281,10 @@ void xds_versions_distrust(struct xds_versions *versions)
 		memmove(entry->text + 1, name_of(entry), name_len + 1);
 		entry->text[0] = 0;
 		entry->version_len = 0;
-		forget_gone(versions, entry);
+		entry->gone = false;
 		versions->wire_bytes += entry_size(entry);
 	}
+	marks_drop(versions);
 }
 
 static uint8_t *varint_write(uint8_t *out, size_t number)

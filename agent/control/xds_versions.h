@@ -18,7 +18,9 @@ struct xds_versions {
 	size_t room;                /* a power of 2, or 0 */
 	size_t count;               /* names */
 	size_t wire_bytes;          /* of all as initial_resource_versions */
-	size_t gone;                /* marked so */
+	uint8_t round;              /* of seeing; see xds_versions_unsee() */
+	uint32_t *marks;            /* hashes of names that were marked gone */
+	size_t marks_count, marks_room;
 };
 
 void xds_versions_done(struct xds_versions *versions); /* may run twice; empty again */
@@ -31,8 +33,8 @@ bool xds_versions_has(const struct xds_versions *versions, const char *name);
 /* NULL: the name is not known. Valid until it is set anew. */
 const char *xds_versions_get(const struct xds_versions *versions, const char *name);
 void xds_versions_remove(struct xds_versions *versions, const char *name);
-/* Removed, as soon as the push is published. */
-void xds_versions_mark_gone(struct xds_versions *versions, const char *name);
+/* Removed, as soon as the push is published. 0 or -ENOMEM. */
+int xds_versions_mark_gone(struct xds_versions *versions, const char *name);
 void xds_versions_unsee(struct xds_versions *versions); /* all: before a full state comes */
 /* Going through the table: @at from 0, advanced by at most @steps slots. The next name that was not
  * seen and is not gone; NULL: none in these steps, look whether *at == room. */

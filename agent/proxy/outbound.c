@@ -29,8 +29,6 @@
 #include "proxy/worker.h"
 #include <hbone/headers.h>
 
-#define CREDENTIAL_DEADLINE_MS 10000u
-
 enum state { CREDENTIAL, TUNNEL, DIALLING, DONE };
 
 struct outbound {
@@ -94,12 +92,9 @@ static void count_opened(struct outbound *out, const struct hb_baggage *said, co
 }
 
 /* It came to nothing: the app is reset, the flow told. */
-static void fail(struct outbound *out, struct hb_end why)
+static void fail_with(struct outbound *out, struct hb_end why, const char *words)
 {
 	struct flow *flow = out->flow;
-	char words[192];
-	bool blocked =
-	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
 	count_opened(out, NULL, NULL);
 	if (why.code == HB_TLS_REVOKED)
@@ -108,13 +103,22 @@ static void fail(struct outbound *out, struct hb_end why)
 	out->state = DONE;
 	if (out->app)
 		hb_stream_close(out->app, why);
+	flow_end(flow, why, words);
+	let_go(out);
+}
+
+static void fail(struct outbound *out, struct hb_end why)
+{
+	char words[192];
+	bool blocked =
+	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
+
 	if (blocked)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
 		         "%u: %s",
 		         out->route.next_hop.port, hb_strerror(why.code));
-	flow_end(flow, why, blocked ? words : NULL);
-	let_go(out);
+	fail_with(out, why, blocked ? words : NULL);
 }
 
 /* Ends what is under way; the flow ends now, or when the kernel has let go of the dial. */
@@ -250,14 +254,16 @@ static void open_tunnel(struct outbound *out, struct hb_tls_ctx *ctx)
 	hb_pool_get(out->worker->pool, &out->wait, &out->key, ctx, &out->request);
 }
 
-static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx)
+static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx, const char *why)
 {
 	struct outbound *out = hb_container_of(wait, struct outbound, credential);
+	char words[CREDENTIAL_WORDS];
 
 	if (ctx)
 		open_tunnel(out, ctx);
 	else
-		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL));
+		fail_with(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL),
+		          why ? credential_words(why, words, sizeof(words)) : NULL);
 }
 
 /* Random for each connection of an app. */
@@ -314,7 +320,7 @@ static void start_tunnel(struct outbound *out, struct pod *pod)
 	} else if (pod->credential) {
 		out->state = CREDENTIAL;
 		credential_wait(&worker->credentials, pod->credential, &out->credential,
-		                CREDENTIAL_DEADLINE_MS, on_credential);
+		                (uint32_t)worker->options.settings->cert_wait_ms, on_credential);
 	} else {
 		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
 	}

@@ -164,46 +164,6 @@ def names(response):
     return [resource.name for resource in response.resources]
 
 
-class Vectors(unittest.TestCase):
-    """reference/controlplane 3.9."""
-
-    def test_rows(self):
-        first = proto.Request(type_url="t")
-        first.node.id = "i"
-        first.node.metadata["K"] = "v"
-        workload = proto.Workload()
-        workload.services["n/h"].ports.add(service_port=80, target_port=8080)
-        none = proto.Workload()
-        none.capacity.value = 0
-        gateway = proto.GatewayAddress(hbone_mtls_port=15008)
-        gateway.hostname.namespace, gateway.hostname.hostname = "n", "h"
-        policy = proto.Authorization(name="p", namespace="n", scope=1, action=1)
-        policy.rules.add().clauses.add().matches.add().not_principals.add().presence.SetInParent()
-        csr = proto.CertificateRequest(csr="C", validity_duration=86400)
-        csr.metadata["ImpersonatedIdentity"] = "spiffe://cluster.local/ns/a/sa/b"
-        rows = (
-            ("first", first, "0a0f0a01691a0a0a080a014b12031a0176120174"),
-            ("ack", proto.Request(type_url="t", response_nonce="7"), "120174320137"),
-            ("nack", proto.Request(type_url="t", response_nonce="7", error_detail={"code": 3, "message": "m"}),
-             "1201743201373a05080312016d"),
-            ("on demand", proto.Request(type_url="t", resource_names_subscribe=["*"],
-                                        resource_names_unsubscribe=["*"]), "1201741a012a22012a"),
-            ("address", proto.Address(workload={"uid": "u"}), "0a04a2010175"),
-            ("services", workload, "b2010e0a036e2f6812070a05085010903f"),
-            ("capacity", none, "da0100"),
-            ("gateway", gateway, "0a060a016e12016818a075"),
-            ("address of a host", proto.NetworkAddress(address=bytes([10, 0, 0, 1])), "12040a000001"),
-            ("address of all", proto.NetworkAddress(address=bytes([10, 0, 0, 0]), length=0), "12040a0000001800"),
-            ("policy", policy, "0a017012016e180120012a080a06120422022200"),
-            ("certificate", csr, "0a01431880a305223c0a3a0a14496d706572736f6e617465644964656e7469747912221a20737069666665"
-                                 "3a2f2f636c75737465722e6c6f63616c2f6e732f612f73612f62"),
-        )
-        for name, message, want in rows:
-            with self.subTest(name):
-                self.assertEqual(message.SerializeToString(deterministic=True).hex(), want)
-                self.assertEqual(type(message).FromString(bytes.fromhex(want)), message)
-
-
 class Served(unittest.TestCase):
     options = ()
 

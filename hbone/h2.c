@@ -207,7 +207,7 @@ static void defaults(struct hb_h2_options *o)
 	o->connection_window = o->connection_window ? o->connection_window : 16u << 20;
 	o->grown_max = o->grown_max ? o->grown_max : 8u << 20;
 	o->header_list_max = o->header_list_max ? o->header_list_max : client ? 16384 : 65536;
-	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
+	o->streams_max = o->streams_max ? o->streams_max : client ? 750 : 1000;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
 	o->ping_timeout_ms = o->ping_timeout_ms ? o->ping_timeout_ms : 20000;
 	o->begin_ms = o->begin_ms ? o->begin_ms : 5000;

@@ -23,7 +23,7 @@
 #include "proxy/worker.h"
 
 #define CREDENTIAL_DEADLINE_MS 5000u
-#define SERVER_STREAMS_MAX     200u
+#define SERVER_STREAMS_MAX     1000u
 #define FIRST_STREAM_MS        8000u
 
 static void inbound_free(struct inbound *in)

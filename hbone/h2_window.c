@@ -145,7 +145,7 @@ void h2_window_took(struct h2_stream *st, size_t bytes)
 	bool stood;
 
 	h2->unread -= bytes;
-	stood = st->rx.bytes + bytes >= st->window / 2;
+	stood = h2_rx_bytes(st) + bytes >= st->window / 2;
 
 	(void)nghttp2_session_consume_stream(h2_session(h2), st->id, bytes);
 	st->since_grown += (uint32_t)bytes;
@@ -166,8 +166,9 @@ void h2_window_came(struct h2_stream *st, size_t bytes)
 
 void h2_window_drop(struct h2_stream *st)
 {
-	st->h2->unread -= st->rx.bytes;
-	hb_bufq_clear(&st->rx);
+	st->h2->unread -= h2_rx_bytes(st);
+	if (st->busy)
+		hb_bufq_clear(&st->busy->rx);
 	h2_window_look(st);
 	h2_window_weigh(st->h2);
 }
@@ -176,7 +177,7 @@ void h2_window_look(struct h2_stream *st)
 {
 	struct hb_h2 *h2 = st->h2;
 	uint32_t window = st->rx_finish ? 0 : units_of(h2, st->window);
-	uint32_t unread = units_of(h2, st->rx.bytes);
+	uint32_t unread = units_of(h2, h2_rx_bytes(st));
 
 	charge(st, window > unread ? window : unread);
 }

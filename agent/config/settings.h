@@ -45,18 +45,20 @@ struct settings {
 	/* mesh and trust */
 	const char *mesh_file; /* meshFile, LOCAL_XDS_PATH */
 	const char *mesh_text; /* LOCAL_XDS */
-	bool fake_ca;
-	const char *fake_ca_cert, *fake_ca_key;
-	uint64_t secret_ttl_ms;
-	const char *crl_file;
-	const char *trust_domain_aliases; /* comma-separated */
-	bool tls12, pqc;
-	/* control plane */
-	const char *xds_address, *ca_address; /* "https://host:port"; "": there is none */
+	/* istiod */
+	const char *xds_address, *ca_address; /* as written; "": there is none */
 	const char *xds_root_ca, *ca_root_ca; /* a file, SYSTEM, or PEM */
 	const char *alt_xds_hostname, *alt_ca_hostname;
 	const char *auth_token; /* a file, or the token itself: never to be shown */
 	struct setting_headers xds_headers, ca_headers;
+	bool fake_ca;
+	const char *fake_ca_cert, *fake_ca_key;
+	uint64_t secret_ttl_ms;
+	uint64_t cert_wait_ms;                                   /* of a connection */
+	const char *cert_file, *cert_key_file, *cert_roots_file; /* all or none */
+	const char *crl_file;
+	const char *trust_domain_aliases; /* comma-separated */
+	bool tls12, pqc;
 	/* host */
 	const char *state_dir, *bpf_dir, *cgroup_dir, *admin_socket;
 	uint32_t admin_port, readiness_port, stats_port; /* 0: off */

@@ -44,9 +44,11 @@ static const char intro[] =
     "`false`.\n";
 
 static const char headers[] =
-    "\n`XDS_HEADER_<name>` and `CA_HEADER_<name>` add a header to each request to the one or the "
+    "\n## Request headers\n"
+    "\n"
+    "`XDS_HEADER_<name>` and `CA_HEADER_<name>` add a header to each request to the one or the "
     "other\n"
-    "server, in small letters, at most 32 each. What they say is not shown anywhere.\n";
+    "server, its name in small letters, at most 32 each. What they say is shown nowhere.\n";
 
 static const char pods[] =
     "\n## Standalone pods\n"
@@ -82,8 +84,6 @@ void settings_write_reference(FILE *out)
 	for (size_t i = 0; i < setting_rows_count; i++) {
 		const struct setting_row *row = &setting_rows[i];
 
-		if (row->group && i > 0 && setting_rows[i - 1].type == SETTING_SECRET)
-			fputs(headers, out); /* the last row of "Control plane" */
 		if (row->group)
 			fprintf(out,
 			        "\n## %s\n\n"
@@ -92,6 +92,7 @@ void settings_write_reference(FILE *out)
 			        row->group);
 		write_row(out, row);
 	}
+	fputs(headers, out);
 	fputs(pods, out);
 	fputs(unserved, out);
 	for (size_t i = 0; i < setting_unserved_count; i++) {

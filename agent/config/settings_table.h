@@ -112,8 +112,8 @@ int settings_read_mesh_config(struct settings_loaded *loaded, const char *path, 
 int settings_read_headers(struct settings_loaded *loaded, char *const *environ_, char *why,
                           size_t why_size);
 bool setting_is_header(const char *name); /* of a variable */
-/* Addresses and the token where nobody gave them. 0 or -ENOMEM. */
-int settings_derive_control(struct settings_loaded *loaded, bool in_cluster);
+/* What istiod's address and the token are when nobody set them. */
+void settings_derive_istiod(struct settings_loaded *loaded, bool in_cluster);
 /* Reads the file over the defaults. 0 or -errno with the whole sentence in @why. */
 int settings_read_file(struct settings_loaded *loaded, const char *path, char *why,
                        size_t why_size);

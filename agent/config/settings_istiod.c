@@ -1,5 +1,5 @@
 /*
- * settings_control: how the control plane is reached: what holds when nobody says so, and request
+ * settings_istiod: how the control plane is reached: what holds when nobody says so, and request
  * headers, whose variables have the header's name in theirs (reference/controlplane 2.1, 2.2).
  */
 #include <ctype.h>
@@ -122,18 +122,6 @@ static const struct setting_source *source_of(const struct settings_loaded *load
 	return &loaded->sources[i];
 }
 
-/* Nobody speaks anything else with them, so the scheme may be left out. */
-static int add_scheme(struct settings_loaded *loaded, const char **address)
-{
-	char text[sizeof("https://") + 512];
-
-	if (!**address || strstr(*address, "://"))
-		return 0;
-	snprintf(text, sizeof(text), "https://%s", *address);
-	*address = setting_text_add(&loaded->texts, text);
-	return *address ? 0 : -ENOMEM;
-}
-
 /*
  * An agent that was given its mesh as a file, outside of a cluster, is not made to look for istiod
  * on its own machine. ztunnel does so.
@@ -147,11 +135,10 @@ static const char *default_address(const struct settings *s, bool in_cluster)
 	return *s->mesh_file || *s->mesh_text ? "" : ELSEWHERE;
 }
 
-int settings_derive_control(struct settings_loaded *loaded, bool in_cluster)
+void settings_derive_istiod(struct settings_loaded *loaded, bool in_cluster)
 {
 	struct settings *s = &loaded->settings;
 	const char *address = default_address(s, in_cluster);
-	int err;
 
 	if (source_of(loaded, offsetof(struct settings, xds_address))->from == SETTING_DEFAULT)
 		s->xds_address = address;
@@ -160,6 +147,4 @@ int settings_derive_control(struct settings_loaded *loaded, bool in_cluster)
 	if (source_of(loaded, offsetof(struct settings, auth_token))->from == SETTING_DEFAULT &&
 	    access(TOKEN_FILE, F_OK) == 0)
 		s->auth_token = TOKEN_FILE;
-	err = add_scheme(loaded, &s->xds_address);
-	return err ? err : add_scheme(loaded, &s->ca_address);
 }

@@ -1,5 +1,5 @@
 /*
- * settings_control: where the control plane is when nobody says so, the headers that variables add,
+ * settings_istiod: where the control plane is when nobody says so, the headers that variables add,
  * and that no secret of either is ever shown.
  */
 #include "config/settings_table.h"
@@ -28,15 +28,15 @@ static const struct {
 	{ "elsewhere, with a mesh file", NULL, { "LOCAL_XDS_PATH=/m" }, "", "" },
 	{ "elsewhere, with a mesh as text", NULL, { "LOCAL_XDS=workloads: []" }, "", "" },
 	{ "standalone", "nodeName: n\n", { K8S }, "", "" },
-	{ "standalone, and said", "xdsAddress: https://a:1\ncaAddress: b:2\n", { 0 }, "https://a:1", "https://b:2" },
+	{ "standalone, and said", "xdsAddress: https://a:1\ncaAddress: b:2\n", { 0 }, "https://a:1", "b:2" },
 	{ "said", NULL, { K8S, "XDS_ADDRESS=https://a:1", "CA_ADDRESS=https://b:2" }, "https://a:1", "https://b:2" },
-	{ "said without a scheme", NULL, { "XDS_ADDRESS=a:1", "CA_ADDRESS=[fd00::1]:2" }, "https://a:1", "https://[fd00::1]:2" },
+	{ "said without a scheme", NULL, { "XDS_ADDRESS=a:1", "CA_ADDRESS=[fd00::1]:2" }, "a:1", "[fd00::1]:2" },
 	{ "said with another", NULL, { "XDS_ADDRESS=http://a:1" }, "http://a:1", LOCAL },
 	{ "switched off", NULL, { K8S, "XDS_ADDRESS=", "CA_ADDRESS=" }, "", "" },
 	{ "one switched off", NULL, { K8S, "XDS_ADDRESS=" }, "", ISTIOD },
 	{ "by the proxy config, which the CA does not follow", NULL, { K8S, PROXY("discoveryAddress: istiod-canary.istio-system.svc:15012") },
-	  "https://istiod-canary.istio-system.svc:15012", ISTIOD },
-	{ "a variable over the proxy config", NULL, { PROXY("discoveryAddress: a:1"), "XDS_ADDRESS=b:2" }, "https://b:2", LOCAL },
+	  "istiod-canary.istio-system.svc:15012", ISTIOD },
+	{ "a variable over the proxy config", NULL, { PROXY("discoveryAddress: a:1"), "XDS_ADDRESS=b:2" }, "b:2", LOCAL },
 };
 /* clang-format on */
 
@@ -198,7 +198,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("settings_control");
+	Suite *suite = suite_create("settings_istiod");
 	TCase *tc = tcase_create("rows");
 	SRunner *runner = srunner_create(suite);
 	int failed;

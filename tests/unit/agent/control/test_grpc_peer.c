@@ -4,11 +4,13 @@
  */
 #include "control/grpc.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "support/any_loop.h"
@@ -122,7 +124,7 @@ static struct {
 	grpc_resolved on_done;
 	void *asker;
 	unsigned asked;
-	bool fails;
+	bool fails, silent;
 } names;
 
 static void on_names(struct hb_timer *timer)
@@ -142,7 +144,8 @@ static int resolve(void *ctx, const char *host, grpc_resolved on_done, void *ask
 	names.asked++;
 	names.on_done = on_done;
 	names.asker = asker;
-	hb_loop_timer_start(loop, &names.timer, 1);
+	if (!names.silent)
+		hb_loop_timer_start(loop, &names.timer, 1);
 	return 0;
 }
 
@@ -489,6 +492,52 @@ START_TEST(no_server)
 }
 END_TEST
 
+/* A socket that is connected to, and never accepted from. @backlog -1: not even connected to. */
+static int deaf_listener(int backlog, int *ret_filler)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, len), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	ck_assert_int_eq(listen(fd, backlog < 0 ? 0 : backlog), 0);
+	*ret_filler = -1;
+	if (backlog < 0) { /* one fills the queue, and the next is not answered */
+		*ret_filler = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		ck_assert_int_eq(connect(*ret_filler, (struct sockaddr *)&at, len), 0);
+	}
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", ntohs(at.sin_port));
+	return fd;
+}
+
+/* clang-format off */
+static const struct { const char *name; int backlog; bool silent; const char *text; } silences[] = {
+	{ "the name server", 0, true, "the name was not resolved in time" },
+	{ "TCP", -1, false, "Connection timed out" },
+	{ "TLS", 5, false, "TLS: " },
+};
+/* clang-format on */
+
+START_TEST(silence_has_an_end)
+{
+	int filler, fd = deaf_listener(silences[_i].backlog, &filler);
+	struct heard heard;
+
+	names.silent = silences[_i].silent;
+	if (names.silent)
+		strcpy(url, "https://" ISTIOD ":1");
+	config.connect_ms = config.handshake_ms = 100;
+	open_channel();
+	ask("/test.T/Echo", "a", &heard);
+	check_end(&heard, GRPC_END_CONNECT, GRPC_UNAVAILABLE, silences[_i].text);
+	close(fd);
+	if (filler >= 0)
+		close(filler);
+}
+END_TEST
+
 /* Closing is always possible. */
 START_TEST(closed_while_it_connects)
 {
@@ -552,6 +601,7 @@ int main(void)
 	tcase_add_test(tc, names_of_the_server);
 	tcase_add_test(tc, roots_of_all_kinds);
 	tcase_add_test(tc, no_server);
+	tcase_add_loop_test(tc, silence_has_an_end, 0, HB_ARRAY_LEN(silences));
 	tcase_add_loop_test(tc, closed_while_it_connects, 0, 12);
 	tcase_add_test(tc, the_server_goes);
 	suite_add_tcase(suite, tc);

@@ -14,6 +14,7 @@
 #define LOG_SCOPE "culvert"
 #include "log.h"
 #include "node/netns.h"
+#include "node/resolver.h"
 #include "proxy/strict.h"
 #include "reports.h"
 
@@ -195,15 +196,18 @@ int agent_start_loop(struct agent *agent, char *why, size_t why_size)
 	if (agent->signal_fd < 0)
 		return explain(why, why_size, "signalfd", -errno);
 	agent->signals.done = on_signal;
-	return 0;
+	agent->resolver = resolver_new(NULL);
+	return agent->resolver ? 0 : explain(why, why_size, "resolver", -ENOMEM);
 }
 
 void agent_stop_loop(struct agent *agent)
 {
 	if (agent->signal_fd >= 0)
 		close(agent->signal_fd);
-	if (!agent->stuck)
-		hb_loop_free(agent->loop);
+	if (agent->stuck)
+		return; /* a worker may still ask */
+	hb_loop_free(agent->loop);
+	resolver_free(agent->resolver);
 }
 
 _Static_assert(PODNET_SOURCE_TRY == (int)ORIG_SRC_AUTO &&
@@ -344,6 +348,7 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 		.settings = agent->settings,
 		.control = agent->loop,
 		.crls = agent->crlfile ? crlfile_current(agent->crlfile) : NULL,
+		.resolver = agent->resolver,
 		.wish = agent_wish,
 		.owner = agent,
 	};

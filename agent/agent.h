@@ -40,6 +40,7 @@ struct agent {
 	struct podnet net;
 	struct certmanager *certs;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */
+	struct resolver *resolver;
 	struct worker **workers;
 	unsigned workers_count;     /* started */
 	struct enrolment enrolment; /* standalone and dedicated */

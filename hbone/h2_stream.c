@@ -105,28 +105,48 @@ void h2_headers_clear(struct h2_stream *st)
 	free(headers);
 }
 
-/* The first from number @i on. */
+/* The first from number @i on, before number @end. */
 static const struct hb_header *find_header(const struct h2_headers *headers, uint32_t i,
-                                           const char *name, size_t len)
+                                           uint32_t end, const char *name, size_t len)
 {
-	for (; headers && i < headers->count; i++)
+	for (; headers && i < end; i++)
 		if (headers->list[i].name_len == len &&
 		    memcmp(headers->list[i].name, name, len) == 0)
 			return &headers->list[i];
 	return NULL;
 }
 
+/* How many are not trailers. */
+static uint32_t answer_count(const struct h2_stream *st)
+{
+	if (!st->headers)
+		return 0;
+	return st->exchange && st->opened ? st->headers->answer : st->headers->count;
+}
+
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
 {
-	return find_header(h2_stream_of(stream)->headers, 0, name, strlen(name));
+	const struct h2_stream *st = h2_stream_of(stream);
+
+	return find_header(st->headers, 0, answer_count(st), name, strlen(name));
+}
+
+const struct hb_header *hb_h2_trailer(const struct hb_stream *stream, const char *name)
+{
+	const struct h2_stream *st = h2_stream_of(stream);
+	const struct h2_headers *headers = st->headers;
+
+	return find_header(headers, answer_count(st), headers ? headers->count : 0, name,
+	                   strlen(name));
 }
 
 const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
                                           const struct hb_header *line)
 {
-	const struct h2_headers *headers = h2_stream_of(stream)->headers;
+	const struct h2_stream *st = h2_stream_of(stream);
+	uint32_t i = (uint32_t)(line - st->headers->list), answer = answer_count(st);
 
-	return find_header(headers, (uint32_t)(line - headers->list) + 1, line->name,
+	return find_header(st->headers, i + 1, i < answer ? answer : st->headers->count, line->name,
 	                   line->name_len);
 }
 
@@ -176,7 +196,8 @@ void h2_stream_deliver(struct h2_stream *st)
 		h2_stream_look(st);
 		if (st->stream.events->on_open)
 			st->stream.events->on_open(&st->stream);
-		h2_headers_clear(st);
+		if (!st->exchange)
+			h2_headers_clear(st);
 		return;
 	}
 	if (!is_listening(st))
@@ -202,6 +223,12 @@ void h2_stream_deliver(struct h2_stream *st)
 	}
 }
 
+/* An exchange need not wait for the answer. */
+static bool may_write(const struct h2_stream *st)
+{
+	return st->state == H2_STREAM_OPEN || (st->exchange && st->state == H2_STREAM_OPENING);
+}
+
 static bool is_high(const struct h2_stream *st)
 {
 	return st->tx.bytes > (is_tight(st) ? HB_BUF_TIGHT_HIGH : HB_H2_STREAM_HIGH);
@@ -214,7 +241,7 @@ static bool is_low(const struct h2_stream *st)
 
 void h2_stream_mark(struct h2_stream *st)
 {
-	if (st->state != H2_STREAM_OPEN)
+	if (!may_write(st))
 		return;
 	if (!st->full_told && is_high(st)) {
 		st->full_told = true;
@@ -232,7 +259,7 @@ static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 {
 	struct h2_stream *st = h2_stream_of(s);
 
-	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone) {
+	if (!may_write(st) || st->tx_finish || st->gone) {
 		hb_buf_free_all(chain);
 		return;
 	}
@@ -247,7 +274,7 @@ static void stream_finish(struct hb_stream *s)
 {
 	struct h2_stream *st = h2_stream_of(s);
 
-	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone)
+	if (!may_write(st) || st->tx_finish || st->gone)
 		return;
 	st->tx_finish = true;
 	h2_wake(st);

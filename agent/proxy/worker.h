@@ -31,8 +31,9 @@ struct worker;
 struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
-	struct hb_loop *control;  /* answers are posted there */
-	struct hb_tls_crls *crls; /* to begin with; a reference is taken; may be NULL */
+	struct hb_loop *control;   /* answers are posted there */
+	struct hb_tls_crls *crls;  /* to begin with; a reference is taken; may be NULL */
+	struct resolver *resolver; /* outlives the worker */
 	/* Runs on the worker's thread. */
 	bool (*wish)(void *owner, const char *identity, enum credential_wish wish);
 	void *owner;

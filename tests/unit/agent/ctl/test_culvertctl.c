@@ -51,10 +51,10 @@
 	"\"certChain\":[{\"expirationTime\":\"2030-01-01T00:00:00Z\"}]}]}"
 
 #define CERTIFICATES                                                                               \
-	"{\"certificates\":[{\"identity\":\"spiffe://td/ns/a/sa/b\",\"state\":\"Available\","       \
-	"\"certChain\":[{\"serialNumber\":\"77\",\"validFrom\":\"2029-01-01T00:00:00Z\","           \
-	"\"expirationTime\":\"2030-01-01T00:00:00Z\"},{\"serialNumber\":\"6\"}],\"rootCerts\":["     \
-	"{\"serialNumber\":\"5\"}]},{\"identity\":\"spiffe://td/ns/a/sa/c\","                         \
+	"{\"certificates\":[{\"identity\":\"spiffe://td/ns/a/sa/b\",\"state\":\"Available\","      \
+	"\"certChain\":[{\"serialNumber\":\"77\",\"validFrom\":\"2029-01-01T00:00:00Z\","          \
+	"\"expirationTime\":\"2030-01-01T00:00:00Z\"},{\"serialNumber\":\"6\"}],\"rootCerts\":["   \
+	"{\"serialNumber\":\"5\"}]},{\"identity\":\"spiffe://td/ns/a/sa/c\","                      \
 	"\"state\":\"Unavailable: no\",\"certChain\":[],\"rootCerts\":[]}]}"
 
 /* clang-format off */

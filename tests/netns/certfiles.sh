@@ -52,16 +52,21 @@ comes() {
 renewed() {
 	lab_in pod-a1 python3 - "$SERVER" "$LAB_DATA" <<-'PY' &
 	import os, socket, sys, time
-	one = socket.create_connection((sys.argv[1], 8080))
-	one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	assert one.recv(65536).startswith(b"HTTP/1.1 200")
+	def ask():
+	    one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	    got = b""
+	    while not got.endswith(b"hello\n"):
+	        more = one.recv(65536)
+	        assert more, got
+	        got += more
+	one = socket.create_connection((sys.argv[1], 8080), timeout=20)
+	ask()
 	open(sys.argv[2] + "/lives", "w")
 	until = time.monotonic() + 20
 	while not os.path.exists(sys.argv[2] + "/go_on"):
 	    assert time.monotonic() < until, "nobody said to go on"
 	    time.sleep(0.02)
-	one.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	assert one.recv(65536).startswith(b"HTTP/1.1 200")
+	ask()
 	PY
 	local lives=$!
 	lab_wait 10 test -e "$LAB_DATA/lives" || fail "no connection"

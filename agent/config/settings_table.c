@@ -146,7 +146,7 @@ const struct setting_row setting_rows[] = {
 	  .initial = "16Mi", .help = "The same for all tunnels of one connection together." },
 	{ .key = "poolMaxStreamsPerConnection", .variables = { "POOL_MAX_STREAMS_PER_CONNECTION" },
 	  .type = SETTING_U32, .offset = AT(pool_streams_max), .min = 1, .max = 65535,
-	  .initial = "100", .help = "Tunnels on one HBONE connection before another is opened." },
+	  .initial = "750", .help = "Tunnels on one HBONE connection before another is opened." },
 	{ .key = "poolUnusedReleaseTimeout", .variables = { "POOL_UNUSED_RELEASE_TIMEOUT" },
 	  .type = SETTING_DURATION, .offset = AT(pool_idle_ms), .max = DAY,
 	  .initial = "5m", .help = "An HBONE connection without tunnels is closed after this time." },

@@ -22,7 +22,7 @@
 #include "proxy/request.h"
 #include "proxy/worker.h"
 
-#define SERVER_STREAMS_MAX 200u
+#define SERVER_STREAMS_MAX 1000u
 #define FIRST_STREAM_MS    8000u
 
 static void inbound_free(struct inbound *in)

@@ -450,7 +450,7 @@ class Ca(Served):
         self.assertAlmostEqual((leaf.not_valid_after - leaf.not_valid_before).total_seconds(), 3720, delta=2)
         self.plane.say("ca-ttl", "20")
         leaf = self.leaf()
-        self.assertAlmostEqual((leaf.not_valid_after - leaf.not_valid_before).total_seconds(), 140, delta=2)
+        self.assertAlmostEqual((leaf.not_valid_after - leaf.not_valid_before).total_seconds(), 20, delta=2)
         self.plane.say("ca-wait", "2", "1")
 
     def test_who_may(self):

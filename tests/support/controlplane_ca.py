@@ -225,5 +225,5 @@ class Ca:
         self.slow_s = seconds
 
     def describe(self):
-        return {"signed": dict(self.signed), "waiting": self.waiting, "ttl": self.ttl_s, "slow": self.slow_s,
+        return {"identities": dict(self.signed), "waiting": self.waiting, "ttl": self.ttl_s, "slow": self.slow_s,
                 "time": time.time(), **self.counts}

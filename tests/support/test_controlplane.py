@@ -452,6 +452,8 @@ class Ca(Served):
         leaf = self.leaf()
         self.assertAlmostEqual((leaf.not_valid_after - leaf.not_valid_before).total_seconds(), 20, delta=2)
         self.plane.say("ca-wait", "2", "1")
+        status = json.loads(self.plane.say("ca-status"))
+        self.assertEqual((status["signed"], status["identities"]), (2, {"spiffe://cluster.local/ns/demo/sa/client": 2}))
 
     def test_who_may(self):
         impersonation = ("UNAUTHENTICATED", "request impersonation authentication failure")

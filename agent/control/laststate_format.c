@@ -174,6 +174,41 @@ int laststate_record_decode(const uint8_t *bytes, size_t len, struct laststate_r
 	return 0;
 }
 
+/* ---- a certificate ---- */
+
+size_t laststate_certificate_bytes(const struct laststate_certificate *certificate)
+{
+	return strlen(certificate->chain_pem) + strlen(certificate->roots_pem) +
+	       strlen(certificate->key_pem) + 3;
+}
+
+void laststate_certificate_encode(const struct laststate_certificate *certificate, uint8_t *out)
+{
+	out = put_text(out, certificate->chain_pem, strlen(certificate->chain_pem));
+	out = put_text(out, certificate->roots_pem, strlen(certificate->roots_pem));
+	(void)put_text(out, certificate->key_pem, strlen(certificate->key_pem));
+}
+
+int laststate_certificate_decode(const uint8_t *value, size_t size,
+                                 struct laststate_certificate *ret_certificate)
+{
+	const char *texts[3];
+	const uint8_t *at = value;
+
+	for (unsigned i = 0; i < 3; i++) {
+		const uint8_t *end = memchr(at, '\0', size - (size_t)(at - value));
+
+		if (!end)
+			return -EBADMSG;
+		texts[i] = (const char *)at;
+		at = end + 1;
+	}
+	if (at != value + size)
+		return -EBADMSG;
+	*ret_certificate = (struct laststate_certificate){ texts[0], texts[1], texts[2] };
+	return 0;
+}
+
 /* ---- all of it ---- */
 
 static int check_body(const uint8_t *body, const struct laststate_head *head, char *why,

@@ -6,14 +6,13 @@
 
 #include <arpa/inet.h>
 #include <check.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "support/any_loop.h"
+#include "support/grpc_server.h"
 #include "support/testca.h"
 
 #define ISTIOD  "istiod.istio-system.svc"
@@ -23,8 +22,6 @@
 static struct testca *ca, *other;
 static char dir[] = "/tmp/test_grpc_peer.XXXXXX";
 static unsigned port;
-static pid_t server;
-static int server_stdin = -1;
 
 static struct hb_loop *loop;
 static struct grpc_channel *channel;
@@ -48,48 +45,6 @@ static void write_to(const char *path, const char *text)
 	fclose(file);
 }
 
-/* False: there is no grpcio here. */
-static bool start_server(void)
-{
-	int in[2], out[2], status;
-	char line[16] = "";
-	size_t len = 0;
-
-	must(pipe(in) == 0 && pipe(out) == 0);
-	server = fork();
-	if (server == 0) {
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		for (int fd = 3; fd < 64; fd++)
-			close(fd);
-		execl("/usr/bin/python3", "python3", "-B", GRPC_SERVER, "chain", "key", NULL);
-		_exit(77);
-	}
-	close(in[0]);
-	close(out[1]);
-	server_stdin = in[1];
-	/* To the line's end: who writes it must not find a broken pipe. */
-	while (!strchr(line, '\n') && len + 1 < sizeof(line) && read(out[0], line + len, 1) == 1)
-		len++;
-	close(out[0]);
-	if (len == 0) {
-		must(waitpid(server, &status, 0) == server);
-		must(WIFEXITED(status) && WEXITSTATUS(status) == 77);
-		return false;
-	}
-	port = (unsigned)strtoul(line, NULL, 10);
-	return true;
-}
-
-static void stop_server(void)
-{
-	int status;
-
-	close(server_stdin);
-	(void)kill(server, SIGKILL); /* grpcio takes its time */
-	(void)waitpid(server, &status, 0);
-}
-
 static bool start_world(void)
 {
 	struct testca_pem pem;
@@ -102,7 +57,7 @@ static bool start_world(void)
 	write_to("chain", pem.chain);
 	write_to("key", pem.key);
 	testca_pem_done(&pem);
-	return start_server();
+	return grpc_server_start(GRPC_SERVER, &port);
 }
 
 static void stop_world(void)
@@ -608,7 +563,7 @@ int main(void)
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	stop_server();
+	grpc_server_stop();
 	stop_world();
 	return failed ? 1 : 0;
 }

@@ -105,6 +105,8 @@ static void write_all(FILE *out, const struct gather *gather)
 	add_build(gather->sum, agent->settings);
 	add_pods(gather->sum, &agent->inpod);
 	add_process(gather->sum, agent);
+	if (agent->xdsfeed.metrics)
+		metrics_merge(gather->sum, agent->xdsfeed.metrics);
 	flow_metrics_report(gather->flows, gather->sum);
 	flow_metrics_write(out, gather->format, gather->flows);
 	metrics_write(out, gather->format, gather->sum);

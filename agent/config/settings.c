@@ -41,6 +41,7 @@ void settings_free(struct settings *settings)
 	setting_texts_free(&loaded->texts);
 	free(loaded->sources);
 	free(loaded->pods);
+	free(loaded->metadata);
 	free(loaded);
 }
 
@@ -261,6 +262,9 @@ int settings_load(const char *path, char *const *environ_, struct settings **ret
 		err = check_together(loaded, why, why_size);
 	if (!err)
 		err = derive(loaded, why, why_size);
+	if (!err)
+		err = settings_derive_istiod(loaded,
+		                             variable_lookup(environ_, "KUBERNETES_SERVICE_HOST"));
 	if (err)
 		return err;
 	*why = '\0';

@@ -17,6 +17,10 @@ struct setting_pod {                             /* standalone: a pod by its nam
 	int line;                                /* in the settings file */
 };
 
+struct setting_pair {
+	const char *key, *value;
+};
+
 /* ZTUNNEL_WORKER_THREADS: "4", "0" (all), "50%". AUTO when it was not set. */
 struct setting_threads {
 	enum { THREADS_AUTO, THREADS_COUNT, THREADS_PERCENT } kind;
@@ -34,6 +38,13 @@ struct settings {
 	/* mesh and trust */
 	const char *mesh_file; /* meshFile, LOCAL_XDS_PATH */
 	const char *mesh_text; /* LOCAL_XDS */
+	/* istiod */
+	const char *xds_address; /* "": no xDS */
+	const char *xds_root_ca, *alt_xds_hostname;
+	const char *auth_token; /* a path, or the token itself; "": none */
+	const char *instance_ip;
+	const struct setting_pair *metadata; /* proxyMetadata, in order; a later one wins */
+	size_t metadata_count;
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;

@@ -48,6 +48,28 @@ const struct setting_row setting_rows[] = {
 	{ .variables = { "LOCAL_XDS" },
 	  .type = SETTING_TEXT, .offset = AT(mesh_text), .max = 16u << 20,
 	  .help = "The same as text. It is an error to give both." },
+	{ .key = "xdsAddress", .variables = { "XDS_ADDRESS" },
+	  .type = SETTING_STRING, .offset = AT(xds_address), .max = 512,
+	  .help = "istiod, as `https://host:port`: the mesh comes from there. Its certificate must name the host as it is "
+		  "written here. Empty: none. Absent: none in standalone mode, else "
+		  "`https://istiod.istio-system.svc:15012` in a cluster (`KUBERNETES_SERVICE_HOST` is set), else "
+		  "`https://localhost:15012`." },
+	{ .key = "xdsRootCa", .variables = { "XDS_ROOT_CA" },
+	  .type = SETTING_TEXT, .offset = AT(xds_root_ca), .max = 1u << 20,
+	  .initial = "./var/run/secrets/istio/root-cert.pem",
+	  .help = "Who may sign its certificate: a PEM file, read for each connection; `SYSTEM`, the machine's own roots; "
+		  "or PEM text." },
+	{ .key = "altXdsHostname", .variables = { "ALT_XDS_HOSTNAME" },
+	  .type = SETTING_STRING, .offset = AT(alt_xds_hostname), .max = NAME_BYTES,
+	  .help = "Another name that its certificate may have." },
+	{ .key = "authToken", .variables = { "AUTH_TOKEN" },
+	  .type = SETTING_TEXT, .offset = AT(auth_token), .max = 65536,
+	  .help = "Who we are to istiod: a file with a token, read for each request, or the token itself. Absent: "
+		  "`./var/run/secrets/tokens/istio-token` if it is there at start, else none." },
+	{ .key = "instanceIp", .variables = { "INSTANCE_IP" },
+	  .type = SETTING_STRING, .offset = AT(instance_ip), .max = 255, .initial = "1.1.1.1",
+	  .help = "The agent's own address, as istiod is told. Its metadata is told, too: `proxyMetadata` of the proxy "
+		  "config, `ISTIO_META_*`, and as JSON `ISTIO_METAJSON_*`; `XDS_HEADER_*` are headers of the requests." },
 	{ .key = "fakeCa", .variables = { "FAKE_CA" },
 	  .type = SETTING_BOOL, .offset = AT(fake_ca), .initial = "false",
 	  .help = "Sign workload certificates with the built-in CA. Not for production." },
@@ -236,22 +258,13 @@ const struct setting_row setting_rows[] = {
 const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0]);
 
 const struct setting_unserved setting_unserved[] = {
-	{ "XDS_ADDRESS", false, "", "xDS server" },
 	{ "CA_ADDRESS", false, "", "CA server" },
-	{ "XDS_ROOT_CA", false, NULL, "root certificates for the xDS server" },
 	{ "CA_ROOT_CA", false, NULL, "root certificates for the CA server" },
-	{ "ALT_XDS_HOSTNAME", false, NULL, "second name of the xDS server" },
 	{ "ALT_CA_HOSTNAME", false, NULL, "second name of the CA server" },
-	{ "AUTH_TOKEN", false, NULL, "token for both servers" },
-	{ "XDS_HEADER_", true, NULL, "request headers for the xDS server" },
 	{ "CA_HEADER_", true, NULL, "request headers for the CA server" },
 	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
-	{ "INSTANCE_IP", false, NULL, "the agent's own address, for the xDS node" },
 	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },
-	{ "KUBERNETES_SERVICE_HOST", false, NULL, "in a cluster: chooses istiod's default address" },
-	{ "ISTIO_META_", true, NULL, "metadata of the xDS node" },
-	{ "ISTIO_METAJSON_", true, NULL, "metadata of the xDS node" },
 	{ "ENABLE_PROXY", false, "true", "run the proxy" },
 	{ "ISTIO_META_DNS_CAPTURE", false, "false", "DNS proxy" },
 	{ "ISTIO_META_DNS_PROXY_ADDR", false, NULL, "address of the DNS proxy" },

@@ -95,12 +95,15 @@ struct settings_loaded {
 	struct setting_texts texts;
 	struct setting_source *sources; /* one per row */
 	struct setting_pod *pods;
+	struct setting_pair *metadata;
 	const char *path; /* of the file, or NULL */
 };
 
 /* The text behind settings_dump(). */
 char *settings_dump_json(const struct settings_loaded *loaded);
 
+/* What istiod's address and the token are when nobody set them; -ENOMEM. */
+int settings_derive_istiod(struct settings_loaded *loaded, bool in_cluster);
 /* Istio's proxy config document over what is set. 0 or -errno with the whole sentence in @why. */
 int settings_read_proxy_config(struct settings_loaded *loaded, const char *text, char *why,
                                size_t why_size);

@@ -74,12 +74,14 @@ int xdsfeed_check(const struct agent *agent, char *why, size_t why_size)
 {
 	struct grpc_channel_config config;
 	struct channel_texts texts;
+	struct lookups lookups = { 0 }; /* nothing is looked up, but could be */
 	char what[256];
 	int err;
 
 	if (!*agent->settings->xds_address)
 		return 0;
 	err = config_read(agent, &config, &texts, why, why_size);
+	config.resolver = lookups_of(&lookups);
 	if (!err && grpc_channel_check(&config, what, sizeof(what)) < 0) {
 		snprintf(why, why_size, "xdsAddress (or XDS_ADDRESS): %s", what);
 		err = -EINVAL;

@@ -116,11 +116,11 @@ static void response_came(struct h2_stream *st)
 		return;
 	if ((st->status == 200 || (st->exchange && st->status >= 200)) && !st->too_large) {
 		st->opened = true;
-		if (st->headers)
-			st->headers->answer = st->headers->count;
+		if (st->busy->headers)
+			st->busy->headers->answer = st->busy->headers->count;
 		st->state = H2_STREAM_OPEN;
-		hb_list_remove(&st->ready);
-		hb_list_add(&st->h2->ready, &st->ready);
+		hb_list_remove(&st->busy->ready);
+		hb_list_add(&st->h2->ready, &st->busy->ready);
 		return;
 	}
 	if (st->too_large)
@@ -130,12 +130,18 @@ static void response_came(struct h2_stream *st)
 	h2_abort(st, NGHTTP2_CANCEL, why);
 }
 
-static void peer_finished(struct h2_stream *st)
+/* 0, or -1 without memory. */
+static int peer_finished(struct h2_stream *st)
 {
+	struct h2_busy *busy = h2_stream_busy(st);
+
+	if (!busy)
+		return -1;
 	st->rx_finish = true;
 	h2_window_look(st); /* it needs none any more */
-	if (hb_list_is_empty(&st->ready))
-		hb_list_add(&st->h2->ready, &st->ready);
+	if (hb_list_is_empty(&busy->ready))
+		hb_list_add(&st->h2->ready, &busy->ready);
+	return 0;
 }
 
 /* A code that only its sender knows (RFC 9113 7) is said as the last of ours. */
@@ -192,8 +198,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		break;
 	}
 	if (st && st->state != H2_STREAM_ENDED && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-	    (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA))
-		peer_finished(st);
+	    (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+	    peer_finished(st) < 0)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }
 
@@ -202,22 +209,26 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 {
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st = h2_stream_by_id(h2, id);
+	struct h2_busy *busy;
 	struct hb_buf *view;
 
 	(void)nghttp2_session_consume_connection(session, len);
 	if (!st || st->state == H2_STREAM_CLOSING || st->state == H2_STREAM_ENDED)
 		return 0;
+	busy = h2_stream_busy(st);
+	if (!busy)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	view = hb_buf_view(h2->in, (uint32_t)(data - h2->in->data), (uint32_t)len);
 	if (!view)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	h2_guard_payload(&h2->guard, len);
-	hb_bufq_push(&st->rx, view);
+	hb_bufq_push(&busy->rx, view);
 	h2_window_came(st, len);
 	/* A window of tiny frames must not pin a slot for each. */
-	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
-		hb_bufq_compact(&st->rx);
-	if (hb_list_is_empty(&st->ready))
-		hb_list_add(&h2->ready, &st->ready);
+	if (busy->rx.bufs > SCATTERED_BUFS + busy->rx.bytes / SCATTERED_BYTES)
+		hb_bufq_compact(&busy->rx);
+	if (hb_list_is_empty(&busy->ready))
+		hb_list_add(&h2->ready, &busy->ready);
 	return 0;
 }
 
@@ -309,7 +320,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 	st->end = why;
 	st->gone = true;
 	h2->gone_count++;
-	hb_bufq_clear(&st->tx);
+	if (st->busy)
+		hb_bufq_clear(&st->busy->tx);
 	h2_stream_uncount(st);
 	if (st->finish_told && !st->tx_finished)
 		h2_stream_end(st, st->end);

@@ -35,7 +35,7 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t connection_window; /* [16 MiB] */
 	uint32_t grown_max;         /* bytes that windows may grow in all; see below [8 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
-	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
+	uint32_t streams_max;       /* granted (server) or opened at most (client) [1000, 750] */
 	uint32_t ping_interval_ms;  /* [10000] */
 	uint32_t ping_timeout_ms;   /* [20000] */
 	uint32_t linger_ms;         /* what a stream's clean close waits without progress [5000] */

@@ -92,6 +92,56 @@ asked_in_vain() {
 	expect_match "terminations" 'istio_xds_connection_terminations_total\{reason="Reconnect"\} [1-9]' "$(lab_ctl b raw /metrics)"
 	expect_match "connected" '^culvert_xds_connected 1$' "$(lab_ctl b raw /metrics)"
 }
+shapes() {
+	local shape
+	for shape in reverse duplicate twice policies-first "split 2" plain; do
+		controlplane shape $shape >/dev/null
+		controlplane restart >/dev/null
+		controlplane streams 2 40 >/dev/null
+		deny
+		refused || fail "shape $shape"
+		allow
+		allowed || fail "shape $shape"
+	done
+}
+addresses_are() { # COUNT
+	lab_ctl a raw /metrics | grep -q "^culvert_xds_resources{url=\"type.googleapis.com/istio.workload.Address\"} $1\$"
+}
+# A push that breaks off is not taken, and comes again. Then there are so many that their names are too long for a request.
+huge() {
+	local few mark
+	few=$(lab_ctl a raw /metrics | sed -n 's/^culvert_xds_resources{.*Address"} //p')
+	controlplane cut-after 3000000 >/dev/null
+	controlplane huge 100000 >/dev/null
+	controlplane streams 2 90 >/dev/null
+	lab_wait 10 addresses_are $((few + 100000)) || fail "they are not all there"
+	mark=$(lab_mark agent-a)
+	controlplane cut >/dev/null
+	controlplane streams 2 90 >/dev/null
+	lab_wait_log 10 agent-a "$mark" 'xds response taken.*Address resources=1000' || fail "they were named after all"
+	allowed
+	controlplane away >/dev/null
+	controlplane huge 0 >/dev/null
+	controlplane back >/dev/null
+	controlplane streams 2 90 >/dev/null
+	lab_wait 10 addresses_are "$few" || fail "what went while we were away is there still"
+	allowed
+}
+refusals() { # the server does not let us in; then it does
+	local mark
+	controlplane fail UNAUTHENTICATED authentication failure >/dev/null
+	controlplane cut >/dev/null
+	controlplane streams 2 40 >/dev/null
+	mark=$(lab_mark agent-a)
+	controlplane certificate other-name >/dev/null
+	controlplane cut >/dev/null
+	lab_wait_log 20 agent-a "$mark" 'xds stream ended.*reason=ConnectionError' || fail "agent a does not mind another name"
+	controlplane certificate good >/dev/null
+	controlplane streams 2 90 >/dev/null
+	controlplane goaway 1 >/dev/null
+	controlplane streams 2 40 >/dev/null
+	allowed
+}
 rules_kept() {
 	controlplane no-violations >/dev/null
 	controlplane no-nacks >/dev/null
@@ -118,6 +168,9 @@ case_run "allowed again" allowed
 case_run "what cannot be taken is refused by itself" bad_one
 case_run "bytes that are no response" no_response
 case_run "a policy removed while the control plane is away" while_away
+case_run "shapes of pushes" shapes
+case_run "100,000 workloads" huge
+case_run "refusals, and GOAWAY" refusals
 case_run "metrics" asked_in_vain
 case_run "the rules of the protocol are kept" rules_kept
 case_run "no token in a log" no_token_logged

@@ -333,6 +333,8 @@ int agent_check(struct agent *agent, char *why, size_t why_size)
 
 	agent_stop_mesh(agent);
 	if (err == 0)
+		err = xdsfeed_check(agent, why, why_size);
+	if (err == 0)
 		err = check_profile(agent->settings, why, why_size);
 	if (err == 0 && *path)
 		err = crlfile_read(path, &crls, why, why_size);
@@ -408,7 +410,7 @@ void agent_stop_admin(struct agent *agent)
 	admin_free(agent->stats);
 }
 
-int agent_start_pods(struct agent *agent, char *why, size_t why_size)
+int agent_begin_pods(struct agent *agent, char *why, size_t why_size)
 {
 	int err = agent->settings->mode == MODE_SHARED ? inpod_start(agent) : enrol_start(agent);
 
@@ -416,6 +418,15 @@ int agent_start_pods(struct agent *agent, char *why, size_t why_size)
 		err = selfpod_start(agent);
 	if (err < 0)
 		return explain(why, why_size, "pods", err);
+	return 0;
+}
+
+int agent_start_pods(struct agent *agent, char *why, size_t why_size)
+{
+	int err = xdsfeed_is_ready(agent) ? agent_begin_pods(agent, why, why_size) : 0;
+
+	if (err < 0)
+		return err;
 	hb_loop_poll(agent->loop, &agent->signals, agent->signal_fd, POLLIN);
 	return 0;
 }

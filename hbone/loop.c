@@ -15,9 +15,12 @@
 /* A starved receiver waits for a slot to come back, which a turn sees; if it was memory that
  * failed, nobody tells, so it is tried again. */
 #define STARVED_RETRY_MS 50
-/* Sends of so few are cheaper one by one: given to the ring, their own completions would end the
- * wait that they were submitted with, and the loop would go round once more for nothing. */
-#define FEW_TOLD 2
+/* Where so little happens in a turn, sends are cheaper one by one: given to the ring, their own
+ * completions would end the wait that they were submitted with, and the loop would go round once
+ * more for nothing. Where there are many connections a short turn now and then is no reason: what
+ * is sent late arrives together, and what arrives together is answered together. */
+#define FEW_TOLD    2
+#define TOLD_WEIGHT 8
 
 static uint64_t clock_us(void)
 {
@@ -259,6 +262,7 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 		goto out;
 
 	loop->turns++;
+	loop->told_before += loop->told - loop->told_before / TOLD_WEIGHT;
 	loop->told = 0;
 	start_us = clock_us();
 	loop->now_ms = start_us / 1000;
@@ -344,7 +348,8 @@ uint64_t hb_loop_longest_turn_us(struct hb_loop *loop)
 
 bool hb_loop_is_send_direct(const struct hb_loop *loop)
 {
-	return !loop->backend->sends_together || loop->told <= FEW_TOLD;
+	return !loop->backend->sends_together ||
+	       (loop->told <= FEW_TOLD && loop->told_before <= FEW_TOLD * TOLD_WEIGHT);
 }
 
 uint64_t hb_loop_now_ms(const struct hb_loop *loop)

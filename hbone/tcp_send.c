@@ -234,7 +234,7 @@ static bool may_send_directly(const struct hb_tcp *tcp)
 	const struct hb_tcp_sender *sender = tcp->sender;
 
 	return tcp->state < HB_TCP_ENDING && !sender->op.in_flight && !sender->pipe &&
-	       hb_loop_is_send_direct(hb_tcp_loop(tcp));
+	       sender->backlog.head && hb_loop_sends_directly(hb_tcp_loop(tcp));
 }
 
 /* 0; or -errno, and the stream has failed. What finds no room waits for it as an operation. */

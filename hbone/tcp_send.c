@@ -135,6 +135,9 @@ int hb_tcp_send_now(struct hb_tcp *tcp)
 static void shut(struct hb_tcp *tcp)
 {
 	tcp->shut = true;
+	/* The close that follows at once says it as well, as nothing is left to be read. */
+	if (tcp->state == HB_TCP_CLOSING && tcp->peer_finished)
+		return;
 	/* ENOTCONN: the peer's reset; receiving reports it. */
 	(void)shutdown(hb_tcp_fd(tcp), SHUT_WR);
 }

@@ -304,6 +304,50 @@ START_TEST(test_keep_alive_options)
 }
 END_TEST
 
+START_TEST(test_inherited_options)
+{
+	static const struct hb_tcp_options options = { .read_max = HB_BUF_READ_MAX,
+		                                       .unpaced = true,
+		                                       .keepalive_idle_s = 60,
+		                                       .keepalive_interval_s = 7,
+		                                       .keepalive_probes = 3,
+		                                       .user_timeout_ms = 10000 };
+	struct hb_tcp_options inherited = options;
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct hb_addr addr;
+	int listener, fds[2];
+	struct hb_stream *s;
+
+	setup_slots(0);
+	ck_assert_int_eq(hb_addr_parse("127.0.0.1:0", 11, &addr), 0);
+	listener = hb_tcp_listen(&addr);
+	ck_assert_int_ge(listener, 0);
+	hb_tcp_prepare(listener, &options);
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
+	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fds[0], (struct sockaddr *)&sa, len), 0);
+	fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	inherited.inherited = true;
+	s = hb_tcp_new(loop, fds[1], &inherited);
+	ck_assert_int_eq(option(fds[1], IPPROTO_TCP, TCP_NODELAY), 1);
+	ck_assert_int_eq(option(fds[1], SOL_SOCKET, SO_KEEPALIVE), 1);
+	ck_assert_int_eq(option(fds[1], IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	ck_assert_int_eq(option(fds[1], IPPROTO_TCP, TCP_KEEPINTVL), 7);
+	ck_assert_int_eq(option(fds[1], IPPROTO_TCP, TCP_KEEPCNT), 3);
+	ck_assert_int_eq(option(fds[1], IPPROTO_TCP, TCP_USER_TIMEOUT), 10000);
+	close(fds[0]);
+	close(listener);
+
+	struct end e = { .s = s };
+
+	s->events = &events;
+	s->owner = &e;
+	hb_stream_close(s, HB_END_CLEAN);
+	turn_until(!e.s);
+}
+END_TEST
+
 #define ECHOES 8
 
 static void on_echo(struct hb_stream *s, struct hb_buf *chain)
@@ -393,6 +437,7 @@ int main(void)
 	tcase_add_loop_test(tc, transfer, 0, HB_ARRAY_LEN(transfers));
 	tcase_add_loop_test(tc, test_answers, 0, HB_ARRAY_LEN(echoes));
 	tcase_add_test(tc, test_keep_alive_options);
+	tcase_add_test(tc, test_inherited_options);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

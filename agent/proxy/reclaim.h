@@ -33,7 +33,7 @@ struct reclaim {
 void reclaim_init(struct reclaim *reclaim, struct hb_loop *loop, uint32_t after_ms,
                   void (*release)(void));
 void reclaim_done(struct reclaim *reclaim);
-/* So many @flows have ended, or what leaves as much. */
+/* So many @flows have begun or ended, or what leaves as much. */
 void reclaim_note(struct reclaim *reclaim, unsigned flows);
 /* malloc's free pages go back. */
 void reclaim_release(void);

@@ -325,6 +325,17 @@ void hb_h2_free(struct hb_h2 *h2)
 	free(h2);
 }
 
+/* RFC 7541 7.1.3: what must stay secret is in no table that others may guess by. */
+static uint8_t flags_of(const struct hb_header *header)
+{
+	static const char secret[] = "authorization";
+
+	if (header->name_len == sizeof(secret) - 1 &&
+	    memcmp(header->name, secret, sizeof(secret) - 1) == 0)
+		return NGHTTP2_NV_FLAG_NO_INDEX;
+	return NGHTTP2_NV_FLAG_NONE;
+}
+
 /* nghttp2 wants its own kind of pairs; it copies them. */
 static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *nv, size_t max)
 {
@@ -332,13 +343,14 @@ static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *n
 	for (size_t i = 0; i < count; i++)
 		nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)headers[i].name,
 			              (uint8_t *)(uintptr_t)headers[i].value, headers[i].name_len,
-			              headers[i].value_len, NGHTTP2_NV_FLAG_NONE };
+			              headers[i].value_len, flags_of(&headers[i]) };
 	return count;
 }
 
 #define HEADERS_MAX 64
 
-struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+static struct hb_stream *request(struct hb_h2 *h2, const struct hb_header *headers, size_t count,
+                                 bool exchange)
 {
 	nghttp2_nv nv[HEADERS_MAX];
 	struct h2_stream *st;
@@ -348,6 +360,7 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	st = h2_stream_new(h2, 0);
 	if (!st)
 		return NULL;
+	st->exchange = exchange;
 	/* As a request with a body, which is submitted when there is some: h2_send.c. */
 	st->id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
 	                                to_nv(headers, count, nv, HEADERS_MAX), st);
@@ -359,6 +372,16 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	h2_guard_request(&h2->guard);
 	h2_wake_flush(h2);
 	return &st->stream;
+}
+
+struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	return request(h2, headers, count, false);
+}
+
+struct hb_stream *hb_h2_exchange(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	return request(h2, headers, count, true);
 }
 
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
@@ -432,6 +455,11 @@ bool hb_h2_has_settings(const struct hb_h2 *h2)
 bool hb_h2_is_draining(const struct hb_h2 *h2)
 {
 	return h2->draining || h2->goaway_in || h2->close_asked;
+}
+
+bool hb_h2_has_goaway(const struct hb_h2 *h2)
+{
+	return h2->goaway_in;
 }
 
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2)

@@ -18,10 +18,12 @@ enum h2_stream_state {
 	H2_STREAM_ENDED,   /* on_closed is due or told */
 };
 
-struct h2_headers { /* kept until the request is answered, or its answer told */
+/* Kept until the request is answered, or its answer told; an exchange's as long as it is there. */
+struct h2_headers {
 	struct hb_header *list;
 	char *text;
 	uint32_t count, text_len, text_size, list_size;
+	uint32_t answer; /* of an exchange that is open: those before its trailers */
 };
 
 struct h2_stream;
@@ -70,6 +72,7 @@ struct h2_stream {
 	bool asked : 1; /* client: HEADERS were sent */
 	bool rst_came : 1; /* the peer has reset it */
 	bool reset_after_tx : 1;
+	bool exchange : 1; /* hb_h2_exchange() asked for it */
 };
 
 struct h2_memory { /* nghttp2's */

@@ -65,6 +65,12 @@ static bool is_too_large(struct hb_h2 *h2, struct h2_stream *st, size_t field)
 	return st->too_large;
 }
 
+/* What comes after the answer of an exchange. */
+static bool has_trailers(const struct h2_stream *st)
+{
+	return st->exchange && st->state == H2_STREAM_OPEN && st->opened && !st->rx_finish;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
@@ -82,7 +88,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	}
 	if (is_too_large(h2, st, name_len + value_len) && h2_guard_is_flood(&h2->guard))
 		return NGHTTP2_ERR_CALLBACK_FAILURE; /* what is left of the block may be long */
-	if (st->too_large || st->state != H2_STREAM_OPENING)
+	if (st->too_large || (st->state != H2_STREAM_OPENING && !has_trailers(st)))
 		return 0;
 	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -104,10 +110,14 @@ static void response_came(struct h2_stream *st)
 {
 	struct hb_end why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
 
+	if (has_trailers(st) && st->too_large)
+		h2_abort(st, NGHTTP2_CANCEL, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT));
 	if (st->opened || st->status / 100 == 1 || st->state != H2_STREAM_OPENING)
 		return;
-	if (st->status == 200 && !st->too_large) {
+	if ((st->status == 200 || (st->exchange && st->status >= 200)) && !st->too_large) {
 		st->opened = true;
+		if (st->busy->headers)
+			st->busy->headers->answer = st->busy->headers->count;
 		st->state = H2_STREAM_OPEN;
 		hb_list_remove(&st->busy->ready);
 		hb_list_add(&st->h2->ready, &st->busy->ready);
@@ -257,6 +267,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	st->asked = true;
 	if (frame->hd.type == NGHTTP2_DATA)
 		h2_data_sent(st);
+	else
+		h2_headers_sent(st);
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	st->tx_finished = true;

@@ -24,7 +24,8 @@ static void offer(struct h2_stream *st)
 	bool some = h2_tx_bytes(st) || (st->tx_finish && !st->tx_finished);
 	int err;
 
-	if (st->tx_offered || !some)
+	/* nghttp2 takes none for a stream that it has not begun yet. */
+	if (st->tx_offered || !some || (st->exchange && !st->asked))
 		return;
 	err = nghttp2_submit_data(h2_session(st->h2), NGHTTP2_FLAG_END_STREAM, st->id, &body);
 	st->tx_offered = err == 0;
@@ -38,6 +39,12 @@ void h2_wake(struct h2_stream *st)
 
 	offer(st);
 	h2_wake_flush(h2);
+}
+
+void h2_headers_sent(struct h2_stream *st)
+{
+	if (st->exchange && st->state != H2_STREAM_ENDED)
+		offer(st);
 }
 
 void h2_data_sent(struct h2_stream *st)

@@ -91,11 +91,12 @@ int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, c
                    size_t value_len)
 {
 	uint32_t need = (uint32_t)(name_len + value_len);
-	struct h2_headers *headers = st->busy->headers;
+	struct h2_busy *busy = h2_stream_busy(st); /* trailers may come to a silent one */
+	struct h2_headers *headers = busy ? busy->headers : NULL;
 	struct hb_header *header;
 
-	if (!headers)
-		headers = st->busy->headers = calloc(1, sizeof(*headers));
+	if (busy && !headers)
+		headers = busy->headers = calloc(1, sizeof(*headers));
 	if (!headers)
 		return -ENOMEM;
 	if (headers->count == headers->list_size) {
@@ -144,30 +145,56 @@ void h2_headers_clear(struct h2_stream *st)
 	free(headers);
 }
 
-/* The first from number @i on. */
+/* The first from number @i on, before number @end. */
 static const struct hb_header *find_header(const struct h2_headers *headers, uint32_t i,
-                                           const char *name, size_t len)
+                                           uint32_t end, const char *name, size_t len)
 {
-	for (; headers && i < headers->count; i++)
+	for (; headers && i < end; i++)
 		if (headers->list[i].name_len == len &&
 		    memcmp(headers->list[i].name, name, len) == 0)
 			return &headers->list[i];
 	return NULL;
 }
 
+static const struct h2_headers *headers_of(const struct h2_stream *st)
+{
+	return st->busy ? st->busy->headers : NULL;
+}
+
+/* How many are not trailers. */
+static uint32_t answer_count(const struct h2_stream *st)
+{
+	const struct h2_headers *headers = headers_of(st);
+
+	if (!headers)
+		return 0;
+	return st->exchange && st->opened ? headers->answer : headers->count;
+}
+
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
 {
-	const struct h2_busy *busy = h2_stream_of(stream)->busy;
+	const struct h2_stream *st = h2_stream_of(stream);
 
-	return find_header(busy ? busy->headers : NULL, 0, name, strlen(name));
+	return find_header(headers_of(st), 0, answer_count(st), name, strlen(name));
+}
+
+const struct hb_header *hb_h2_trailer(const struct hb_stream *stream, const char *name)
+{
+	const struct h2_stream *st = h2_stream_of(stream);
+	const struct h2_headers *headers = headers_of(st);
+
+	return find_header(headers, answer_count(st), headers ? headers->count : 0, name,
+	                   strlen(name));
 }
 
 const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
                                           const struct hb_header *line)
 {
-	const struct h2_headers *headers = h2_stream_of(stream)->busy->headers;
+	const struct h2_stream *st = h2_stream_of(stream);
+	const struct h2_headers *headers = headers_of(st);
+	uint32_t i = (uint32_t)(line - headers->list), answer = answer_count(st);
 
-	return find_header(headers, (uint32_t)(line - headers->list) + 1, line->name,
+	return find_header(headers, i + 1, i < answer ? answer : headers->count, line->name,
 	                   line->name_len);
 }
 
@@ -219,7 +246,8 @@ static void deliver(struct h2_stream *st)
 		h2_stream_look(st);
 		if (st->stream.events->on_open)
 			st->stream.events->on_open(&st->stream);
-		h2_headers_clear(st);
+		if (!st->exchange)
+			h2_headers_clear(st);
 		return;
 	}
 	if (!is_listening(st))
@@ -245,6 +273,12 @@ static void deliver(struct h2_stream *st)
 	}
 }
 
+/* An exchange need not wait for the answer. */
+static bool may_write(const struct h2_stream *st)
+{
+	return st->state == H2_STREAM_OPEN || (st->exchange && st->state == H2_STREAM_OPENING);
+}
+
 void h2_stream_deliver(struct h2_stream *st)
 {
 	deliver(st);
@@ -263,7 +297,7 @@ static bool is_low(const struct h2_stream *st)
 
 void h2_stream_mark(struct h2_stream *st)
 {
-	if (st->state != H2_STREAM_OPEN)
+	if (!may_write(st))
 		return;
 	if (!st->full_told && is_high(st)) {
 		st->full_told = true;
@@ -283,7 +317,7 @@ static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 	struct h2_stream *st = h2_stream_of(s);
 	struct h2_busy *busy;
 
-	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone) {
+	if (!may_write(st) || st->tx_finish || st->gone) {
 		hb_buf_free_all(chain);
 		return;
 	}
@@ -303,7 +337,7 @@ static void stream_finish(struct hb_stream *s)
 {
 	struct h2_stream *st = h2_stream_of(s);
 
-	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone)
+	if (!may_write(st) || st->tx_finish || st->gone)
 		return;
 	st->tx_finish = true;
 	h2_wake(st);

@@ -35,6 +35,8 @@ enum hb_op_kind {
  */
 struct hb_backend {
 	const char *name;
+	/* Sends go out together at the end of the turn, by a system call that is made anyway. */
+	bool sends_together;
 	/* 0 or -errno and a clause in *ret_why, constant text. close() follows in either case. */
 	int (*open)(struct hb_loop *loop, unsigned entries, size_t slots_max, const char **ret_why);
 	void (*close)(struct hb_loop *loop);
@@ -84,7 +86,8 @@ struct hb_loop {
 	bool started; /* by the thread that runs it, at its first turn */
 	bool in_turn;
 	uint64_t turns;
-	unsigned ops; /* in flight, but the backend's own */
+	unsigned told; /* this turn: operations that ended, and receivers that were ready */
+	unsigned ops;  /* in flight, but the backend's own */
 	uint64_t longest_turn_us;
 	uint64_t now_ms; /* taken once per turn; the wheel follows when timers have their turn */
 

@@ -61,6 +61,20 @@ const struct setting_row setting_rows[] = {
 	{ .key = "secretTtl", .variables = { "SECRET_TTL" },
 	  .type = SETTING_DURATION, .offset = AT(secret_ttl_ms), .min = SECOND, .max = 3650ull * DAY,
 	  .initial = "24h", .help = "Requested lifetime of workload certificates." },
+	{ .key = "certificateTimeout",
+	  .type = SETTING_DURATION, .offset = AT(cert_wait_ms), .min = 100, .max = 60 * SECOND,
+	  .initial = "10s", .help = "Time that a connection waits for the certificate of its pod while it is asked for. "
+		  "Where the CA has just refused it, a connection fails at once." },
+	{ .key = "certFile",
+	  .type = SETTING_PATH, .offset = AT(cert_file), .min = 1, .max = PATH_BYTES,
+	  .help = "PEM file with a workload certificate that somebody else renews, and its intermediates. It serves the "
+		  "pods of the identity that it names, and no other. Read again within a second of a change." },
+	{ .key = "certKeyFile",
+	  .type = SETTING_PATH, .offset = AT(cert_key_file), .min = 1, .max = PATH_BYTES,
+	  .help = "PEM file with its key. Goes with `certFile`." },
+	{ .key = "certRootsFile",
+	  .type = SETTING_PATH, .offset = AT(cert_roots_file), .min = 1, .max = PATH_BYTES,
+	  .help = "PEM file with the root certificates that peers are held to. Goes with `certFile`." },
 	{ .key = "crlFile", .variables = { "CRL_PATH" },
 	  .type = SETTING_PATH, .offset = AT(crl_file), .max = PATH_BYTES,
 	  .help = "Certificate revocation lists of any number of issuers, as PEM, or one as DER. Read again within a "

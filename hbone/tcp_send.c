@@ -73,12 +73,9 @@ static void compact_if_scattered(struct hb_tcp_sender *sender)
 
 static void join_backlog(struct hb_tcp_sender *sender, struct hb_buf *chain)
 {
-	size_t before = sender->backlog.bytes;
-
 	for (struct hb_buf *buf = chain; buf; buf = buf->next)
 		sender->small_bufs += buf->len < COMPACT_BYTES;
 	hb_bufq_push(&sender->backlog, chain);
-	sender->tcp->stream.bytes_out += sender->backlog.bytes - before;
 }
 
 /* Makes msg look at as much of the backlog as one send takes. */

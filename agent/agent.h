@@ -15,7 +15,7 @@
 
 #include "admin.h"
 #include "config/settings.h"
-#include "control/certs.h"
+#include "control/certmanager.h"
 #include "control/crlfile.h"
 #include "control/filewatch.h"
 #include "enrol.h"
@@ -38,7 +38,7 @@ struct agent {
 	size_t mesh_bytes;         /* the most that the store held since memory was given back */
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
-	struct certs *certs;
+	struct certmanager *certs;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */
 	struct resolver *resolver;
 	struct worker **workers;
@@ -87,6 +87,12 @@ int agent_start_admin(struct agent *agent, char *why, size_t why_size);
 void agent_stop_admin(struct agent *agent);
 int agent_start_pods(struct agent *agent, char *why, size_t why_size);
 void agent_stop_pods(struct agent *agent);
+
+struct hb_tls_profile agent_tls_profile(const struct settings *settings);
+/* What only the libraries can judge. 0 or -EINVAL. */
+int agent_check_settings(const struct settings *settings, char *why, size_t why_size);
+/* What a worker wishes; on its thread. */
+bool agent_wish(void *owner, const char *identity, enum credential_wish what);
 
 /* Reads all that can be wrong in files, and starts nothing. As a step of coming up. */
 int agent_check(struct agent *agent, char *why, size_t why_size);

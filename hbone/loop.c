@@ -15,6 +15,9 @@
 /* A starved receiver waits for a slot to come back, which a turn sees; if it was memory that
  * failed, nobody tells, so it is tried again. */
 #define STARVED_RETRY_MS 50
+/* Sends of so few are cheaper one by one: given to the ring, their own completions would end the
+ * wait that they were submitted with, and the loop would go round once more for nothing. */
+#define FEW_TOLD 2
 
 static uint64_t clock_us(void)
 {
@@ -133,6 +136,7 @@ void hb_op_end(struct hb_loop *loop, struct hb_op *op)
 	assert(op->in_flight);
 	op->in_flight = false;
 	loop->ops--;
+	loop->told++;
 }
 
 void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
@@ -255,6 +259,7 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 		goto out;
 
 	loop->turns++;
+	loop->told = 0;
 	start_us = clock_us();
 	loop->now_ms = start_us / 1000;
 	/* Ready before completions: a receiver that becomes ready by one has had its share. Timers
@@ -335,6 +340,11 @@ uint64_t hb_loop_longest_turn_us(struct hb_loop *loop)
 
 	loop->longest_turn_us = 0;
 	return us;
+}
+
+bool hb_loop_is_send_direct(const struct hb_loop *loop)
+{
+	return !loop->backend->sends_together || loop->told <= FEW_TOLD;
 }
 
 uint64_t hb_loop_now_ms(const struct hb_loop *loop)

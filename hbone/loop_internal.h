@@ -35,6 +35,8 @@ enum hb_op_kind {
  */
 struct hb_backend {
 	const char *name;
+	/* Sends go out together at the end of the turn, by a system call that is made anyway. */
+	bool sends_together;
 	/* 0 or -errno and a clause in *ret_why, constant text. close() follows in either case. */
 	int (*open)(struct hb_loop *loop, unsigned entries, size_t slots_max, const char **ret_why);
 	void (*close)(struct hb_loop *loop);
@@ -52,6 +54,9 @@ struct hb_backend {
 	void (*arm)(struct hb_recv *recv);
 	/* ...also after this, unless it returns true: let go at once. */
 	bool (*disarm)(struct hb_recv *recv);
+	/* It does, always, and asks the kernel nothing: no need to wait for the turn's end. Where
+	 * not, the node of a receiver's op is not the backend's. */
+	bool disarms_at_once;
 	/* Nothing of the receiver is in flight, nor will be again. */
 	void (*forget)(struct hb_recv *recv);
 	/* Gives memory back that the next burst will take again. */
@@ -81,7 +86,8 @@ struct hb_loop {
 	bool started; /* by the thread that runs it, at its first turn */
 	bool in_turn;
 	uint64_t turns;
-	unsigned ops; /* in flight, but the backend's own */
+	unsigned told; /* this turn: operations that ended, and receivers that were ready */
+	unsigned ops;  /* in flight, but the backend's own */
 	uint64_t longest_turn_us;
 	uint64_t now_ms; /* taken once per turn; the wheel follows when timers have their turn */
 

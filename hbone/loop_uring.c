@@ -356,6 +356,7 @@ static int uring_submit(struct hb_loop *loop)
 
 const struct hb_backend hb_backend_uring = {
 	.name = "io_uring",
+	.sends_together = true,
 	.open = uring_open,
 	.close = uring_close,
 	.start = uring_start,

@@ -228,10 +228,34 @@ static void on_send(struct hb_op *op, int res)
 	sender_put(tcp);
 }
 
+/* A send in flight, or what is in a pipe, comes first. */
+static bool may_send_directly(const struct hb_tcp *tcp)
+{
+	const struct hb_tcp_sender *sender = tcp->sender;
+
+	return tcp->state < HB_TCP_ENDING && !sender->op.in_flight && !sender->pipe &&
+	       hb_loop_is_send_direct(hb_tcp_loop(tcp));
+}
+
+/* 0; or -errno, and the stream has failed. What finds no room waits for it as an operation. */
+static int send_directly(struct hb_tcp *tcp)
+{
+	size_t before = hb_tcp_unsent(tcp);
+	int r = hb_tcp_send_now(tcp);
+
+	if (r < 0)
+		hb_tcp_fail(tcp, r);
+	else if (tcp->state == HB_TCP_CLOSING && hb_tcp_unsent(tcp) < before)
+		hb_tcp_linger_on(tcp);
+	return r;
+}
+
 static void on_task(struct hb_task *task)
 {
 	struct hb_tcp *tcp = hb_container_of(task, struct hb_tcp_sender, task)->tcp;
 
+	if (may_send_directly(tcp) && send_directly(tcp) < 0)
+		return;
 	flush(tcp, false);
 	tell_room(tcp);
 	sender_put(tcp);

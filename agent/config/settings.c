@@ -131,6 +131,30 @@ __attribute__((format(printf, 5, 6))) static int complain(const struct settings_
 	return -EINVAL;
 }
 
+/* All three files of a certificate or none, and not beside the built-in CA. */
+static int check_cert_files(const struct settings_loaded *loaded, char *why, size_t why_size)
+{
+	static const size_t fields[] = { offsetof(struct settings, cert_file),
+		                         offsetof(struct settings, cert_key_file),
+		                         offsetof(struct settings, cert_roots_file) };
+	const struct settings *s = &loaded->settings;
+	const char *const files[] = { s->cert_file, s->cert_key_file, s->cert_roots_file };
+	unsigned given = 0, last = 0;
+
+	for (unsigned i = 0; i < HB_ARRAY_LEN(files); i++)
+		if (*files[i]) {
+			given++;
+			last = i;
+		}
+	if (given > 0 && given < HB_ARRAY_LEN(files))
+		return complain(loaded, fields[last], why, why_size,
+		                "is not enough, expected certFile, certKeyFile and certRootsFile");
+	if (given > 0 && s->fake_ca)
+		return complain(loaded, fields[last], why, why_size,
+		                "is given beside fakeCa, expected one of the two");
+	return 0;
+}
+
 static int check_together(const struct settings_loaded *loaded, char *why, size_t why_size)
 {
 	const struct settings *s = &loaded->settings;
@@ -146,7 +170,7 @@ static int check_together(const struct settings_loaded *loaded, char *why, size_
 		return complain(loaded, offsetof(struct settings, fake_ca_key), why, why_size,
 		                "is given without a certificate, "
 		                "expected fakeCaCert (FAKE_CA_CERT) too");
-	return 0;
+	return check_cert_files(loaded, why, why_size);
 }
 
 static void default_to(struct settings_loaded *loaded, size_t offset, uint32_t value)

@@ -37,6 +37,8 @@ struct settings {
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;
+	uint64_t cert_wait_ms;                                   /* of a connection */
+	const char *cert_file, *cert_key_file, *cert_roots_file; /* all or none */
 	const char *crl_file;
 	const char *trust_domain_aliases; /* comma-separated */
 	bool tls12, pqc;

@@ -49,6 +49,9 @@ int store_remove_policy(struct store *store, const char *key);
  * (reference/controlplane 3.3). 0, -ENOENT, -ENOMEM. */
 int store_remove_address(struct store *store, const char *name);
 
+/* Who speaks from here on, outside of a sync; at first it is STORE_FILE. */
+void store_speak_as(struct store *store, enum store_source source);
+
 /*
  * A whole state of one source: between begin and end each object is put once (again: -EEXIST, and
  * store_first_line() tells the line of the first), and at the end what of this source was not put

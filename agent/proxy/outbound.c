@@ -32,8 +32,6 @@
 #include "proxy/worker.h"
 #include <hbone/headers.h>
 
-#define CREDENTIAL_DEADLINE_MS 10000u
-
 enum state { RESOLVING, CREDENTIAL, TUNNEL, DIALLING, DONE };
 
 struct outbound {
@@ -117,22 +115,27 @@ static void fail_early(struct outbound *out, struct hb_end why, const char *word
 }
 
 /* It came to nothing. */
+static void fail_with(struct outbound *out, struct hb_end why, const char *words)
+{
+	count_opened(out, NULL, NULL);
+	if (why.code == HB_TLS_REVOKED)
+		metrics_count(out->worker->metrics, METRIC_CRL_REJECTED, "source");
+	outbound_count_limit(out->worker->metrics, why.code);
+	end(out, why, words);
+}
+
 static void fail(struct outbound *out, struct hb_end why)
 {
 	char words[192];
 	bool blocked =
 	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
-	count_opened(out, NULL, NULL);
-	if (why.code == HB_TLS_REVOKED)
-		metrics_count(out->worker->metrics, METRIC_CRL_REJECTED, "source");
-	outbound_count_limit(out->worker->metrics, why.code);
 	if (blocked)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
 		         "%u: %s",
 		         out->route.next_hop.port, hb_strerror(why.code));
-	end(out, why, blocked ? words : NULL);
+	fail_with(out, why, blocked ? words : NULL);
 }
 
 /* Ends what is under way; the flow ends now, or when the kernel has let go of the dial. */
@@ -283,14 +286,16 @@ static void open_tunnel(struct outbound *out, struct hb_tls_ctx *ctx)
 	hb_pool_get(out->worker->pool, &out->wait, &out->key, ctx, &out->request);
 }
 
-static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx)
+static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx, const char *why)
 {
 	struct outbound *out = hb_container_of(wait, struct outbound, credential);
+	char words[CREDENTIAL_WORDS];
 
 	if (ctx)
 		open_tunnel(out, ctx);
 	else
-		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL));
+		fail_with(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL),
+		          why ? credential_words(why, words, sizeof(words)) : NULL);
 }
 
 /* The CONNECT, and who is to answer it. */
@@ -336,7 +341,7 @@ static void start_tunnel(struct outbound *out, struct pod *pod)
 	} else if (pod->credential) {
 		out->state = CREDENTIAL;
 		credential_wait(&worker->credentials, pod->credential, &out->credential,
-		                CREDENTIAL_DEADLINE_MS, on_credential);
+		                (uint32_t)worker->options.settings->cert_wait_ms, on_credential);
 	} else {
 		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
 	}

@@ -188,7 +188,7 @@ static int make_parts(struct worker *worker)
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
 	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, release);
-	credentials_init(&worker->credentials, worker->loop, worker->options.want_credential,
+	credentials_init(&worker->credentials, worker->loop, worker->options.wish,
 	                 worker->options.owner);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
@@ -366,38 +366,6 @@ int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot)
 	told->msg.run = on_snapshot;
 	told->worker = worker;
 	told->snapshot = snapshot;
-	hb_loop_post(worker->loop, &told->msg);
-	return 0;
-}
-
-struct told_credential {
-	struct hb_msg msg;
-	struct worker *worker;
-	struct hb_tls_ctx *ctx;
-	char identity[];
-};
-
-static void on_credential(struct hb_msg *msg)
-{
-	struct told_credential *told = hb_container_of(msg, struct told_credential, msg);
-
-	credentials_set(&told->worker->credentials, told->identity, told->ctx);
-	free(told);
-}
-
-int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx)
-{
-	size_t size = strlen(identity) + 1;
-	struct told_credential *told = calloc(1, sizeof(*told) + size);
-
-	if (!told) {
-		hb_tls_ctx_unref(ctx);
-		return -ENOMEM;
-	}
-	told->msg.run = on_credential;
-	told->worker = worker;
-	told->ctx = ctx;
-	memcpy(told->identity, identity, size);
 	hb_loop_post(worker->loop, &told->msg);
 	return 0;
 }

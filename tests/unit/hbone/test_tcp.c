@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <hbone/tcp.h>
 
@@ -303,6 +304,76 @@ START_TEST(test_keep_alive_options)
 }
 END_TEST
 
+#define ECHOES 8
+
+static void on_echo(struct hb_stream *s, struct hb_buf *chain)
+{
+	hb_stream_write(s, chain);
+}
+
+static void on_echo_finish(struct hb_stream *s)
+{
+	(void)s; /* the test closes it */
+}
+
+static const struct hb_stream_events echo_events = {
+	.on_data = on_echo,
+	.on_finish = on_echo_finish,
+	.on_closed = on_closed,
+};
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	unsigned count;
+	bool is_direct_on_io_uring;
+} echoes[] = {
+	{ "one answer goes out by a call of its own", 1, true },
+	{ "many go out together", ECHOES, false },
+};
+/* clang-format on */
+
+/* What comes is answered within the turn that told of it, and a lone answer needs no other. */
+START_TEST(test_answers)
+{
+	struct end ends[ECHOES];
+	int fds[ECHOES][2];
+	unsigned count = echoes[_i].count, left = 0;
+	char byte = 'x';
+
+	setup_slots(0);
+	for (unsigned i = 0; i < count; i++) {
+		make_sockets(true, fds[i]);
+		end_init(&ends[i], fds[i][1]);
+		ends[i].s->events = &echo_events;
+		hb_stream_resume(ends[i].s);
+	}
+	ck_assert_int_eq(hb_loop_turn(loop, 0), 0);
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_int_eq(send(fds[i][0], &byte, 1, 0), 1);
+	ck_assert_int_eq(hb_loop_turn(loop, 1000), 0);
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_msg(recv(fds[i][0], &byte, 1, MSG_DONTWAIT) == 1, "%s: %u has no answer",
+		              echoes[_i].name, i);
+	if (echoes[_i].is_direct_on_io_uring || strcmp(hb_loop_backend(loop), "epoll") == 0)
+		ck_assert_msg(hb_buf_pool_slots_out(hb_loop_pool(loop)) == 0, "%s",
+		              echoes[_i].name);
+	else
+		ck_assert_msg(hb_buf_pool_slots_out(hb_loop_pool(loop)) == count, "%s",
+		              echoes[_i].name);
+
+	for (unsigned i = 0; i < count; i++) {
+		close(fds[i][0]);
+		hb_stream_close(ends[i].s, HB_END_CLEAN);
+	}
+	do {
+		ck_assert_int_eq(hb_loop_turn(loop, 1000), 0);
+		for (left = 0; left < count && !ends[left].s; left++)
+			;
+	} while (left < count);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("tcp");
@@ -312,6 +383,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, transfer, 0, HB_ARRAY_LEN(transfers));
+	tcase_add_loop_test(tc, test_answers, 0, HB_ARRAY_LEN(echoes));
 	tcase_add_test(tc, test_keep_alive_options);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

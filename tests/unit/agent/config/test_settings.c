@@ -56,7 +56,7 @@ static const struct {
 	{ "default lifetime", NULL, { 0 }, "secretTtl", "1d" },
 	{ "default window", NULL, { 0 }, "http2StreamWindowSize", "4194304" },
 	{ "default connection window", NULL, { 0 }, "http2ConnectionWindowSize", "16777216" },
-	{ "default pool", NULL, { 0 }, "poolMaxStreamsPerConnection", "100" },
+	{ "default pool", NULL, { 0 }, "poolMaxStreamsPerConnection", "750" },
 	{ "default idle", NULL, { 0 }, "poolUnusedReleaseTimeout", "5m" },
 	{ "default keepalive", NULL, { 0 }, "keepaliveTime", "3m" },
 	{ "default probes", NULL, { 0 }, "keepaliveRetries", "9" },

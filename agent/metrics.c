@@ -79,6 +79,12 @@ static const struct family {
 	  "What dry-run policies would have decided: allow, deny, or lacks (an ALLOW did not match).", 0 },
 	[METRIC_POLICY_ENDED] = { "culvert_policy_ended_total", COUNTER, { NULL },
 	  "Live connections ended because a changed policy denies them.", 0 },
+	[METRIC_CERTS] = { "culvert_certificates", GAUGE, { "state" },
+	  "Identities of the node's pods: available, initializing, unavailable.", 0 },
+	[METRIC_CERT_REQUESTS] = { "culvert_certificate_requests_total", COUNTER, { "result" },
+	  "Answers to requests for certificates: issued, or failed for whatever reason.", 0 },
+	[METRIC_CERT_ENDS] = { "culvert_certificate_expiry_timestamp_seconds", GAUGE, { "identity" },
+	  "When the certificate that is used ends, in Unix time.", 0 },
 	[METRIC_ACCEPT_ERRORS] = { "culvert_accept_errors_total", COUNTER, { NULL },
 	  "Connections that could not be accepted.", 0 },
 	[METRIC_ADMIN_REFUSED] = { "culvert_admin_connections_refused_total", COUNTER, { NULL },
@@ -98,7 +104,7 @@ static const struct family {
 	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
 	  "Limit of open file descriptors.", 0 },
 	[METRIC_LONGEST_TURN] = { "culvert_loop_longest_turn_seconds", GAUGE, { "worker" },
-	  "The longest turn of a worker's loop since it was last asked for.", 1000000 },
+	  "The longest turn of a loop since it was last asked for; worker control: of the control loop.", 1000000 },
 };
 /* clang-format on */
 

@@ -63,9 +63,11 @@ static uint64_t ms_of(const struct timeval *time)
 
 static void add_process(struct metrics *metrics, const struct agent *agent)
 {
+	const char *control = "control";
 	struct rusage usage;
 	struct rlimit limit;
 
+	*metrics_at(metrics, METRIC_LONGEST_TURN, &control) = hb_loop_longest_turn_us(agent->loop);
 	set(metrics, METRIC_ADMIN_REFUSED, admin_refused(agent->admin));
 	set(metrics, METRIC_LOG_DROPPED, log_dropped());
 	set(metrics, METRIC_LOG_SUPPRESSED, log_suppressed());
@@ -90,6 +92,29 @@ static void add_pods(struct metrics *metrics, const struct inpod *inpod)
 	set(metrics, METRIC_PODS_STOPPED, inpod->stopped);
 }
 
+static void add_cert(const struct certmanager_row *row, void *arg)
+{
+	static const char *const states[] = { [CERT_INITIALIZING] = "initializing",
+		                              [CERT_AVAILABLE] = "available",
+		                              [CERT_UNAVAILABLE] = "unavailable" };
+	struct metrics *metrics = arg;
+
+	++*metrics_at(metrics, METRIC_CERTS, &states[row->code]);
+	if (row->issued)
+		*metrics_at(metrics, METRIC_CERT_ENDS, &row->identity) =
+		    (uint64_t)row->issued->certs[0].not_after_s;
+}
+
+static void add_certs(struct metrics *metrics, const struct certmanager *certs)
+{
+	static const char *const issued = "issued", *const failed = "failed";
+	struct certmanager_counts counts = certmanager_counts(certs);
+
+	certmanager_each(certs, add_cert, metrics);
+	*metrics_at(metrics, METRIC_CERT_REQUESTS, &issued) = counts.issued;
+	*metrics_at(metrics, METRIC_CERT_REQUESTS, &failed) = counts.failed;
+}
+
 /* Dashboards look for ztunnel, by that name. */
 static void add_build(struct metrics *metrics, const struct settings *settings)
 {
@@ -104,7 +129,10 @@ static void write_all(FILE *out, const struct gather *gather)
 
 	add_build(gather->sum, agent->settings);
 	add_pods(gather->sum, &agent->inpod);
+	add_certs(gather->sum, agent->certs);
 	add_process(gather->sum, agent);
+	if (agent->xdsfeed.metrics)
+		metrics_merge(gather->sum, agent->xdsfeed.metrics);
 	flow_metrics_report(gather->flows, gather->sum);
 	flow_metrics_write(out, gather->format, gather->flows);
 	metrics_write(out, gather->format, gather->sum);

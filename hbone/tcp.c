@@ -288,7 +288,8 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 		close(fd);
 		return NULL;
 	}
-	hb_tcp_set_options(fd, options);
+	if (!options->inherited)
+		hb_tcp_set_options(fd, options);
 	tcp->stream.ops = &ops;
 	tcp->paused = true;
 	tcp->user_timeout = options->user_timeout_ms > 0;

@@ -51,6 +51,26 @@ static void add_duration(struct table *table, long long ms)
 		table_add_format(table, "%lldd%lldh", s / 86400, s % 86400 / 3600);
 }
 
+/* Nothing where the mesh does not come from an xDS server. */
+static void show_xds(const json_t *xds, FILE *out)
+{
+	const json_t *resources = json_object_get(xds, "resources");
+
+	if (!json_is_object(xds))
+		return;
+	fprintf(out, "xds:      %s, %s for %llds%s; %lld addresses, %lld policies",
+	        text_of(xds, "server"), text_of(xds, "state"), number_of(xds, "forSeconds"),
+	        json_is_true(json_object_get(xds, "ready")) ? "" : ", the mesh is not known yet",
+	        number_of(resources, "addresses"), number_of(resources, "policies"));
+	if (json_object_get(xds, "lastMessageSecondsAgo"))
+		fprintf(out, ", last message %llds ago", number_of(xds, "lastMessageSecondsAgo"));
+	fputc('\n', out);
+	if (strcmp(text_of(xds, "state"), "connected") != 0 && *text_of(xds, "lastEnd"))
+		fprintf(out, "          ended last: %s\n", text_of(xds, "lastEnd"));
+	if (*text_of(xds, "lastNack"))
+		fprintf(out, "          refused last: %s\n", text_of(xds, "lastNack"));
+}
+
 bool show_status(const json_t *root, FILE *out)
 {
 	static const char *const headings[] = { "POD", "STATE", "REASON", NULL };
@@ -66,6 +86,7 @@ bool show_status(const json_t *root, FILE *out)
 	fprintf(out, "\nworkers:  %lld\n", number_of(root, "workers"));
 	if (*text_of(root, "ca"))
 		fprintf(out, "CA:       %s\n", text_of(root, "ca"));
+	show_xds(json_object_get(root, "xds"), out);
 	table_init(&table, headings);
 	json_array_foreach(pods, i, pod)
 	{
@@ -281,4 +302,54 @@ void show_config(const json_t *root, FILE *out)
 		table_done(&table);
 	}
 	fputs("\n-o json shows everything, settings included\n", out);
+}
+
+static size_t add_links(struct table *table, const json_t *identity, const char *key,
+                        const char *first, const char *others)
+{
+	const json_t *list = json_object_get(identity, key), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		table_add(table, text_of(identity, "identity"));
+		table_add(table, i ? others : first);
+		table_add(table, text_of(identity, "state"));
+		table_add(table, text_of(one, "serialNumber"));
+		table_add(table, text_of(one, "validFrom"));
+		table_add(table, text_of(one, "expirationTime"));
+	}
+	return json_array_size(list);
+}
+
+static void add_identity(struct table *table, const json_t *identity)
+{
+	size_t count = add_links(table, identity, "certChain", "Leaf", "Intermediate");
+
+	count += add_links(table, identity, "rootCerts", "Root", "Root");
+	if (count)
+		return;
+	table_add(table, text_of(identity, "identity"));
+	table_add(table, NULL);
+	table_add(table, text_of(identity, "state"));
+	for (int i = 0; i < 3; i++)
+		table_add(table, NULL);
+}
+
+void show_certificates(const json_t *root, FILE *out)
+{
+	static const struct section section = {
+		"certificates",
+		"CERTIFICATES",
+		{ "IDENTITY", "TYPE", "STATE", "SERIAL", "FROM", "UNTIL", NULL },
+		add_identity,
+	};
+	struct table table;
+
+	table_init(&table, section.headings);
+	if (add_items(&table, &section, json_object_get(root, section.key)))
+		table_print(&table, out);
+	else
+		fputs("no certificates\n", out);
+	table_done(&table);
 }

@@ -41,6 +41,7 @@ static int epoll_open(struct hb_loop *loop, unsigned entries, size_t slots_max,
 	*ret_why = "epoll could not be set up";
 	if (!epoll)
 		return -ENOMEM;
+	epoll->slabs = loop->slabs;
 	hb_list_init(&epoll->ended);
 	hb_list_init(&epoll->ready);
 	epoll->fd = epoll_create1(EPOLL_CLOEXEC);
@@ -362,7 +363,7 @@ static int epoll_wait_turn(struct hb_loop *loop, uint64_t wait_ms)
 
 static void epoll_trim(struct hb_loop *loop)
 {
-	(void)loop; /* it lends nothing */
+	hb_watch_trim(loop->epoll);
 }
 
 static int epoll_submit(struct hb_loop *loop)

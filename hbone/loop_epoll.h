@@ -23,6 +23,7 @@ struct hb_watch {
 
 struct hb_epoll {
 	int fd;
+	struct hb_slabs *slabs;    /* the loop's: watches come and go with connections */
 	uint32_t generation;       /* of the newest watch */
 	struct hb_watch **watches; /* by descriptor; NULL: not watched */
 	size_t watches_len;
@@ -42,3 +43,5 @@ void hb_watch_put(struct hb_epoll *epoll, struct hb_watch *watch);
 /* That an event with this data is for, or NULL when it has ended. */
 struct hb_watch *hb_watch_of_event(struct hb_epoll *epoll, uint64_t data);
 void hb_watch_free_all(struct hb_epoll *epoll);
+/* Gives back room for descriptors that are not watched. */
+void hb_watch_trim(struct hb_epoll *epoll);

@@ -12,11 +12,12 @@
 
 #include "loop_epoll.h"
 
-#define EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+#define LEN_MIN 64u
+#define EVENTS  (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
 static int make_room(struct hb_epoll *epoll, int fd)
 {
-	size_t len = epoll->watches_len ? epoll->watches_len : 64;
+	size_t len = epoll->watches_len ? epoll->watches_len : LEN_MIN;
 	struct hb_watch **watches;
 
 	while (len <= (size_t)fd)
@@ -60,7 +61,7 @@ int hb_watch_get(struct hb_epoll *epoll, int fd, struct hb_watch **ret_watch, bo
 	r = fd < 0 ? -EBADF : make_room(epoll, fd);
 	if (r < 0)
 		return r;
-	watch = calloc(1, sizeof(*watch));
+	watch = hb_slab_get(epoll->slabs, sizeof(*watch));
 	if (!watch)
 		return -ENOMEM;
 	watch->fd = fd;
@@ -68,7 +69,7 @@ int hb_watch_get(struct hb_epoll *epoll, int fd, struct hb_watch **ret_watch, bo
 	hb_list_init(&watch->polls);
 	r = enlist(epoll, watch);
 	if (r < 0) {
-		free(watch);
+		hb_slab_put(watch);
 		return r;
 	}
 	epoll->watches[fd] = watch;
@@ -87,7 +88,7 @@ void hb_watch_put(struct hb_epoll *epoll, struct hb_watch *watch)
 	if (watch->recv || watch->accept || watch->out || !hb_list_is_empty(&watch->polls))
 		return;
 	epoll->watches[watch->fd] = NULL;
-	free(watch);
+	hb_slab_put(watch);
 }
 
 struct hb_watch *hb_watch_of_event(struct hb_epoll *epoll, uint64_t data)
@@ -100,7 +101,25 @@ struct hb_watch *hb_watch_of_event(struct hb_epoll *epoll, uint64_t data)
 void hb_watch_free_all(struct hb_epoll *epoll)
 {
 	for (size_t fd = 0; fd < epoll->watches_len; fd++)
-		free(epoll->watches[fd]);
+		hb_slab_put(epoll->watches[fd]);
 	free(hb_take(&epoll->watches));
 	epoll->watches_len = 0;
+}
+
+void hb_watch_trim(struct hb_epoll *epoll)
+{
+	size_t used = epoll->watches_len, len = epoll->watches_len;
+	struct hb_watch **watches;
+
+	while (used > 0 && !epoll->watches[used - 1])
+		used--;
+	while (len / 2 >= LEN_MIN && len / 2 >= used)
+		len /= 2;
+	if (len == epoll->watches_len)
+		return;
+	watches = realloc(epoll->watches, len * sizeof(struct hb_watch *));
+	if (!watches)
+		return; /* then it stays as it is */
+	epoll->watches = watches;
+	epoll->watches_len = len;
 }

@@ -316,6 +316,48 @@ static void send_until_full(struct sender *s, int fd)
 	} while (s->done);
 }
 
+static unsigned polls_done;
+
+static void on_poll_done(struct hb_op *op, int res)
+{
+	ck_assert_int_eq(res, POLLIN);
+	polls_done++;
+}
+
+/* A trim gives room for descriptors back, but not of those that something waits for. */
+START_TEST(high_numbers_after_a_trim)
+{
+	struct hb_op low = { .done = on_poll_done }, high = { .done = on_poll_done };
+	int fds[2], far[2];
+
+	polls_done = 0;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, far), 0);
+		ck_assert_int_eq(dup2(far[0], 900), 900);
+		close(far[0]);
+		hb_loop_poll(loop, &high, 900, POLLIN);
+		if (!low.in_flight)
+			hb_loop_poll(loop, &low, fds[0], POLLIN);
+		settle();
+		hb_loop_trim(loop);
+		ck_assert_int_eq(write(far[1], "x", 1), 1);
+		for (unsigned n = 0; n < 20 && high.in_flight; n++)
+			turn(50);
+		ck_assert_uint_eq(polls_done, (unsigned)i + 1);
+		close(900);
+		close(far[1]);
+		hb_loop_trim(loop);
+	}
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	for (unsigned n = 0; n < 20 && low.in_flight; n++)
+		turn(50);
+	ck_assert_uint_eq(polls_done, 4);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(send_waits_for_room)
 {
 	struct sender s = { .done = 0 };
@@ -479,6 +521,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, every_byte_and_the_end, 0, HB_ARRAY_LEN(talks));
 	tcase_add_test(tc, numbers_are_used_again);
+	tcase_add_test(tc, high_numbers_after_a_trim);
 	tcase_add_test(tc, send_waits_for_room);
 	tcase_add_loop_test(tc, send_ends_while_it_waits, 0, 2);
 	tcase_add_loop_test(tc, accepts_all, 0, 2);

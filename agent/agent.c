@@ -15,6 +15,7 @@
 #include "lean.h"
 #include "log.h"
 #include "node/netns.h"
+#include "node/resolver.h"
 #include "proxy/strict.h"
 #include "reports.h"
 
@@ -197,15 +198,18 @@ int agent_start_loop(struct agent *agent, char *why, size_t why_size)
 	if (agent->signal_fd < 0)
 		return explain(why, why_size, "signalfd", -errno);
 	agent->signals.done = on_signal;
-	return 0;
+	agent->resolver = resolver_new(NULL);
+	return agent->resolver ? 0 : explain(why, why_size, "resolver", -ENOMEM);
 }
 
 void agent_stop_loop(struct agent *agent)
 {
 	if (agent->signal_fd >= 0)
 		close(agent->signal_fd);
-	if (!agent->stuck)
-		hb_loop_free(agent->loop);
+	if (agent->stuck)
+		return; /* a worker may still ask */
+	hb_loop_free(agent->loop);
+	resolver_free(agent->resolver);
 }
 
 _Static_assert(PODNET_SOURCE_TRY == (int)ORIG_SRC_AUTO &&
@@ -258,53 +262,9 @@ void agent_stop_redirect(struct agent *agent)
 }
 
 /*
- * Credentials: from the CA to the workers, and the wishes of workers back.
- */
-static void on_credential(void *owner, const char *identity, struct hb_tls_ctx *ctx)
-{
-	struct agent *agent = owner;
-
-	for (unsigned i = 0; agent->phase != AGENT_STOP && i < agent->workers_count; i++)
-		(void)worker_set_credential(agent->workers[i], identity, hb_tls_ctx_ref(ctx));
-	hb_tls_ctx_unref(ctx);
-}
-
-struct wish {
-	struct hb_msg msg;
-	struct agent *agent;
-	char identity[];
-};
-
-static void on_wish(struct hb_msg *msg)
-{
-	struct wish *wish = hb_container_of(msg, struct wish, msg);
-	int err =
-	    wish->agent->phase == AGENT_STOP ? 0 : certs_want(wish->agent->certs, wish->identity);
-
-	if (err < 0)
-		log_error("no certificate", "identity=%s: %s", wish->identity, hb_strerror(err));
-	free(wish);
-}
-
-/* On a worker's thread. */
-static void want_credential(void *owner, const char *identity)
-{
-	struct agent *agent = owner;
-	size_t size = strlen(identity) + 1;
-	struct wish *wish = calloc(1, sizeof(*wish) + size);
-
-	if (!wish)
-		return; /* those who wait for it hear so at their deadline */
-	wish->msg.run = on_wish;
-	wish->agent = agent;
-	memcpy(wish->identity, identity, size);
-	hb_loop_post(agent->loop, &wish->msg);
-}
-
-/*
  * What is spoken, and by whom it is not.
  */
-static struct hb_tls_profile profile_of(const struct settings *settings)
+struct hb_tls_profile agent_tls_profile(const struct settings *settings)
 {
 	return (struct hb_tls_profile){
 		.tls12 = settings->tls12,
@@ -315,7 +275,7 @@ static struct hb_tls_profile profile_of(const struct settings *settings)
 
 static int check_profile(const struct settings *settings, char *why, size_t why_size)
 {
-	struct hb_tls_profile profile = profile_of(settings);
+	struct hb_tls_profile profile = agent_tls_profile(settings);
 	const char *what;
 
 	if (hb_tls_profile_check(&profile, &what) == 0)
@@ -332,6 +292,13 @@ static int check_exceptions(const struct settings *settings, char *why, size_t w
 		return 0;
 	snprintf(why, why_size, "waypointStrictExcept: %s", what);
 	return -EINVAL;
+}
+
+int agent_check_settings(const struct settings *settings, char *why, size_t why_size)
+{
+	int err = check_profile(settings, why, why_size);
+
+	return err < 0 ? err : check_exceptions(settings, why, why_size);
 }
 
 static void on_crls(void *owner, struct hb_tls_crls *crls)
@@ -375,37 +342,6 @@ int agent_check(struct agent *agent, char *why, size_t why_size)
 	return err;
 }
 
-int agent_start_certs(struct agent *agent, char *why, size_t why_size)
-{
-	const struct settings *settings = agent->settings;
-	struct certs_options options = {
-		.ca_cert = settings->fake_ca_cert,
-		.ca_key = settings->fake_ca_key,
-		.state_dir = settings->state_dir,
-		.ttl_s = (uint32_t)(settings->secret_ttl_ms / 1000),
-		.profile = profile_of(settings),
-		.on_credential = on_credential,
-		.owner = agent,
-	};
-
-	if (!settings->fake_ca) {
-		snprintf(why, why_size,
-		         "no certificate authority: fakeCa (or FAKE_CA) is not true, and no other "
-		         "is served yet");
-		return -EINVAL;
-	}
-	if (check_profile(settings, why, why_size) < 0 ||
-	    check_exceptions(settings, why, why_size) < 0)
-		return -EINVAL;
-	log_warn("certificates come from the built-in CA, which is not for production", "");
-	return certs_new(agent->loop, &options, &agent->certs, why, why_size);
-}
-
-void agent_stop_certs(struct agent *agent)
-{
-	certs_free(agent->certs);
-}
-
 int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 {
 	unsigned count = settings_workers(agent->settings);
@@ -414,7 +350,8 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 		.settings = agent->settings,
 		.control = agent->loop,
 		.crls = agent->crlfile ? crlfile_current(agent->crlfile) : NULL,
-		.want_credential = want_credential,
+		.resolver = agent->resolver,
+		.wish = agent_wish,
 		.owner = agent,
 	};
 

@@ -15,9 +15,10 @@
 
 #include "admin.h"
 #include "config/settings.h"
-#include "control/certs.h"
+#include "control/certmanager.h"
 #include "control/crlfile.h"
 #include "control/filewatch.h"
+#include "control/prefetch.h"
 #include "enrol.h"
 #include "inpod.h"
 #include "mesh/store.h"
@@ -38,8 +39,10 @@ struct agent {
 	size_t mesh_bytes;         /* the most that the store held since memory was given back */
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
-	struct certs *certs;
+	struct certmanager *certs;
+	struct prefetch prefetch;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */
+	struct resolver *resolver;
 	struct worker **workers;
 	unsigned workers_count;     /* started */
 	struct enrolment enrolment; /* standalone and dedicated */
@@ -86,6 +89,14 @@ int agent_start_admin(struct agent *agent, char *why, size_t why_size);
 void agent_stop_admin(struct agent *agent);
 int agent_start_pods(struct agent *agent, char *why, size_t why_size);
 void agent_stop_pods(struct agent *agent);
+
+struct hb_tls_profile agent_tls_profile(const struct settings *settings);
+/* What only the libraries can judge. 0 or -EINVAL. */
+int agent_check_settings(const struct settings *settings, char *why, size_t why_size);
+/* The mesh has changed: what pods of this node will need is asked for. Before certs: nothing. */
+void agent_prefetch(struct agent *agent);
+/* What a worker wishes; on its thread. */
+bool agent_wish(void *owner, const char *identity, enum credential_wish what);
 
 /* Reads all that can be wrong in files, and starts nothing. As a step of coming up. */
 int agent_check(struct agent *agent, char *why, size_t why_size);

@@ -6,10 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "control/certs.h"
+#include "control/certmanager.h"
 #include "proxy/flowdump.h"
-
-static const char begin_mark[] = "-----BEGIN CERTIFICATE-----";
 
 static void write_base64(FILE *out, const char *text, size_t len)
 {
@@ -43,28 +41,19 @@ static void write_time(FILE *out, const char *key, int64_t seconds)
 	fprintf(out, ",\"%s\":\"%s\"", key, text);
 }
 
-/* One object per certificate of @pem; what is known of the leaf goes to the first. */
-static void write_chain(FILE *out, const char *pem, const struct certs_row *leaf)
+static void write_certs(FILE *out, const struct issued_cert *certs, size_t count)
 {
-	const char *at = pem ? strstr(pem, begin_mark) : NULL;
-
 	fputc('[', out);
-	while (at) {
-		const char *next = strstr(at + 1, begin_mark);
-		size_t len = next ? (size_t)(next - at) : strlen(at);
+	for (size_t i = 0; i < count; i++) {
+		const struct issued_cert *cert = &certs[i];
 
-		fputs("{\"pem\":\"", out);
-		write_base64(out, at, len);
-		fputc('"', out);
-		if (leaf) {
-			fputs(",\"serialNumber\":", out);
-			flowdump_text(out, leaf->serial ? leaf->serial : "");
-			write_time(out, "validFrom", leaf->not_before_s);
-			write_time(out, "expirationTime", leaf->not_after_s);
-			leaf = NULL;
-		}
-		fputs(next ? "}," : "}", out);
-		at = next;
+		fputs(i ? ",{\"pem\":\"" : "{\"pem\":\"", out);
+		write_base64(out, cert->pem, strlen(cert->pem));
+		fputs("\",\"serialNumber\":", out);
+		flowdump_text(out, cert->serial);
+		write_time(out, "validFrom", cert->not_before_s);
+		write_time(out, "expirationTime", cert->not_after_s);
+		fputc('}', out);
 	}
 	fputc(']', out);
 }
@@ -74,8 +63,9 @@ struct list {
 	size_t rows;
 };
 
-static void write_row(const struct certs_row *row, void *arg)
+static void write_row(const struct certmanager_row *row, void *arg)
 {
+	const struct issued *issued = row->issued;
 	struct list *list = arg;
 
 	fputs(list->rows++ ? ",{\"identity\":" : "{\"identity\":", list->out);
@@ -83,17 +73,18 @@ static void write_row(const struct certs_row *row, void *arg)
 	fputs(",\"state\":", list->out);
 	flowdump_text(list->out, row->state);
 	fputs(",\"certChain\":", list->out);
-	write_chain(list->out, row->chain_pem, row);
+	write_certs(list->out, issued ? issued->certs : NULL, issued ? issued->chain_count : 0);
 	fputs(",\"rootCerts\":", list->out);
-	write_chain(list->out, row->roots_pem, NULL);
+	write_certs(list->out, issued ? issued->certs + issued->chain_count : NULL,
+	            issued ? issued->roots_count : 0);
 	fputc('}', list->out);
 }
 
-void certreport_write(FILE *out, const struct certs *certs)
+void certreport_write(FILE *out, const struct certmanager *certs)
 {
 	struct list list = { .out = out };
 
 	fputc('[', out);
-	certs_each(certs, write_row, &list);
+	certmanager_each(certs, write_row, &list);
 	fputc(']', out);
 }

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-struct certs;
+struct certmanager;
 
 /* The JSON list that stands after the key. */
-void certreport_write(FILE *out, const struct certs *certs);
+void certreport_write(FILE *out, const struct certmanager *certs);

@@ -21,6 +21,7 @@ static int publish(struct agent *agent, struct store_changes *ret_changes)
 		return err;
 	snapshot_unref(agent->snapshot);
 	agent->snapshot = snapshot;
+	agent_prefetch(agent);
 	return 0;
 }
 
@@ -33,7 +34,7 @@ int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
 		snprintf(why, why_size, "no mesh: meshFile (or LOCAL_XDS_PATH) is not set");
 		return -EINVAL;
 	}
-	agent->store = store_new(NULL);
+	agent->store = store_new(&(struct store_options){ .node = settings->node_name });
 	if (!agent->store)
 		return -ENOMEM;
 	filewatch_init(&agent->mesh_watch, settings->mesh_file);

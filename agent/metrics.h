@@ -21,23 +21,36 @@
 #define METRICS_LABELS_MAX 24u
 
 enum metric {
-	METRIC_BUILD,        /* component, tag */
-	METRIC_SOCKETS_OPEN, /* reporter */
-	METRIC_CRL_REJECTED, /* reporter */
+	METRIC_BUILD,         /* component, tag */
+	METRIC_SOCKETS_OPEN,  /* reporter */
+	METRIC_CRL_REJECTED,  /* reporter */
+	METRIC_ON_DEMAND_DNS, /* the source's eight, hostname */
 	METRIC_PODS_ACTIVE,
 	METRIC_PODS_PENDING,
 	METRIC_PODS_STARTED,
 	METRIC_PODS_STOPPED,
-	METRIC_FAILED_EARLY, /* reporter */
+	METRIC_XDS_ENDS,     /* reason */
+	METRIC_XDS_MESSAGES, /* url */
+	METRIC_XDS_BYTES,    /* url */
+	METRIC_XDS_CONNECTED,
+	METRIC_XDS_RESOURCES, /* url */
+	METRIC_XDS_REJECTED,  /* url */
+	METRIC_XDS_NACKS,     /* url */
+	METRIC_FAILED_EARLY,  /* reporter */
 	METRIC_UNLABELLED,
 	METRIC_CONNECTIONS_REFUSED, /* reason */
-	METRIC_TLS_HANDSHAKES,      /* result */
-	METRIC_H2_ATTACKS,          /* kind */
-	METRIC_REQUESTS_REFUSED,    /* status */
-	METRIC_AROUND_WAYPOINT,     /* over */
-	METRIC_POLICY_DENIED,       /* policy, reason */
-	METRIC_POLICY_DRY_RUN,      /* policy, says, source_principal */
+	METRIC_FAILOVERS,           /* after */
+	METRIC_HANDSHAKES_PACED,
+	METRIC_TLS_HANDSHAKES,   /* result */
+	METRIC_H2_ATTACKS,       /* kind */
+	METRIC_REQUESTS_REFUSED, /* status */
+	METRIC_AROUND_WAYPOINT,  /* over */
+	METRIC_POLICY_DENIED,    /* policy, reason */
+	METRIC_POLICY_DRY_RUN,   /* policy, says, source_principal */
 	METRIC_POLICY_ENDED,
+	METRIC_CERTS,         /* state */
+	METRIC_CERT_REQUESTS, /* result */
+	METRIC_CERT_ENDS,     /* identity; Unix time */
 	METRIC_ACCEPT_ERRORS,
 	METRIC_ADMIN_REFUSED,
 	METRIC_LOG_DROPPED,

@@ -28,8 +28,10 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 		st->end = why;
 	st->state = H2_STREAM_ENDED;
 	hb_list_remove(&st->node);
-	hb_list_remove(&st->mark);
-	hb_list_remove(&st->ready);
+	if (st->busy) {
+		hb_list_remove(&st->busy->mark);
+		hb_list_remove(&st->busy->ready);
+	}
 	h2_window_end(st);
 	hb_list_add(&st->h2->ended, &st->node);
 	if (st->gone)
@@ -47,7 +49,8 @@ static void tell_ended(struct hb_h2 *h2)
 		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
 
 		st->h2 = NULL;
-		hb_bufq_clear(&st->tx);
+		if (st->busy)
+			hb_bufq_clear(&st->busy->tx);
 		if (st->stream.events)
 			st->stream.events->on_closed(&st->stream, st->end);
 		else
@@ -60,7 +63,7 @@ static void tell_ready(struct hb_h2 *h2)
 	struct hb_list *node;
 
 	while ((node = hb_list_shift(&h2->ready)))
-		h2_stream_deliver(hb_container_of(node, struct h2_stream, ready));
+		h2_stream_deliver(hb_container_of(node, struct h2_busy, ready)->st);
 	if (hb_list_is_empty(&h2->later))
 		return;
 	hb_list_move(&h2->ready, &h2->later);
@@ -78,7 +81,7 @@ static void tell_marked(struct hb_h2 *h2)
 	now.next->prev = now.prev->next = &now;
 	hb_list_init(&h2->marked);
 	while ((node = hb_list_shift(&now)))
-		h2_stream_mark(hb_container_of(node, struct h2_stream, mark));
+		h2_stream_mark(hb_container_of(node, struct h2_busy, mark)->st);
 }
 
 /* Ends all that lives on the connection with @why; streams that only wait to be read may go on. */
@@ -207,7 +210,7 @@ static void defaults(struct hb_h2_options *o)
 	o->connection_window = o->connection_window ? o->connection_window : 16u << 20;
 	o->grown_max = o->grown_max ? o->grown_max : 8u << 20;
 	o->header_list_max = o->header_list_max ? o->header_list_max : client ? 16384 : 65536;
-	o->streams_max = o->streams_max ? o->streams_max : client ? 100 : 200;
+	o->streams_max = o->streams_max ? o->streams_max : client ? 750 : 1000;
 	o->ping_interval_ms = o->ping_interval_ms ? o->ping_interval_ms : 10000;
 	o->ping_timeout_ms = o->ping_timeout_ms ? o->ping_timeout_ms : 20000;
 	o->begin_ms = o->begin_ms ? o->begin_ms : 5000;
@@ -322,6 +325,17 @@ void hb_h2_free(struct hb_h2 *h2)
 	free(h2);
 }
 
+/* RFC 7541 7.1.3: what must stay secret is in no table that others may guess by. */
+static uint8_t flags_of(const struct hb_header *header)
+{
+	static const char secret[] = "authorization";
+
+	if (header->name_len == sizeof(secret) - 1 &&
+	    memcmp(header->name, secret, sizeof(secret) - 1) == 0)
+		return NGHTTP2_NV_FLAG_NO_INDEX;
+	return NGHTTP2_NV_FLAG_NONE;
+}
+
 /* nghttp2 wants its own kind of pairs; it copies them. */
 static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *nv, size_t max)
 {
@@ -329,13 +343,14 @@ static size_t to_nv(const struct hb_header *headers, size_t count, nghttp2_nv *n
 	for (size_t i = 0; i < count; i++)
 		nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)headers[i].name,
 			              (uint8_t *)(uintptr_t)headers[i].value, headers[i].name_len,
-			              headers[i].value_len, NGHTTP2_NV_FLAG_NONE };
+			              headers[i].value_len, flags_of(&headers[i]) };
 	return count;
 }
 
 #define HEADERS_MAX 64
 
-struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+static struct hb_stream *request(struct hb_h2 *h2, const struct hb_header *headers, size_t count,
+                                 bool exchange)
 {
 	nghttp2_nv nv[HEADERS_MAX];
 	struct h2_stream *st;
@@ -345,6 +360,7 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	st = h2_stream_new(h2, 0);
 	if (!st)
 		return NULL;
+	st->exchange = exchange;
 	/* As a request with a body, which is submitted when there is some: h2_send.c. */
 	st->id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
 	                                to_nv(headers, count, nv, HEADERS_MAX), st);
@@ -356,6 +372,16 @@ struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *header
 	h2_guard_request(&h2->guard);
 	h2_wake_flush(h2);
 	return &st->stream;
+}
+
+struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	return request(h2, headers, count, false);
+}
+
+struct hb_stream *hb_h2_exchange(struct hb_h2 *h2, const struct hb_header *headers, size_t count)
+{
+	return request(h2, headers, count, true);
 }
 
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
@@ -394,6 +420,7 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 	} else {
 		st->state = H2_STREAM_OPEN;
 		h2_stream_look(st); /* it may have been resumed before */
+		h2_stream_rest(st);
 	}
 	h2_wake_flush(st->h2);
 }
@@ -428,6 +455,11 @@ bool hb_h2_has_settings(const struct hb_h2 *h2)
 bool hb_h2_is_draining(const struct hb_h2 *h2)
 {
 	return h2->draining || h2->goaway_in || h2->close_asked;
+}
+
+bool hb_h2_has_goaway(const struct hb_h2 *h2)
+{
+	return h2->goaway_in;
 }
 
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2)

@@ -36,7 +36,7 @@ enum { FLAG_END_HEADERS = 0x04, FLAG_PADDED = 0x08 };
 
 /*
  * Sized by what honest peers do. Full speed ping-pong with two WINDOW_UPDATE per message; a window
- * of 16 MiB that is given back in pieces of 256 bytes; 1000 requests sent before our limit was
+ * of 16 MiB that is given back in pieces of 256 bytes; 1150 requests sent before our limit was
  * known; a PING per round of data (bandwidth estimation); 10,000 streams a second that each end by
  * RST_STREAM; the rest of an upload, in small frames, to a stream that we have reset; 200 retries a
  * second of what a policy forbids, or of an app that is down, and four for each that is served.
@@ -57,7 +57,7 @@ static const struct {
 	[HB_H2_STRAY_DATA]     = { "DATA without a stream", 16384, 65536, 1000, 256, 0, 0 },
 	[HB_H2_HEADERS]        = { "HEADERS",               1200,  2000,  100,   8, 0, 0 },
 	[HB_H2_OVERSIZED]      = { "oversized header list",   16,    16,   10,   0, 0, 0 },
-	[HB_H2_REFUSED]        = { "stream above the limit",  800,   800,  100,   1, 0, 0 },
+	[HB_H2_REFUSED]        = { "stream above the limit",  180,   180,  100,   1, 0, 0 },
 	[HB_H2_DENIED]         = { "refused request",       2000,  4000,  200,   4, 0, 0 },
 	[HB_H2_UNKNOWN]        = { "unknown frame",          100,   200,   10,   2, 0, 0 },
 };

@@ -18,25 +18,35 @@ enum h2_stream_state {
 	H2_STREAM_ENDED,   /* on_closed is due or told */
 };
 
-struct h2_headers { /* kept until the request is answered, or its answer told */
+/* Kept until the request is answered, or its answer told; an exchange's as long as it is there. */
+struct h2_headers {
 	struct hb_header *list;
 	char *text;
 	uint32_t count, text_len, text_size, list_size;
+	uint32_t answer; /* of an exchange that is open: those before its trailers */
+};
+
+struct h2_stream;
+
+/* What only a stream needs that has something to say or to tell. */
+struct h2_busy {
+	struct h2_stream *st;
+	struct hb_list ready; /* in h2->ready: has something to deliver */
+	struct hb_list mark;  /* OPEN: in h2->marked, its backlog is or was high; CLOSING: in
+	                         h2->lingering */
+	struct hb_bufq tx, rx;
+	struct h2_headers *headers; /* NULL: none */
+	uint32_t linger_at_ms;      /* CLOSING: when its patience ends; the clock modulo 2^32 */
 };
 
 struct h2_stream {
 	struct hb_stream stream;
 	struct hb_h2 *h2;     /* NULL once on_closed was told */
 	struct hb_list node;  /* in h2->streams; in h2->ended when it has ended */
-	struct hb_list ready; /* in h2->ready: has something to deliver */
-	struct hb_list mark;  /* OPEN: in h2->marked, its backlog is or was high; CLOSING: in
-	                         h2->lingering */
-	struct hb_bufq tx, rx;
-	struct h2_headers *headers; /* NULL: none */
+	struct h2_busy *busy; /* NULL: it is OPEN and silent; or it was, and has ended */
 	struct hb_end end;
-	uint32_t linger_at_ms; /* CLOSING: when its patience ends; the clock modulo 2^32 */
-	uint32_t window;       /* what we grant now */
-	uint32_t since_grown;  /* bytes told since it became so */
+	uint32_t window;      /* what we grant now */
+	uint32_t since_grown; /* bytes told since it became so */
 	int32_t id;
 	int16_t status; /* client: of the response, 0 before */
 	uint8_t state;
@@ -58,6 +68,7 @@ struct h2_stream {
 	bool asked : 1; /* client: HEADERS were sent */
 	bool rst_came : 1; /* the peer has reset it */
 	bool reset_after_tx : 1;
+	bool exchange : 1; /* hb_h2_exchange() asked for it */
 };
 
 struct h2_memory { /* nghttp2's */
@@ -110,6 +121,16 @@ static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 	return hb_container_of(s, struct h2_stream, stream);
 }
 
+static inline uint32_t h2_tx_bytes(const struct h2_stream *st)
+{
+	return st->busy ? st->busy->tx.bytes : 0;
+}
+
+static inline uint32_t h2_rx_bytes(const struct h2_stream *st)
+{
+	return st->busy ? st->busy->rx.bytes : 0;
+}
+
 /* h2_window.c */
 void h2_window_begin(struct h2_stream *st);
 void h2_window_came(struct h2_stream *st, size_t bytes); /* they are on rx */
@@ -123,6 +144,10 @@ void h2_window_end(struct h2_stream *st);  /* it holds nothing any more */
 /* h2_stream.c */
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id);
 void h2_stream_delete(struct h2_stream *st);
+/* What it is busy with; NULL: no memory. Never so before it is OPEN, nor while it is CLOSING. */
+struct h2_busy *h2_stream_busy(struct h2_stream *st);
+/* If it is silent now it keeps nothing for it. */
+void h2_stream_rest(struct h2_stream *st);
 int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
                    size_t value_len);
 void h2_headers_clear(struct h2_stream *st);

@@ -36,6 +36,8 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
                    uint32_t *data_flags, nghttp2_data_source *source, void *user);
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
                     size_t length, nghttp2_data_source *source, void *user);
+/* The request of an exchange has gone: what was written before may follow. */
+void h2_headers_sent(struct h2_stream *st);
 /* A DATA frame has gone: there may be more to offer. */
 void h2_data_sent(struct h2_stream *st);
 /* Lets nghttp2 speak while the lower stream takes it. */

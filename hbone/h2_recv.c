@@ -65,6 +65,12 @@ static bool is_too_large(struct hb_h2 *h2, struct h2_stream *st, size_t field)
 	return st->too_large;
 }
 
+/* What comes after the answer of an exchange. */
+static bool has_trailers(const struct h2_stream *st)
+{
+	return st->exchange && st->state == H2_STREAM_OPEN && st->opened && !st->rx_finish;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user)
@@ -82,7 +88,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	}
 	if (is_too_large(h2, st, name_len + value_len) && h2_guard_is_flood(&h2->guard))
 		return NGHTTP2_ERR_CALLBACK_FAILURE; /* what is left of the block may be long */
-	if (st->too_large || st->state != H2_STREAM_OPENING)
+	if (st->too_large || (st->state != H2_STREAM_OPENING && !has_trailers(st)))
 		return 0;
 	if (h2_headers_add(st, name, name_len, value, value_len) < 0)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
@@ -104,13 +110,17 @@ static void response_came(struct h2_stream *st)
 {
 	struct hb_end why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
 
+	if (has_trailers(st) && st->too_large)
+		h2_abort(st, NGHTTP2_CANCEL, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT));
 	if (st->opened || st->status / 100 == 1 || st->state != H2_STREAM_OPENING)
 		return;
-	if (st->status == 200 && !st->too_large) {
+	if ((st->status == 200 || (st->exchange && st->status >= 200)) && !st->too_large) {
 		st->opened = true;
+		if (st->busy->headers)
+			st->busy->headers->answer = st->busy->headers->count;
 		st->state = H2_STREAM_OPEN;
-		hb_list_remove(&st->ready);
-		hb_list_add(&st->h2->ready, &st->ready);
+		hb_list_remove(&st->busy->ready);
+		hb_list_add(&st->h2->ready, &st->busy->ready);
 		return;
 	}
 	if (st->too_large)
@@ -120,12 +130,18 @@ static void response_came(struct h2_stream *st)
 	h2_abort(st, NGHTTP2_CANCEL, why);
 }
 
-static void peer_finished(struct h2_stream *st)
+/* 0, or -1 without memory. */
+static int peer_finished(struct h2_stream *st)
 {
+	struct h2_busy *busy = h2_stream_busy(st);
+
+	if (!busy)
+		return -1;
 	st->rx_finish = true;
 	h2_window_look(st); /* it needs none any more */
-	if (hb_list_is_empty(&st->ready))
-		hb_list_add(&st->h2->ready, &st->ready);
+	if (hb_list_is_empty(&busy->ready))
+		hb_list_add(&st->h2->ready, &busy->ready);
+	return 0;
 }
 
 /* A code that only its sender knows (RFC 9113 7) is said as the last of ours. */
@@ -182,8 +198,9 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		break;
 	}
 	if (st && st->state != H2_STREAM_ENDED && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-	    (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA))
-		peer_finished(st);
+	    (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+	    peer_finished(st) < 0)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }
 
@@ -192,22 +209,26 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
 {
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st = h2_stream_by_id(h2, id);
+	struct h2_busy *busy;
 	struct hb_buf *view;
 
 	(void)nghttp2_session_consume_connection(session, len);
 	if (!st || st->state == H2_STREAM_CLOSING || st->state == H2_STREAM_ENDED)
 		return 0;
+	busy = h2_stream_busy(st);
+	if (!busy)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	view = hb_buf_view(h2->in, (uint32_t)(data - h2->in->data), (uint32_t)len);
 	if (!view)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	h2_guard_payload(&h2->guard, len);
-	hb_bufq_push(&st->rx, view);
+	hb_bufq_push(&busy->rx, view);
 	h2_window_came(st, len);
 	/* A window of tiny frames must not pin a slot for each. */
-	if (st->rx.bufs > SCATTERED_BUFS + st->rx.bytes / SCATTERED_BYTES)
-		hb_bufq_compact(&st->rx);
-	if (hb_list_is_empty(&st->ready))
-		hb_list_add(&h2->ready, &st->ready);
+	if (busy->rx.bufs > SCATTERED_BUFS + busy->rx.bytes / SCATTERED_BYTES)
+		hb_bufq_compact(&busy->rx);
+	if (hb_list_is_empty(&busy->ready))
+		hb_list_add(&h2->ready, &busy->ready);
 	return 0;
 }
 
@@ -246,6 +267,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	st->asked = true;
 	if (frame->hd.type == NGHTTP2_DATA)
 		h2_data_sent(st);
+	else
+		h2_headers_sent(st);
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	st->tx_finished = true;
@@ -297,7 +320,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 	st->end = why;
 	st->gone = true;
 	h2->gone_count++;
-	hb_bufq_clear(&st->tx);
+	if (st->busy)
+		hb_bufq_clear(&st->busy->tx);
 	h2_stream_uncount(st);
 	if (st->finish_told && !st->tx_finished)
 		h2_stream_end(st, st->end);

@@ -21,10 +21,11 @@
 static void offer(struct h2_stream *st)
 {
 	nghttp2_data_provider body = { .read_callback = h2_on_read };
-	bool some = st->tx.head || (st->tx_finish && !st->tx_finished);
+	bool some = h2_tx_bytes(st) || (st->tx_finish && !st->tx_finished);
 	int err;
 
-	if (st->tx_offered || !some)
+	/* nghttp2 takes none for a stream that it has not begun yet. */
+	if (st->tx_offered || !some || (st->exchange && !st->asked))
 		return;
 	err = nghttp2_submit_data(h2_session(st->h2), NGHTTP2_FLAG_END_STREAM, st->id, &body);
 	st->tx_offered = err == 0;
@@ -40,6 +41,12 @@ void h2_wake(struct h2_stream *st)
 	h2_wake_flush(h2);
 }
 
+void h2_headers_sent(struct h2_stream *st)
+{
+	if (st->exchange && st->state != H2_STREAM_ENDED)
+		offer(st);
+}
+
 void h2_data_sent(struct h2_stream *st)
 {
 	if (!st->tx_taken)
@@ -47,6 +54,7 @@ void h2_data_sent(struct h2_stream *st)
 	st->tx_taken = st->tx_offered = false;
 	if (st->state != H2_STREAM_ENDED)
 		offer(st);
+	h2_stream_rest(st);
 }
 
 void h2_reset(struct h2_stream *st, uint32_t code)
@@ -115,7 +123,7 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
 
 	if (!st || st->state == H2_STREAM_ENDED)
 		return NGHTTP2_ERR_DEFERRED;
-	head = st->tx.head;
+	head = st->busy ? st->busy->tx.head : NULL;
 	*data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
 	length = hb_min_size(length, HB_BUF_READ_MAX);
 	if (!head) {
@@ -130,7 +138,7 @@ ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t le
 		     head && n + head->len <= length && !fits_in_place(head); head = head->next)
 			n += head->len;
 	}
-	if (n == st->tx.bytes) {
+	if (n == h2_tx_bytes(st)) {
 		st->tx_taken = true;
 		*data_flags |= NGHTTP2_DATA_FLAG_EOF;
 		if (!st->tx_finish)
@@ -151,18 +159,20 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 {
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
+	struct hb_bufq none = { 0 }, *tx;
 	struct hb_buf *head;
 
 	/* The frame may have waited for a buffer, and its stream may have been reset meanwhile. */
 	if (!st || st->state == H2_STREAM_ENDED)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	assert(st->tx.bytes >= length);
+	tx = st->busy ? &st->busy->tx : &none;
+	assert(tx->bytes >= length);
 	if (st->state == H2_STREAM_CLOSING)
 		h2_stream_linger(st);
-	head = st->tx.head;
+	head = tx->head;
 	if (length > 0 && head->len == length && fits_in_place(head)) {
 		seal_open(h2);
-		head = hb_bufq_shift(&st->tx);
+		head = hb_bufq_shift(tx);
 		head->data -= HB_FRAME_HEADER;
 		head->len += HB_FRAME_HEADER;
 		memcpy(head->data, framehd, HB_FRAME_HEADER);
@@ -177,12 +187,12 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 		return NGHTTP2_ERR_WOULDBLOCK;
 	}
 	while (length > 0) {
-		size_t n = hb_min_size(length, st->tx.head->len);
-		int err = gather(h2, st->tx.head->data, n);
+		size_t n = hb_min_size(length, tx->head->len);
+		int err = gather(h2, tx->head->data, n);
 
 		assert(err == 0); /* the record had room for the whole frame */
 		(void)err;
-		hb_bufq_consume(&st->tx, n);
+		hb_bufq_consume(tx, n);
 		length -= n;
 	}
 	return enough(h2);

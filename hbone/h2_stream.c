@@ -12,12 +12,53 @@
 #include <string.h>
 
 /* RFC 9113 7 */
-enum { NO_ERROR = 0, CANCEL = 8, CONNECT_ERROR = 10 };
+enum { NO_ERROR = 0, INTERNAL_ERROR = 2, CANCEL = 8, CONNECT_ERROR = 10 };
 
 /* What a stream that was held up gives at a time. */
 #define SHARE_BYTES (256u * 1024)
 
 static const struct hb_stream_ops ops;
+
+struct h2_busy *h2_stream_busy(struct h2_stream *st)
+{
+	struct h2_busy *busy = st->busy;
+
+	if (busy)
+		return busy;
+	busy = hb_slab_get(hb_loop_slabs(st->h2->loop), sizeof(*busy));
+	if (!busy)
+		return NULL;
+	busy->st = st;
+	hb_list_init(&busy->ready);
+	hb_list_init(&busy->mark);
+	st->busy = busy;
+	return busy;
+}
+
+static void busy_free(struct h2_stream *st)
+{
+	struct h2_busy *busy = st->busy;
+
+	if (!busy)
+		return;
+	hb_list_remove(&busy->ready);
+	hb_list_remove(&busy->mark);
+	hb_bufq_clear(&busy->tx);
+	hb_bufq_clear(&busy->rx);
+	h2_headers_clear(st);
+	hb_slab_put(busy);
+	st->busy = NULL;
+}
+
+void h2_stream_rest(struct h2_stream *st)
+{
+	const struct h2_busy *busy = st->busy;
+	bool tells = st->rx_finish && !st->finish_told;
+
+	if (busy && st->state == H2_STREAM_OPEN && !tells && !busy->tx.head && !busy->rx.head &&
+	    !busy->headers && hb_list_is_empty(&busy->ready) && hb_list_is_empty(&busy->mark))
+		busy_free(st);
+}
 
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 {
@@ -29,9 +70,11 @@ struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 	st->h2 = h2;
 	st->id = id;
 	st->paused = true;
+	if (!h2_stream_busy(st)) {
+		hb_slab_put(st);
+		return NULL;
+	}
 	h2_window_begin(st);
-	hb_list_init(&st->ready);
-	hb_list_init(&st->mark);
 	hb_list_add(&h2->streams, &st->node);
 	h2->streams_count++;
 	return st;
@@ -40,11 +83,7 @@ struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 void h2_stream_delete(struct h2_stream *st)
 {
 	hb_list_remove(&st->node);
-	hb_list_remove(&st->ready);
-	hb_list_remove(&st->mark);
-	hb_bufq_clear(&st->tx);
-	hb_bufq_clear(&st->rx);
-	h2_headers_clear(st);
+	busy_free(st);
 	hb_slab_put(st);
 }
 
@@ -52,11 +91,12 @@ int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, c
                    size_t value_len)
 {
 	uint32_t need = (uint32_t)(name_len + value_len);
-	struct h2_headers *headers = st->headers;
+	struct h2_busy *busy = h2_stream_busy(st); /* trailers may come to a silent one */
+	struct h2_headers *headers = busy ? busy->headers : NULL;
 	struct hb_header *header;
 
-	if (!headers)
-		headers = st->headers = calloc(1, sizeof(*headers));
+	if (busy && !headers)
+		headers = busy->headers = calloc(1, sizeof(*headers));
 	if (!headers)
 		return -ENOMEM;
 	if (headers->count == headers->list_size) {
@@ -96,7 +136,7 @@ int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, c
 
 void h2_headers_clear(struct h2_stream *st)
 {
-	struct h2_headers *headers = hb_take(&st->headers);
+	struct h2_headers *headers = st->busy ? hb_take(&st->busy->headers) : NULL;
 
 	if (!headers)
 		return;
@@ -105,28 +145,56 @@ void h2_headers_clear(struct h2_stream *st)
 	free(headers);
 }
 
-/* The first from number @i on. */
+/* The first from number @i on, before number @end. */
 static const struct hb_header *find_header(const struct h2_headers *headers, uint32_t i,
-                                           const char *name, size_t len)
+                                           uint32_t end, const char *name, size_t len)
 {
-	for (; headers && i < headers->count; i++)
+	for (; headers && i < end; i++)
 		if (headers->list[i].name_len == len &&
 		    memcmp(headers->list[i].name, name, len) == 0)
 			return &headers->list[i];
 	return NULL;
 }
 
+static const struct h2_headers *headers_of(const struct h2_stream *st)
+{
+	return st->busy ? st->busy->headers : NULL;
+}
+
+/* How many are not trailers. */
+static uint32_t answer_count(const struct h2_stream *st)
+{
+	const struct h2_headers *headers = headers_of(st);
+
+	if (!headers)
+		return 0;
+	return st->exchange && st->opened ? headers->answer : headers->count;
+}
+
 const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char *name)
 {
-	return find_header(h2_stream_of(stream)->headers, 0, name, strlen(name));
+	const struct h2_stream *st = h2_stream_of(stream);
+
+	return find_header(headers_of(st), 0, answer_count(st), name, strlen(name));
+}
+
+const struct hb_header *hb_h2_trailer(const struct hb_stream *stream, const char *name)
+{
+	const struct h2_stream *st = h2_stream_of(stream);
+	const struct h2_headers *headers = headers_of(st);
+
+	return find_header(headers, answer_count(st), headers ? headers->count : 0, name,
+	                   strlen(name));
 }
 
 const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
                                           const struct hb_header *line)
 {
-	const struct h2_headers *headers = h2_stream_of(stream)->headers;
+	const struct h2_stream *st = h2_stream_of(stream);
+	const struct h2_headers *headers = headers_of(st);
+	uint32_t i = (uint32_t)(line - headers->list), answer = answer_count(st);
 
-	return find_header(headers, (uint32_t)(line - headers->list) + 1, line->name,
+	return find_header(headers, i + 1, i < answer ? answer : headers->count, line->name,
 	                   line->name_len);
 }
 
@@ -137,11 +205,12 @@ static bool is_listening(const struct h2_stream *st)
 
 void h2_stream_look(struct h2_stream *st)
 {
-	bool waits = st->rx.bytes || (st->rx_finish && !st->finish_told);
+	bool waits = h2_rx_bytes(st) || (st->rx_finish && !st->finish_told);
 
-	if (!is_listening(st) || !waits || !hb_list_is_empty(&st->ready))
+	/* What waits keeps it busy. */
+	if (!is_listening(st) || !waits || !hb_list_is_empty(&st->busy->ready))
 		return;
-	hb_list_add(&st->h2->ready, &st->ready);
+	hb_list_add(&st->h2->ready, &st->busy->ready);
 	hb_loop_defer(st->h2->loop, &st->h2->flush);
 }
 
@@ -154,7 +223,7 @@ static bool is_tight(const struct h2_stream *st)
 static struct hb_buf *take_share(struct h2_stream *st)
 {
 	uint32_t most = is_tight(st) ? HB_BUF_TIGHT_HIGH : SHARE_BYTES;
-	struct hb_bufq *rx = &st->rx;
+	struct hb_bufq *rx = &st->busy->rx;
 	struct hb_bufq share = { 0 };
 
 	if (rx->bytes <= most)
@@ -164,7 +233,8 @@ static struct hb_buf *take_share(struct h2_stream *st)
 	return hb_bufq_take(&share);
 }
 
-void h2_stream_deliver(struct h2_stream *st)
+/* It may be given back, but not freed, by the owner in these. */
+static void deliver(struct h2_stream *st)
 {
 	struct hb_buf *chain;
 	size_t bytes;
@@ -176,20 +246,21 @@ void h2_stream_deliver(struct h2_stream *st)
 		h2_stream_look(st);
 		if (st->stream.events->on_open)
 			st->stream.events->on_open(&st->stream);
-		h2_headers_clear(st);
+		if (!st->exchange)
+			h2_headers_clear(st);
 		return;
 	}
 	if (!is_listening(st))
 		return;
-	if (st->rx.bytes) {
+	if (h2_rx_bytes(st)) {
 		chain = take_share(st);
 		bytes = hb_buf_chain_bytes(chain);
 		st->stream.bytes_in += bytes;
 		h2_window_took(st, bytes);
-		if (st->rx.bytes)
-			hb_list_add(&st->h2->later, &st->ready);
+		if (h2_rx_bytes(st))
+			hb_list_add(&st->h2->later, &st->busy->ready);
 		else if (st->rx_finish)
-			hb_list_add(&st->h2->ready, &st->ready);
+			hb_list_add(&st->h2->ready, &st->busy->ready);
 		st->stream.events->on_data(&st->stream, chain);
 		return;
 	}
@@ -202,44 +273,64 @@ void h2_stream_deliver(struct h2_stream *st)
 	}
 }
 
+/* An exchange need not wait for the answer. */
+static bool may_write(const struct h2_stream *st)
+{
+	return st->state == H2_STREAM_OPEN || (st->exchange && st->state == H2_STREAM_OPENING);
+}
+
+void h2_stream_deliver(struct h2_stream *st)
+{
+	deliver(st);
+	h2_stream_rest(st);
+}
+
 static bool is_high(const struct h2_stream *st)
 {
-	return st->tx.bytes > (is_tight(st) ? HB_BUF_TIGHT_HIGH : HB_H2_STREAM_HIGH);
+	return h2_tx_bytes(st) > (is_tight(st) ? HB_BUF_TIGHT_HIGH : HB_H2_STREAM_HIGH);
 }
 
 static bool is_low(const struct h2_stream *st)
 {
-	return st->tx.bytes <= (is_tight(st) ? HB_BUF_TIGHT_LOW : HB_H2_STREAM_LOW);
+	return h2_tx_bytes(st) <= (is_tight(st) ? HB_BUF_TIGHT_LOW : HB_H2_STREAM_LOW);
 }
 
 void h2_stream_mark(struct h2_stream *st)
 {
-	if (st->state != H2_STREAM_OPEN)
+	if (!may_write(st))
 		return;
 	if (!st->full_told && is_high(st)) {
 		st->full_told = true;
-		hb_list_add(&st->h2->marked, &st->mark);
+		hb_list_add(&st->h2->marked, &st->busy->mark);
 		st->stream.events->on_full(&st->stream);
 	} else if (st->full_told && !is_low(st)) {
-		hb_list_add(&st->h2->marked, &st->mark);
+		hb_list_add(&st->h2->marked, &st->busy->mark);
 	} else if (st->full_told) {
 		st->full_told = false;
 		st->stream.events->on_drained(&st->stream);
 	}
+	h2_stream_rest(st);
 }
 
 static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 {
 	struct h2_stream *st = h2_stream_of(s);
+	struct h2_busy *busy;
 
-	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone) {
+	if (!may_write(st) || st->tx_finish || st->gone) {
 		hb_buf_free_all(chain);
 		return;
 	}
+	busy = h2_stream_busy(st);
+	if (!busy) {
+		hb_buf_free_all(chain);
+		h2_abort(st, INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+		return;
+	}
 	s->bytes_out += hb_buf_chain_bytes(chain);
-	hb_bufq_push(&st->tx, chain);
-	if (is_high(st) && !st->full_told && hb_list_is_empty(&st->mark))
-		hb_list_add(&st->h2->marked, &st->mark);
+	hb_bufq_push(&busy->tx, chain);
+	if (is_high(st) && !st->full_told && hb_list_is_empty(&st->busy->mark))
+		hb_list_add(&st->h2->marked, &st->busy->mark);
 	h2_wake(st);
 }
 
@@ -247,7 +338,7 @@ static void stream_finish(struct hb_stream *s)
 {
 	struct h2_stream *st = h2_stream_of(s);
 
-	if (st->state != H2_STREAM_OPEN || st->tx_finish || st->gone)
+	if (!may_write(st) || st->tx_finish || st->gone)
 		return;
 	st->tx_finish = true;
 	h2_wake(st);
@@ -290,6 +381,10 @@ static uint32_t reset_code_of(struct hb_end why)
  */
 static void close_cleanly(struct h2_stream *st)
 {
+	if (!h2_stream_busy(st)) {
+		h2_abort(st, INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+		return;
+	}
 	st->state = H2_STREAM_CLOSING;
 	st->end = HB_END_CLEAN;
 	st->tx_finish = true;
@@ -324,9 +419,9 @@ void h2_stream_linger(struct h2_stream *st)
 {
 	struct hb_h2 *h2 = st->h2;
 
-	st->linger_at_ms = (uint32_t)hb_loop_now_ms(h2->loop) + h2->options.linger_ms;
-	hb_list_remove(&st->mark);
-	hb_list_add(&h2->lingering, &st->mark);
+	st->busy->linger_at_ms = (uint32_t)hb_loop_now_ms(h2->loop) + h2->options.linger_ms;
+	hb_list_remove(&st->busy->mark);
+	hb_list_add(&h2->lingering, &st->busy->mark);
 	if (!hb_timer_is_running(&h2->linger))
 		hb_loop_timer_start(h2->loop, &h2->linger, h2->options.linger_ms);
 }
@@ -348,15 +443,14 @@ void h2_on_linger_time(struct hb_timer *timer)
 	uint32_t now_ms = (uint32_t)hb_loop_now_ms(h2->loop);
 
 	while (!hb_list_is_empty(&h2->lingering)) {
-		struct h2_stream *st = hb_container_of(h2->lingering.next, struct h2_stream, mark);
-
-		int32_t left_ms = (int32_t)(st->linger_at_ms - now_ms);
+		struct h2_busy *busy = hb_container_of(h2->lingering.next, struct h2_busy, mark);
+		int32_t left_ms = (int32_t)(busy->linger_at_ms - now_ms);
 
 		if (left_ms > 0) {
 			hb_loop_timer_start(h2->loop, timer, (uint32_t)left_ms);
 			return;
 		}
-		lose_patience(st); /* takes it off the list */
+		lose_patience(busy->st); /* takes it off the list */
 	}
 }
 

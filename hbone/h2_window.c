@@ -26,12 +26,25 @@
 #define PROVEN_BYTES (16u << 20)
 /* The first window once MUCH_BYTES stand unread on a connection, until there are but FEW_BYTES. */
 #define WINDOW_SMALL (64u * 1024)
-#define MUCH_BYTES   (4u << 20)
-#define FEW_BYTES    (1u << 20)
+/* So many streams may have that much each; where more may live, each has less, but no less than. */
+#define SMALL_STREAMS 200u
+#define SMALL_MIN     (16u * 1024)
+#define MUCH_BYTES    (4u << 20)
+#define FEW_BYTES     (1u << 20)
 
 static uint32_t first_of(const struct hb_h2 *h2)
 {
 	return hb_min_u32(HB_H2_WINDOW_FIRST, h2->options.stream_window);
+}
+
+static uint32_t small_of(const struct hb_h2 *h2)
+{
+	uint32_t share = WINDOW_SMALL / h2->options.streams_max * SMALL_STREAMS;
+	uint32_t small = share > WINDOW_SMALL ? WINDOW_SMALL
+	                 : share > SMALL_MIN  ? share
+	                                      : SMALL_MIN;
+
+	return hb_min_u32(small, first_of(h2));
 }
 
 /* A window so large costs so many units. */
@@ -80,7 +93,7 @@ void h2_window_begin(struct h2_stream *st)
 void h2_window_weigh(struct hb_h2 *h2)
 {
 	if (h2->unread >= MUCH_BYTES)
-		tell_first(h2, hb_min_u32(WINDOW_SMALL, first_of(h2)));
+		tell_first(h2, small_of(h2));
 	else if (h2->unread <= FEW_BYTES)
 		tell_first(h2, first_of(h2));
 }
@@ -132,7 +145,7 @@ void h2_window_took(struct h2_stream *st, size_t bytes)
 	bool stood;
 
 	h2->unread -= bytes;
-	stood = st->rx.bytes + bytes >= st->window / 2;
+	stood = h2_rx_bytes(st) + bytes >= st->window / 2;
 
 	(void)nghttp2_session_consume_stream(h2_session(h2), st->id, bytes);
 	st->since_grown += (uint32_t)bytes;
@@ -153,8 +166,9 @@ void h2_window_came(struct h2_stream *st, size_t bytes)
 
 void h2_window_drop(struct h2_stream *st)
 {
-	st->h2->unread -= st->rx.bytes;
-	hb_bufq_clear(&st->rx);
+	st->h2->unread -= h2_rx_bytes(st);
+	if (st->busy)
+		hb_bufq_clear(&st->busy->rx);
 	h2_window_look(st);
 	h2_window_weigh(st->h2);
 }
@@ -163,7 +177,7 @@ void h2_window_look(struct h2_stream *st)
 {
 	struct hb_h2 *h2 = st->h2;
 	uint32_t window = st->rx_finish ? 0 : units_of(h2, st->window);
-	uint32_t unread = units_of(h2, st->rx.bytes);
+	uint32_t unread = units_of(h2, h2_rx_bytes(st));
 
 	charge(st, window > unread ? window : unread);
 }

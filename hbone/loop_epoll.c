@@ -454,6 +454,7 @@ const struct hb_backend hb_backend_epoll = {
 	.accept = epoll_accept,
 	.arm = epoll_arm,
 	.disarm = epoll_disarm,
+	.disarms_at_once = true,
 	.forget = epoll_forget,
 	.slots = epoll_slots,
 	.trim = epoll_trim,

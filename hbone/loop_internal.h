@@ -54,6 +54,9 @@ struct hb_backend {
 	void (*arm)(struct hb_recv *recv);
 	/* ...also after this, unless it returns true: let go at once. */
 	bool (*disarm)(struct hb_recv *recv);
+	/* It does, always, and asks the kernel nothing: no need to wait for the turn's end. Where
+	 * not, the node of a receiver's op is not the backend's. */
+	bool disarms_at_once;
 	/* Nothing of the receiver is in flight, nor will be again. */
 	void (*forget)(struct hb_recv *recv);
 	/* Gives memory back that the next burst will take again. */

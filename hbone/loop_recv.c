@@ -42,10 +42,10 @@ enum recv_state {
 /* Leaves whatever list it is on. */
 static void set_state(struct hb_recv *recv, enum recv_state state, struct hb_list *list)
 {
-	hb_list_remove(&recv->node);
+	hb_list_remove(&recv->op.node);
 	recv->state = (uint8_t)state;
 	if (list)
-		hb_list_add(list, &recv->node);
+		hb_list_add(list, &recv->op.node);
 }
 
 void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
@@ -53,14 +53,14 @@ void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t r
 {
 	assert(read_max > 0 && read_max <= HB_BUF_PAYLOAD);
 	*recv = (struct hb_recv){
-		.events = events,
+		.op.events_of_recv = events,
 		.loop = loop,
 		.fd = fd,
-		.read_max = read_max,
+		.read_max = (uint16_t)read_max,
 		.state = PAUSED,
 		.held_res = NO_END,
 	};
-	hb_list_init(&recv->node);
+	hb_list_init(&recv->op.node);
 }
 
 void hb_loop_recv_resume(struct hb_recv *recv)
@@ -70,24 +70,10 @@ void hb_loop_recv_resume(struct hb_recv *recv)
 	if (recv->state == UNWANTED)
 		/* If the cancel is under way already, on_done arms it again. */
 		set_state(recv, ARMED, NULL);
-	else if (recv->state == PAUSED && (recv->held.head || recv->held_res != NO_END))
+	else if (recv->state == PAUSED && (recv->held || recv->held_res != NO_END))
 		set_state(recv, READY, &loop->recv_ready);
 	else if (recv->state == PAUSED)
 		set_state(recv, WAITING, &loop->recv_waiting);
-}
-
-void hb_loop_recv_pause(struct hb_recv *recv)
-{
-	if (recv->state == ARMED)
-		set_state(recv, UNWANTED, &recv->loop->recv_unwanted);
-	else if (recv->state == WAITING || recv->state == READY || recv->state == STARVED)
-		set_state(recv, PAUSED, NULL);
-}
-
-static void set_stopped(struct hb_recv *recv)
-{
-	recv->loop->backend->forget(recv);
-	set_state(recv, STOPPED, &recv->loop->recv_stopped);
 }
 
 /* True when nothing is in flight; else on_done is still to come. */
@@ -101,11 +87,27 @@ static bool disarm(struct hb_recv *recv)
 	return true;
 }
 
+void hb_loop_recv_pause(struct hb_recv *recv)
+{
+	if (recv->state == ARMED && recv->loop->backend->disarms_at_once && disarm(recv))
+		set_state(recv, PAUSED, NULL);
+	else if (recv->state == ARMED)
+		set_state(recv, UNWANTED, &recv->loop->recv_unwanted);
+	else if (recv->state == WAITING || recv->state == READY || recv->state == STARVED)
+		set_state(recv, PAUSED, NULL);
+}
+
+static void set_stopped(struct hb_recv *recv)
+{
+	recv->loop->backend->forget(recv);
+	set_state(recv, STOPPED, &recv->loop->recv_stopped);
+}
+
 void hb_loop_recv_stop(struct hb_recv *recv)
 {
 	if (recv->state == STOPPING || recv->state == STOPPED)
 		return;
-	hb_bufq_clear(&recv->held);
+	hb_buf_free(hb_take(&recv->held));
 	if (disarm(recv))
 		set_stopped(recv);
 	else
@@ -130,18 +132,18 @@ bool hb_recv_before_wait(struct hb_loop *loop)
 			node = hb_list_shift(&loop->recv_starved);
 			if (!node)
 				break;
-			set_state(hb_container_of(node, struct hb_recv, node), WAITING,
+			set_state(hb_container_of(node, struct hb_recv, op.node), WAITING,
 			          &loop->recv_waiting);
 		}
 	}
 	while ((node = hb_list_shift(&loop->recv_unwanted))) {
-		struct hb_recv *recv = hb_container_of(node, struct hb_recv, node);
+		struct hb_recv *recv = hb_container_of(node, struct hb_recv, op.node);
 
 		if (disarm(recv))
 			set_state(recv, PAUSED, NULL);
 	}
 	while ((node = hb_list_shift(&loop->recv_waiting)))
-		arm(hb_container_of(node, struct hb_recv, node));
+		arm(hb_container_of(node, struct hb_recv, op.node));
 	return !hb_list_is_empty(&loop->recv_ready);
 }
 
@@ -161,19 +163,19 @@ static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
 		set_state(recv, WAITING, &loop->recv_waiting);
 	if (res > 0)
 		loop->fresh_bytes += (size_t)res;
-	recv->events->on_recv(recv, chain, res);
+	recv->op.events_of_recv->on_recv(recv, chain, res);
 }
 
 static void tell_held(struct hb_recv *recv)
 {
 	int res = recv->held_res;
 
-	if (recv->held.head) {
-		res = (int)recv->held.bytes;
+	if (recv->held) {
+		res = (int)recv->held->len;
 	} else {
 		recv->held_res = NO_END;
 	}
-	tell(recv, hb_bufq_take(&recv->held), res);
+	tell(recv, hb_take(&recv->held), res);
 }
 
 /* Cuts @bufs, filled in order with @bytes, into what has data; gives the rest back. */
@@ -245,7 +247,7 @@ static void read_on(struct hb_recv *recv, struct hb_buf *chain, unsigned slots)
 	if (res > 0)
 		bytes += (size_t)res;
 	else if (res != -EAGAIN && res != -ENOBUFS)
-		recv->held_res = (int)res;
+		recv->held_res = (int16_t)res;
 
 	if (bytes > 0) {
 		tell(recv, chain, (int)bytes);
@@ -264,7 +266,7 @@ static void tell_readable(struct hb_recv *recv)
 {
 	set_state(recv, READY, &recv->loop->recv_ready);
 	recv->is_dry = false;
-	recv->events->on_readable(recv);
+	recv->op.events_of_recv->on_readable(recv);
 }
 
 void hb_loop_recv_dry(struct hb_recv *recv)
@@ -284,7 +286,7 @@ void hb_loop_recv_read(struct hb_recv *recv)
 
 static void run_ready(struct hb_recv *recv)
 {
-	if (recv->held.head || recv->held_res != NO_END)
+	if (recv->held || recv->held_res != NO_END)
 		tell_held(recv);
 	else if (recv->by_readiness)
 		tell_readable(recv);
@@ -300,7 +302,7 @@ void hb_recv_run_ready(struct hb_loop *loop)
 	/* Those that become ready meanwhile have had their share. */
 	hb_list_move(&now, &loop->recv_ready);
 	while ((node = hb_list_shift(&now))) {
-		run_ready(hb_container_of(node, struct hb_recv, node));
+		run_ready(hb_container_of(node, struct hb_recv, op.node));
 		hb_loop_pass_on(loop);
 	}
 }
@@ -308,10 +310,11 @@ void hb_recv_run_ready(struct hb_loop *loop)
 /* What came while nobody wanted it. */
 static void hold(struct hb_recv *recv, struct hb_buf *buf, int res)
 {
+	assert(!recv->held); /* nothing is armed before it was told */
 	if (res > 0)
-		hb_bufq_push(&recv->held, buf);
+		recv->held = buf;
 	else if (res != -ECANCELED && res != -ENOBUFS)
-		recv->held_res = res;
+		recv->held_res = (int16_t)res;
 	set_state(recv, PAUSED, NULL);
 }
 
@@ -357,7 +360,7 @@ bool hb_recv_run_stopped(struct hb_loop *loop)
 
 	if (!node)
 		return false;
-	recv = hb_container_of(node, struct hb_recv, node);
-	recv->events->on_stopped(recv); /* may free it */
+	recv = hb_container_of(node, struct hb_recv, op.node);
+	recv->op.events_of_recv->on_stopped(recv); /* may free it */
 	return true;
 }

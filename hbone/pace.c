@@ -39,6 +39,7 @@ void hb_pace_init(struct hb_pace *pace, struct hb_loop *loop, unsigned per_turn)
 	assert(per_turn > 0);
 	pace->loop = loop;
 	pace->per_turn = per_turn;
+	pace->queued = 0;
 	hb_timer_init(&pace->timer, on_turn);
 	hb_list_init(&pace->circle);
 	for (size_t i = 0; i < HB_PACE_GROUPS; i++) {
@@ -66,6 +67,7 @@ void hb_pace_ask(struct hb_pace *pace, struct hb_pace_item *item, uint32_t numbe
 
 	if (!hb_list_is_empty(&item->node))
 		return;
+	pace->queued += !hb_list_is_empty(&pace->circle);
 	hb_list_add(&group->items, &item->node);
 	if (hb_list_is_empty(&group->node))
 		hb_list_add(&pace->circle, &group->node);

@@ -196,12 +196,15 @@ static void on_closed(struct hb_stream *s, struct hb_end why)
 	relay->on_done(relay, relay->why); /* last: the owner may free the relay in here */
 }
 
-static const struct hb_stream_events events = {
-	.on_data = on_data,
-	.on_finish = on_finish,
-	.on_full = on_full,
-	.on_drained = on_drained,
-	.on_closed = on_closed,
+static const struct hb_tcp_joined joined = {
+	.events = {
+		.on_data = on_data,
+		.on_finish = on_finish,
+		.on_full = on_full,
+		.on_drained = on_drained,
+		.on_closed = on_closed,
+	},
+	.on_spliced = on_spliced,
 };
 
 void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
@@ -210,13 +213,13 @@ void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stre
 {
 	*relay = (struct hb_relay){ .a.stream = a, .b.stream = b, .on_done = on_done };
 	a->owner = b->owner = relay;
-	a->events = b->events = &events;
+	a->events = b->events = &joined.events;
 	if (limits && (limits->idle_ms || limits->half_closed_ms) &&
 	    start_watch(relay, loop, limits) < 0) {
 		hb_relay_abort(relay, hb_end(HB_LAYER_RELAY, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	(void)hb_tcp_join(a, b, on_spliced); /* else they are not both sockets */
+	(void)hb_tcp_join(a, b); /* else they are not both sockets */
 	hb_stream_resume(a);
 	hb_stream_resume(b);
 }

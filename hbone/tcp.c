@@ -269,13 +269,12 @@ static const struct hb_stream_ops ops = {
 	.free = tcp_free,
 };
 
-bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b, hb_tcp_on_spliced on_spliced)
+bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b)
 {
 	if (a->ops != &ops || b->ops != &ops)
 		return false;
 	hb_tcp_of(a)->splice_to = hb_tcp_of(b);
 	hb_tcp_of(b)->splice_to = hb_tcp_of(a);
-	hb_tcp_of(a)->on_spliced = hb_tcp_of(b)->on_spliced = on_spliced;
 	return true;
 }
 

@@ -51,7 +51,6 @@ struct hb_tcp {
 	struct hb_tcp_sender *sender; /* NULL: nothing to send */
 	struct hb_tcp_guard *guard;   /* NULL: being read, and OPEN or ENDING */
 	struct hb_tcp *splice_to;     /* NULL: on_data is told all that comes */
-	hb_tcp_on_spliced on_spliced;
 	struct hb_end why;
 	uint32_t linger_ms;
 	uint8_t state;

@@ -176,7 +176,8 @@ void hb_tcp_on_readable(struct hb_recv *recv)
 		tcp->stream.bytes_in += moved.bytes;
 		to->stream.bytes_out += moved.bytes;
 		hb_pipe_count(loop, moved.bytes);
-		tcp->on_spliced(&tcp->stream, moved.bytes);
+		hb_container_of(tcp->stream.events, const struct hb_tcp_joined, events)
+		    ->on_spliced(&tcp->stream, moved.bytes);
 	}
 	if (moved.left > 0 && moved.to == 0)
 		hb_tcp_send_piped(to, pipe, moved.left);

@@ -10,11 +10,15 @@
 
 #include <hbone/stream.h>
 
-/* So many bytes have come from @from and were written to the other. */
-typedef void (*hb_tcp_on_spliced)(struct hb_stream *from, size_t bytes);
+struct hb_tcp_joined {
+	struct hb_stream_events events; /* of both */
+	/* So many bytes have come from @from and were written to the other. */
+	void (*on_spliced)(struct hb_stream *from, size_t bytes);
+};
 
 /*
  * The owner of both, which frees neither before both are closed, would write each one's data to the
- * other as it is: so tcp may do that. False when they are not both of tcp.
+ * other as it is: so tcp may do that. Their events are those of one struct hb_tcp_joined, and stay.
+ * False when they are not both of tcp.
  */
-bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b, hb_tcp_on_spliced on_spliced);
+bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b);

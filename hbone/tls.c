@@ -22,6 +22,7 @@
 
 #include <openssl/err.h>
 
+#include "tls_name.h"
 #include "tls_peer.h"
 #include "tls_wire.h"
 
@@ -522,7 +523,8 @@ static bool make_ssl(struct tls *tls)
 		SSL_set_accept_state(tls->ssl);
 	else
 		SSL_set_connect_state(tls->ssl);
-	return SSL_set_app_data(tls->ssl, &tls->peer) == 1;
+	return SSL_set_app_data(tls->ssl, &tls->peer) == 1 &&
+	       hb_tls_name_tell(&tls->peer, tls->ssl);
 }
 
 static struct tls *create(struct hb_loop *loop, const struct hb_tls_options *options)

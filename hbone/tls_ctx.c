@@ -107,7 +107,7 @@ static const char *parse_key(struct parsed *parsed, const char *pem)
  * A bundle may hold anchors that we cannot use; the others must work all the same
  * (reference/datapath 1.3). So each block is decoded by itself.
  */
-static const char *parse_roots(struct parsed *parsed, const char *pem)
+const char *hb_tls_ctx_roots(const char *pem, X509_STORE **ret_roots)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 	char *name, *header;
@@ -115,12 +115,12 @@ static const char *parse_roots(struct parsed *parsed, const char *pem)
 	long len;
 	int usable = 0;
 
-	parsed->roots = X509_STORE_new();
-	while (bio && parsed->roots && PEM_read_bio(bio, &name, &header, &der, &len)) {
+	*ret_roots = X509_STORE_new();
+	while (bio && *ret_roots && PEM_read_bio(bio, &name, &header, &der, &len)) {
 		const unsigned char *at = der;
 		X509 *cert = strstr(name, "CERTIFICATE") ? d2i_X509(NULL, &at, len) : NULL;
 
-		if (cert && X509_check_ca(cert) && X509_STORE_add_cert(parsed->roots, cert))
+		if (cert && X509_check_ca(cert) && X509_STORE_add_cert(*ret_roots, cert))
 			usable++;
 		X509_free(cert);
 		OPENSSL_free(name);
@@ -138,7 +138,7 @@ static const char *parse(struct parsed *parsed, const struct hb_tls_material *ma
 	if (!why)
 		why = parse_key(parsed, material->key);
 	if (!why)
-		why = parse_roots(parsed, material->roots);
+		why = hb_tls_ctx_roots(material->roots, &parsed->roots);
 	return why;
 }
 
@@ -154,8 +154,7 @@ static bool set_groups(SSL_CTX *ctx, const struct hb_tls_profile *profile)
 	return false;
 }
 
-/* Without a certificate yet. NULL: the library does not have what the profile says. */
-static SSL_CTX *profiled(enum hb_tls_role role, const struct hb_tls_profile *profile)
+SSL_CTX *hb_tls_ctx_profiled(enum hb_tls_role role, const struct hb_tls_profile *profile)
 {
 	int oldest = profile->tls12 && !profile->pqc ? TLS1_2_VERSION : TLS1_3_VERSION;
 	SSL_CTX *ctx =
@@ -196,7 +195,7 @@ static SSL_CTX *profiled(enum hb_tls_role role, const struct hb_tls_profile *pro
 int hb_tls_profile_check(const struct hb_tls_profile *profile, const char **ret_why)
 {
 	static _Thread_local char why[160];
-	SSL_CTX *ctx = profiled(HB_TLS_CLIENT, profile);
+	SSL_CTX *ctx = hb_tls_ctx_profiled(HB_TLS_CLIENT, profile);
 
 	SSL_CTX_free(ctx);
 	ERR_clear_error();
@@ -211,7 +210,7 @@ int hb_tls_profile_check(const struct hb_tls_profile *profile, const char **ret_
 static SSL_CTX *role_new(enum hb_tls_role role, const struct hb_tls_profile *profile,
                          const struct parsed *parsed)
 {
-	SSL_CTX *ctx = profiled(role, profile);
+	SSL_CTX *ctx = hb_tls_ctx_profiled(role, profile);
 
 	if (!ctx)
 		return NULL;
@@ -264,12 +263,21 @@ static void ctx_free(struct hb_tls_ctx *ctx)
 	free(ctx);
 }
 
+struct hb_tls_ctx *hb_tls_ctx_alloc(void)
+{
+	struct hb_tls_ctx *ctx = calloc(1, sizeof(*ctx));
+
+	if (ctx)
+		atomic_init(&ctx->refs, 1);
+	return ctx;
+}
+
 int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **ret_ctx,
                    const char **ret_why)
 {
 	static const struct hb_tls_profile standard;
 	const struct hb_tls_profile *profile = material->profile ? material->profile : &standard;
-	struct hb_tls_ctx *ctx = calloc(1, sizeof(*ctx));
+	struct hb_tls_ctx *ctx = hb_tls_ctx_alloc();
 	struct parsed parsed = { 0 };
 	int err;
 
@@ -277,7 +285,6 @@ int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **r
 		*ret_why = "no memory";
 		return -ENOMEM;
 	}
-	atomic_init(&ctx->refs, 1);
 	ERR_clear_error();
 	*ret_why = parse(&parsed, material);
 	err = *ret_why ? -EINVAL : build(ctx, &parsed, profile, ret_why);

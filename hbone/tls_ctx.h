@@ -18,3 +18,10 @@ struct hb_tls_ctx {
 	size_t trust_domain_len;
 	char *trust_domains; /* others that are let in, separated by commas; NULL: none */
 };
+
+/* tls_ctx.c, for tls_name.c */
+struct hb_tls_ctx *hb_tls_ctx_alloc(void); /* counted once, else empty; NULL: no memory */
+/* Without a certificate yet. NULL: the library does not have what the profile says. */
+SSL_CTX *hb_tls_ctx_profiled(enum hb_tls_role role, const struct hb_tls_profile *profile);
+/* A store of the roots in @pem that can be used. NULL on success, or what is wrong. */
+const char *hb_tls_ctx_roots(const char *pem, X509_STORE **ret_roots);

@@ -10,12 +10,15 @@
 
 #include "tls_crl.h"
 #include "tls_ctx.h"
+#include "tls_name.h"
 
 bool hb_tls_peer_init(struct hb_tls_peer *peer, const struct hb_tls_options *options)
 {
 	peer->ctx = options->ctx;
 	peer->role = options->role;
 	peer->crls = hb_tls_crls_ref(options->crls);
+	if (options->host && !hb_tls_name_init(peer, options))
+		return false;
 	if (options->identities_count == 0)
 		return true;
 	peer->identities = calloc(options->identities_count, sizeof(*peer->identities));
@@ -37,6 +40,8 @@ void hb_tls_peer_done(struct hb_tls_peer *peer)
 		free(peer->identities[i]);
 	free(peer->identities);
 	free(peer->identity);
+	free(peer->host);
+	free(peer->alt_host);
 	hb_tls_crls_unref(peer->crls);
 }
 
@@ -153,7 +158,8 @@ int hb_tls_peer_verify(X509_STORE_CTX *store, void *arg)
 		return 0;
 	}
 
-	peer->code = hb_tls_peer_check(peer, X509_STORE_CTX_get0_cert(store));
+	peer->code = peer->host ? hb_tls_name_check(peer, ssl, X509_STORE_CTX_get0_cert(store))
+	                        : hb_tls_peer_check(peer, X509_STORE_CTX_get0_cert(store));
 	if (peer->code != 0) {
 		/* Becomes the alert bad_certificate. */
 		X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);

@@ -15,8 +15,9 @@ struct hb_tls_peer {
 	enum hb_tls_role role;        /* ours */
 	char **identities;            /* client: what the peer may be */
 	size_t identities_count;
-	char *identity; /* once verified: its first SPIFFE URI, or "" */
-	int code;       /* why it was refused, an enum hb_error; 0: it was not */
+	char *host, *alt_host; /* client: in their place; NULL: none */
+	char *identity;        /* once verified: its first SPIFFE URI, or "" */
+	int code;              /* why it was refused, an enum hb_error; 0: it was not */
 };
 
 /* False: no memory; done() it all the same. @peer is zeroed by the caller. */

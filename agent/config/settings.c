@@ -57,7 +57,7 @@ static int set_defaults(struct settings_loaded *loaded, char *why, size_t why_si
 		int err;
 
 		if (row->type == SETTING_STRING || row->type == SETTING_TEXT ||
-		    row->type == SETTING_PATH)
+		    row->type == SETTING_PATH || row->type == SETTING_SECRET)
 			*(const char **)(void *)((char *)&loaded->settings + row->offset) = "";
 		if (!row->initial)
 			continue;
@@ -131,6 +131,30 @@ __attribute__((format(printf, 5, 6))) static int complain(const struct settings_
 	return -EINVAL;
 }
 
+/* All three files of a certificate or none, and not beside the built-in CA. */
+static int check_cert_files(const struct settings_loaded *loaded, char *why, size_t why_size)
+{
+	static const size_t fields[] = { offsetof(struct settings, cert_file),
+		                         offsetof(struct settings, cert_key_file),
+		                         offsetof(struct settings, cert_roots_file) };
+	const struct settings *s = &loaded->settings;
+	const char *const files[] = { s->cert_file, s->cert_key_file, s->cert_roots_file };
+	unsigned given = 0, last = 0;
+
+	for (unsigned i = 0; i < HB_ARRAY_LEN(files); i++)
+		if (*files[i]) {
+			given++;
+			last = i;
+		}
+	if (given > 0 && given < HB_ARRAY_LEN(files))
+		return complain(loaded, fields[last], why, why_size,
+		                "is not enough, expected certFile, certKeyFile and certRootsFile");
+	if (given > 0 && s->fake_ca)
+		return complain(loaded, fields[last], why, why_size,
+		                "is given beside fakeCa, expected one of the two");
+	return 0;
+}
+
 static int check_together(const struct settings_loaded *loaded, char *why, size_t why_size)
 {
 	const struct settings *s = &loaded->settings;
@@ -146,7 +170,7 @@ static int check_together(const struct settings_loaded *loaded, char *why, size_
 		return complain(loaded, offsetof(struct settings, fake_ca_key), why, why_size,
 		                "is given without a certificate, "
 		                "expected fakeCaCert (FAKE_CA_CERT) too");
-	return 0;
+	return check_cert_files(loaded, why, why_size);
 }
 
 static void default_to(struct settings_loaded *loaded, size_t offset, uint32_t value)
@@ -258,11 +282,14 @@ int settings_load(const char *path, char *const *environ_, struct settings **ret
 	if (!err)
 		err = read_environment(loaded, environ_, why, why_size);
 	if (!err)
+		err = settings_read_headers(loaded, environ_, why, why_size);
+	if (!err)
 		err = check_together(loaded, why, why_size);
 	if (!err)
 		err = derive(loaded, why, why_size);
 	if (err)
 		return err;
+	settings_derive_istiod(loaded, variable_lookup(environ_, "KUBERNETES_SERVICE_HOST"));
 	*why = '\0';
 	*ret_settings = hb_take(&settings);
 	return 0;
@@ -339,7 +366,7 @@ void settings_unknown_each(char *const *environ_, void (*each)(const char *name,
 		/* A name longer than any of ours may still begin with a prefix: clip it. */
 		snprintf(name, sizeof(name), "%.*s", (int)hb_min_size(len, sizeof(name) - 1),
 		         *environ_);
-		if (is_served(name))
+		if (is_served(name) || (setting_is_header(name) && (*environ_)[len]))
 			continue;
 		row = unserved_lookup(name);
 		if (row && (!row->harmless || (*environ_)[len] == '\0' ||

@@ -1,7 +1,7 @@
 /*
  * fakeca: a root, found or made, and the leaves that it signs.
  */
-#include "fakeca.h"
+#include "control/fakeca.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -14,6 +14,8 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+
+#include "control/pem.h"
 
 #define FILE_MAX     (256 * 1024)
 #define ROOT_DAYS    3650
@@ -43,57 +45,6 @@ __attribute__((format(printf, 3, 4))) static int complain(const struct complaint
 	va_end(args);
 	ERR_clear_error();
 	return err;
-}
-
-/* ---- PEM ---- */
-
-static int no_password(char *buf, int size, int writing, void *arg)
-{
-	return -1; /* never ask the terminal */
-}
-
-/* Takes @bio, whose text becomes a string; NULL: it is NULL, or no memory. */
-static char *bio_text(BIO *bio)
-{
-	char *data, *text;
-	long len;
-
-	if (!bio)
-		return NULL;
-	len = BIO_get_mem_data(bio, &data);
-	text = strndup(data, (size_t)len);
-	BIO_free(bio); /* wipes */
-	return text;
-}
-
-static char *cert_pem(X509 *cert)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-
-	if (!bio || !PEM_write_bio_X509(bio, cert)) {
-		BIO_free(bio);
-		return NULL;
-	}
-	return bio_text(bio);
-}
-
-static char *key_pem(EVP_PKEY *key)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-
-	if (!bio || !PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) {
-		BIO_free(bio);
-		return NULL;
-	}
-	return bio_text(bio);
-}
-
-static void wipe_text(char **text)
-{
-	if (*text)
-		OPENSSL_cleanse(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
 }
 
 /* ---- certificates ---- */
@@ -187,7 +138,7 @@ static X509 *root_new(EVP_PKEY *key, int64_t now_s)
 static int read_text(const char *path, char **ret_text, const struct complaint *why)
 {
 	hb_cleanup(hb_close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	hb_cleanup(wipe_text) char *text = NULL;
+	hb_cleanup(pem_wipe) char *text = NULL;
 	size_t len = 0;
 	ssize_t n;
 
@@ -213,7 +164,7 @@ static char *all_certs(const char *pem, X509 **ret_first)
 	X509 *cert, *first = NULL;
 	bool ok = in && out;
 
-	while (ok && (cert = PEM_read_bio_X509(in, NULL, no_password, NULL)) != NULL) {
+	while (ok && (cert = PEM_read_bio_X509(in, NULL, pem_no_password, NULL)) != NULL) {
 		ok = PEM_write_bio_X509(out, cert);
 		if (first)
 			X509_free(cert);
@@ -228,7 +179,7 @@ static char *all_certs(const char *pem, X509 **ret_first)
 		return NULL;
 	}
 	*ret_first = first;
-	return bio_text(out);
+	return pem_take(out);
 }
 
 static int64_t unix_time(const ASN1_TIME *time)
@@ -256,7 +207,7 @@ static int load(struct fakeca *ca, const char *cert_path, const char *key_path, 
                 const struct complaint *why)
 {
 	hb_cleanup(hb_free_ptr) char *certs = NULL;
-	hb_cleanup(wipe_text) char *key = NULL;
+	hb_cleanup(pem_wipe) char *key = NULL;
 	BIO *bio;
 	int err;
 
@@ -267,7 +218,7 @@ static int load(struct fakeca *ca, const char *cert_path, const char *key_path, 
 	if (!ca->roots_pem)
 		return complain(why, -EINVAL, "%s: no PEM certificate in it", cert_path);
 	bio = BIO_new_mem_buf(key, -1);
-	ca->key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+	ca->key = bio ? PEM_read_bio_PrivateKey(bio, NULL, pem_no_password, NULL) : NULL;
 	BIO_free(bio);
 	if (!ca->key)
 		return complain(why, -EINVAL, "%s: no PEM private key in it, or it is encrypted",
@@ -318,8 +269,8 @@ static char *root_text(int64_t now_s)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *cert = key ? root_new(key, now_s) : NULL;
-	hb_cleanup(wipe_text) char *key_text = key ? key_pem(key) : NULL;
-	hb_cleanup(hb_free_ptr) char *cert_text = cert ? cert_pem(cert) : NULL;
+	hb_cleanup(pem_wipe) char *key_text = key ? pem_of_key(key) : NULL;
+	hb_cleanup(hb_free_ptr) char *cert_text = cert ? pem_of_cert(cert) : NULL;
 
 	X509_free(cert);
 	EVP_PKEY_free(key);
@@ -334,7 +285,7 @@ static char *root_text(int64_t now_s)
 static int make_root(const char *cert_path, const char *key_path, int64_t now_s,
                      const struct complaint *why)
 {
-	hb_cleanup(wipe_text) char *text = NULL;
+	hb_cleanup(pem_wipe) char *text = NULL;
 	hb_cleanup(hb_free_ptr) char *certs = NULL;
 	X509 *cert;
 	int err;
@@ -348,7 +299,7 @@ static int make_root(const char *cert_path, const char *key_path, int64_t now_s,
 		err = write_once(key_path, text, 0600, why);
 		if (err < 0 && err != -EEXIST)
 			return err;
-		wipe_text(&text);
+		pem_wipe(&text);
 	}
 	err = read_text(key_path, &text, why);
 	if (err < 0)
@@ -484,8 +435,8 @@ int fakeca_sign(const struct fakeca *ca, const char *identity, uint32_t ttl_s, i
 	key = EVP_EC_gen("P-256");
 	cert = key ? leaf_new(ca, key, identity, &leaf) : NULL;
 	if (cert) {
-		leaf.chain_pem = cert_pem(cert);
-		leaf.key_pem = key_pem(key);
+		leaf.chain_pem = pem_of_cert(cert);
+		leaf.key_pem = pem_of_key(key);
 		leaf.serial = serial_text(cert);
 	}
 	X509_free(cert);
@@ -501,7 +452,7 @@ int fakeca_sign(const struct fakeca *ca, const char *identity, uint32_t ttl_s, i
 
 void fakeca_leaf_done(struct fakeca_leaf *leaf)
 {
-	wipe_text(&leaf->key_pem);
+	pem_wipe(&leaf->key_pem);
 	free(leaf->chain_pem);
 	free(leaf->serial);
 	*leaf = (struct fakeca_leaf){ 0 };

@@ -110,7 +110,6 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 	const struct workload *workload = route->workload;
 	const struct mesh_ref *ref = &workload->gateway;
 	struct hop gateway;
-	const struct hb_ip *ip;
 
 	if (!asked) {
 		refuse(route,
@@ -138,8 +137,8 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 	/* Another draw than the one that has chosen the workload behind it. */
 	if (hop_find(s, query, ref, BALANCE_STANDARD, hash_mix(query->random, DRAW_GATEWAY),
 	             &gateway) != HOP_FOUND ||
-	    !(ip = hop_ip(gateway.service, gateway.workload,
-	                  ref->kind == REF_ADDRESS ? &ref->ip : &query->dst.ip))) {
+	    !hop_dial(route, gateway.service, gateway.workload,
+	              ref->kind == REF_ADDRESS ? &ref->ip : &query->dst.ip, gateway.port)) {
 		refuse_gateway(route, ref);
 		return;
 	}
@@ -150,7 +149,6 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 		route->others = true;
 	}
 	route->kind = ROUTE_DOUBLE;
-	route->next_hop = (struct hb_addr){ .ip = *ip, .port = gateway.port };
 	route->host = asked->hostname;
 	route->authority.port = query->dst.port;
 	expect_identities(route, gateway.service, gateway.workload);
@@ -164,7 +162,6 @@ static void go_by_waypoint(const struct snapshot *s, struct route *route,
 {
 	bool by_ip = ref->kind == REF_ADDRESS;
 	char text[HOP_TEXT_SIZE];
-	const struct hb_ip *ip;
 	enum hop_fault fault;
 	struct hop hop;
 
@@ -182,14 +179,13 @@ static void go_by_waypoint(const struct snapshot *s, struct route *route,
 		go_through_gateway(s, route, query, asked, hop.service);
 		return;
 	}
-	ip = hop_ip(hop.service, hop.workload, by_ip ? &ref->ip : &query->dst.ip);
-	if (!ip) {
+	if (!hop_dial(route, hop.service, hop.workload, by_ip ? &ref->ip : &query->dst.ip,
+	              hop.port)) {
 		refuse(route, "waypoint %.200s has no address", hop_text(ref, text));
 		return;
 	}
 	/* Whatever protocol it says that it speaks: a waypoint is asked over HBONE. */
 	route->kind = ROUTE_HBONE;
-	route->next_hop = (struct hb_addr){ .ip = *ip, .port = hop.port };
 	route->authority = query->dst;
 	expect_identities(route, hop.service, hop.workload);
 }
@@ -200,17 +196,11 @@ static void go_by_waypoint(const struct snapshot *s, struct route *route,
 static void go_direct(struct route *route, const struct route_query *query, uint16_t port)
 {
 	const struct workload *workload = route->workload;
-	const struct hb_ip *ip = hop_ip(route->service, workload, &query->dst.ip);
 
-	if (!ip) {
-		if (*workload->hostname && workload->ips_count == 0)
-			refuse(route, "endpoint by hostname not supported yet: %s",
-			       workload->hostname);
-		else
-			refuse_unhealthy(route, &query->dst);
+	if (!hop_dial(route, route->service, workload, &query->dst.ip, port)) {
+		refuse_unhealthy(route, &query->dst);
 		return;
 	}
-	route->next_hop = (struct hb_addr){ .ip = *ip, .port = port };
 	if (workload->protocol != PROTOCOL_HBONE) {
 		route->kind = ROUTE_PLAIN;
 		return;

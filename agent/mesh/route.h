@@ -30,6 +30,10 @@ enum route_kind {
 struct route {
 	enum route_kind kind;
 	struct hb_addr next_hop;
+	/* Not NULL: nobody knows the next hop's address but by this name, and route_resolve() is
+	 * still to be told what it means. */
+	const char *lookup;
+	bool prefers_v6;
 	struct hb_addr authority;        /* HBONE; DOUBLE: its port alone */
 	const char *host;                /* DOUBLE: the authority's name, a service's */
 	const struct workload *workload; /* the next hop's, a waypoint's too; or NULL. DOUBLE: the
@@ -43,6 +47,9 @@ struct route {
 	 * another way to decide. */
 	uint64_t key; /* of balance_key(); 0: nothing */
 	bool others;
+	/* Of the address that route_resolve() has taken; 0: there was nothing to look up. */
+	uint64_t address_key;
+	bool other_addresses;
 	bool via; /* a waypoint or gateway: what it answers may be about what lies behind it */
 	char error[256]; /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
 };
@@ -54,3 +61,12 @@ const char *route_authority(const struct route *route, char out[ROUTE_AUTHORITY_
 
 void route_decide(const struct snapshot *s, const struct route_query *query,
                   struct route *ret_route);
+
+/*
+ * What route->lookup means, @count > 0 addresses: one of them becomes the next hop's, drawn by
+ * @query's random among those of the family that was dialled, else the others (reference/datapath
+ * 2.7); those that failed just now are left out as long as there are more. @query: as
+ * route_decide() was given it, tried also holds address keys. False: all of them were tried.
+ */
+bool route_resolve(struct route *route, const struct route_query *query, const struct hb_ip *ips,
+                   size_t count);

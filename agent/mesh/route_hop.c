@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mesh/hash.h"
+
+#define DRAW_ADDRESS 3 /* beside route.c's */
+
 static bool is_family_allowed(const struct service *service, const struct hb_ip *ip)
 {
 	if (!service || service->families == FAMILIES_AUTO || service->families == FAMILIES_DUAL)
@@ -41,6 +45,78 @@ const struct hb_ip *hop_ip(const struct service *service, const struct workload 
 	}
 	return first;
 }
+
+bool hop_dial(struct route *route, const struct service *service, const struct workload *workload,
+              const struct hb_ip *dialled, uint16_t port)
+{
+	const struct hb_ip *ip = hop_ip(service, workload, dialled);
+
+	if (!ip && !*workload->hostname)
+		return false;
+	route->next_hop = (struct hb_addr){ .port = port };
+	if (ip) {
+		route->next_hop.ip = *ip;
+	} else {
+		route->lookup = workload->hostname;
+		route->prefers_v6 = !hb_ip_is_v4(dialled);
+	}
+	return true;
+}
+
+/* ---- what a name means ---- */
+
+static uint64_t address_key(const struct route *route, const struct hb_ip *ip)
+{
+	return hash_mix(route->key, hash_bytes(ip->b, sizeof(ip->b)));
+}
+
+/* How gladly it is taken; -1: not again. */
+static int liking(const struct route *route, const struct balance_view *view,
+                  const struct hb_ip *ip)
+{
+	uint64_t key = address_key(route, ip);
+
+	if (balance_is_tried(view, key))
+		return -1;
+	return (balance_is_avoided(view->memory, key, view->now_ms) ? 0 : 2) +
+	       (hb_ip_is_v4(ip) != route->prefers_v6);
+}
+
+bool route_resolve(struct route *route, const struct route_query *query, const struct hb_ip *ips,
+                   size_t count)
+{
+	const struct balance_view *view = &query->view;
+	size_t liked = 0, untried = 0, at;
+	int best = -1;
+
+	for (size_t i = 0; i < count; i++) {
+		int much = liking(route, view, &ips[i]);
+
+		untried += much >= 0;
+		if (much > best) {
+			best = much;
+			liked = 0;
+		}
+		liked += much == best;
+	}
+	if (best < 0)
+		return false;
+	/* Another draw than the one that chose the endpoint. */
+	at = hash_mix(query->random, DRAW_ADDRESS) % liked;
+	for (size_t i = 0; i < count; i++) {
+		if (liking(route, view, &ips[i]) != best || at-- > 0)
+			continue;
+		route->next_hop.ip = ips[i];
+		break;
+	}
+	if (route->kind == ROUTE_HBONE && !route->via)
+		route->authority.ip = route->next_hop.ip;
+	route->address_key = address_key(route, &route->next_hop.ip);
+	route->other_addresses = untried > 1;
+	return true;
+}
+
+/* ---- whom a reference means ---- */
 
 const char *hop_text(const struct mesh_ref *ref, char out[HOP_TEXT_SIZE])
 {

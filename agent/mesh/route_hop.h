@@ -31,6 +31,12 @@ bool hop_is_source(const struct snapshot *s, const struct route_query *query,
  */
 const struct hb_ip *hop_ip(const struct service *service, const struct workload *workload,
                            const struct hb_ip *dialled);
+/*
+ * The same into @route, with @port: an address, or else the name it goes by, to be looked up.
+ * False: neither.
+ */
+bool hop_dial(struct route *route, const struct service *service, const struct workload *workload,
+              const struct hb_ip *dialled, uint16_t port);
 
 #define HOP_TEXT_SIZE 384
 /* "network/10.0.0.1" or "namespace/hostname". Returns @out. */

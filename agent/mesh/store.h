@@ -21,6 +21,7 @@ struct store;
 
 struct store_options {
 	size_t bytes_max; /* of all versions together; 0: no bound */
+	const char *node; /* copied: whose workloads snapshot_locals() lists; NULL or "": none's */
 };
 
 enum store_source { STORE_FILE, STORE_XDS }; /* who speaks; see store_sync_begin() */
@@ -48,6 +49,9 @@ int store_remove_policy(struct store *store, const char *key);
 /* By the name of an Address resource: a workload's uid, or else a service's "ns/hostname"
  * (reference/controlplane 3.3). 0, -ENOENT, -ENOMEM. */
 int store_remove_address(struct store *store, const char *name);
+
+/* Who speaks from here on, outside of a sync; at first it is STORE_FILE. */
+void store_speak_as(struct store *store, enum store_source source);
 
 /*
  * A whole state of one source: between begin and end each object is put once (again: -EEXIST, and

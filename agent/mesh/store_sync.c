@@ -14,6 +14,11 @@ static struct origin *origin_of(enum state_map map, void *item)
 	return &((struct policy_object *)item)->origin;
 }
 
+void store_speak_as(struct store *store, enum store_source source)
+{
+	store->origin = (struct origin){ .source = (uint8_t)source };
+}
+
 int store_sync_begin(struct store *store, enum store_source source)
 {
 	for (size_t i = 0; i < HB_ARRAY_LEN(synced); i++) {

@@ -4,14 +4,16 @@
 #include "proxy/credentials.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 void credentials_init(struct credentials *credentials, struct hb_loop *loop,
-                      void (*want)(void *owner, const char *identity), void *owner)
+                      bool (*wish)(void *owner, const char *identity, enum credential_wish wish),
+                      void *owner)
 {
 	hb_list_init(&credentials->all);
 	credentials->loop = loop;
-	credentials->want = want;
+	credentials->wish = wish;
 	credentials->owner = owner;
 }
 
@@ -19,16 +21,16 @@ static void credential_free(struct credential *credential)
 {
 	if (!credential)
 		return;
+	hb_list_remove(&credential->node);
 	hb_tls_ctx_unref(credential->ctx);
 	free(credential->identity);
+	free(credential->why);
 	free(credential);
 }
 
 void credentials_done(struct credentials *credentials)
 {
-	struct hb_list *node;
-
-	while ((node = hb_list_shift(&credentials->all))) {
+	hb_list_for_each_safe (node, &credentials->all) {
 		struct credential *credential = hb_container_of(node, struct credential, node);
 
 		assert(hb_list_is_empty(&credential->waits));
@@ -53,6 +55,7 @@ static struct credential *add(struct credentials *credentials, const char *ident
 
 	if (!credential)
 		return NULL;
+	hb_list_init(&credential->node);
 	hb_list_init(&credential->waits);
 	credential->identity = strdup(identity);
 	if (!credential->identity) {
@@ -63,22 +66,48 @@ static struct credential *add(struct credentials *credentials, const char *ident
 	return credential;
 }
 
-struct credential *credentials_of(struct credentials *credentials, const char *identity)
+struct credential *credentials_get(struct credentials *credentials, const char *identity)
 {
 	struct credential *credential = lookup(credentials, identity);
 
-	if (credential)
-		return credential;
-	credential = add(credentials, identity);
-	if (credential)
-		credentials->want(credentials->owner, identity);
+	if (!credential)
+		credential = add(credentials, identity);
+	/* A wish that finds no memory is made up for by the first flow's demand. */
+	if (credential && credential->pods++ == 0)
+		(void)credentials->wish(credentials->owner, identity, CREDENTIAL_HOLD);
 	return credential;
+}
+
+void credentials_put(struct credentials *credentials, struct credential *credential)
+{
+	if (!credential)
+		return;
+	assert(credential->pods > 0);
+	/* What it has stays until the node forgets it: the next pod may come soon. */
+	if (--credential->pods == 0)
+		(void)credentials->wish(credentials->owner, credential->identity,
+		                        CREDENTIAL_RELEASE);
+}
+
+/* An answer has come. Who is told may not wait again for the same inside. */
+static void tell(struct credential *credential, const char *why)
+{
+	struct hb_list now, *node;
+
+	credential->demanded = false;
+	hb_list_init(&now);
+	hb_list_move(&now, &credential->waits);
+	while ((node = hb_list_shift(&now))) {
+		struct credential_wait *wait = hb_container_of(node, struct credential_wait, node);
+
+		hb_loop_timer_stop(wait->loop, &wait->deadline);
+		wait->on_done(wait, credential->ctx, why);
+	}
 }
 
 void credentials_set(struct credentials *credentials, const char *identity, struct hb_tls_ctx *ctx)
 {
 	struct credential *credential = lookup(credentials, identity);
-	struct hb_list *node;
 
 	if (!credential)
 		credential = add(credentials, identity);
@@ -88,12 +117,35 @@ void credentials_set(struct credentials *credentials, const char *identity, stru
 	}
 	hb_tls_ctx_unref(credential->ctx);
 	credential->ctx = ctx;
-	while ((node = hb_list_shift(&credential->waits))) {
-		struct credential_wait *wait = hb_container_of(node, struct credential_wait, node);
+	free(hb_take(&credential->why));
+	tell(credential, NULL);
+}
 
-		hb_loop_timer_stop(wait->loop, &wait->deadline);
-		wait->on_done(wait, ctx);
+void credentials_refuse(struct credentials *credentials, const char *identity, const char *why)
+{
+	struct credential *credential = lookup(credentials, identity);
+
+	if (!credential)
+		return;
+	hb_tls_ctx_unref(hb_take(&credential->ctx));
+	free(credential->why);
+	credential->why = strdup(why); /* without memory it is asked after again */
+	credential->why_ms = hb_loop_now_ms(credentials->loop);
+	tell(credential, why);
+}
+
+void credentials_forget(struct credentials *credentials, const char *identity)
+{
+	struct credential *credential = lookup(credentials, identity);
+
+	if (!credential)
+		return;
+	if (credential->pods == 0 && hb_list_is_empty(&credential->waits)) {
+		credential_free(credential);
+		return;
 	}
+	/* A pod came while this was on its way; its own wish has gone out, and is answered. */
+	hb_tls_ctx_unref(hb_take(&credential->ctx));
 }
 
 static void on_deadline(struct hb_timer *timer)
@@ -101,17 +153,32 @@ static void on_deadline(struct hb_timer *timer)
 	struct credential_wait *wait = hb_container_of(timer, struct credential_wait, deadline);
 
 	hb_list_remove(&wait->node);
-	wait->on_done(wait, NULL);
+	wait->on_done(wait, NULL, NULL);
+}
+
+static void on_refused_before(struct hb_timer *timer)
+{
+	struct credential_wait *wait = hb_container_of(timer, struct credential_wait, deadline);
+
+	hb_list_remove(&wait->node);
+	wait->on_done(wait, NULL, wait->credential->why);
 }
 
 void credential_wait(struct credentials *credentials, struct credential *credential,
                      struct credential_wait *wait, uint32_t deadline_ms, credential_done on_done)
 {
+	bool is_fresh = credential->why && hb_loop_now_ms(credentials->loop) - credential->why_ms <
+	                                       CREDENTIAL_FRESH_MS;
+
 	wait->loop = credentials->loop;
+	wait->credential = credential;
 	wait->on_done = on_done;
-	hb_timer_init(&wait->deadline, on_deadline);
+	hb_timer_init(&wait->deadline, is_fresh ? on_refused_before : on_deadline);
 	hb_list_add(&credential->waits, &wait->node);
-	hb_loop_timer_start(wait->loop, &wait->deadline, deadline_ms);
+	hb_loop_timer_start(wait->loop, &wait->deadline, is_fresh ? 0 : deadline_ms);
+	if (!is_fresh && !credential->demanded)
+		credential->demanded =
+		    credentials->wish(credentials->owner, credential->identity, CREDENTIAL_DEMAND);
 }
 
 void credential_cancel(struct credential_wait *wait)
@@ -121,4 +188,10 @@ void credential_cancel(struct credential_wait *wait)
 	hb_list_remove(&wait->node);
 	hb_loop_timer_stop(wait->loop, &wait->deadline);
 	wait->on_done = NULL;
+}
+
+const char *credential_words(const char *why, char *out, size_t size)
+{
+	snprintf(out, size, "identity error: %s", why);
+	return out;
 }

@@ -3,7 +3,7 @@
  * is served in request.c.
  *
  *   CREDENTIAL --have one--> HANDSHAKE --peer proven--> SERVING --> closed, freed
- *       | 5 s                    | refused, too slow       | peer left, drain, pod left, flood
+ *       | too long               | refused, too slow       | peer left, drain, pod left, flood
  *       '-----------------------'--------------------------'
  *
  * A peer has TLS's 10 s for its handshake, then HTTP/2's 5 s for its SETTINGS, and is drained when
@@ -22,9 +22,8 @@
 #include "proxy/request.h"
 #include "proxy/worker.h"
 
-#define CREDENTIAL_DEADLINE_MS 5000u
-#define SERVER_STREAMS_MAX     200u
-#define FIRST_STREAM_MS        8000u
+#define SERVER_STREAMS_MAX 1000u
+#define FIRST_STREAM_MS    8000u
 
 static void inbound_free(struct inbound *in)
 {
@@ -38,7 +37,7 @@ static void inbound_free(struct inbound *in)
 
 /* Before HTTP/2 a failure is all there is to tell of a connection: ztunnel's "connection failed".
  */
-static void log_failed(struct inbound *in, struct hb_end why)
+static void log_failed(struct inbound *in, struct hb_end why, const char *words)
 {
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
 
@@ -48,7 +47,7 @@ static void log_failed(struct inbound *in, struct hb_end why)
 	flow->dst = in->local;
 	flow->orig_dst = in->local;
 	flow->early = true;
-	flow_end(flow, why, NULL);
+	flow_end(flow, why, words);
 }
 
 static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
@@ -99,7 +98,7 @@ static void on_tls_open(struct hb_stream *tls)
 	in->identity = hb_tls_peer_identity(tls); /* lives with the stream below HTTP/2 */
 	in->h2 = hb_h2_new(in->pod->worker->loop, tls, &options, &h2_events, in);
 	if (!in->h2) {
-		log_failed(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
+		log_failed(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
 		inbound_free(in);
 	}
 }
@@ -142,7 +141,7 @@ static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
 	metrics_count(in->pod->worker->metrics, METRIC_TLS_HANDSHAKES, result_of(why.code));
 	if (why.code == HB_TLS_REVOKED)
 		metrics_count(in->pod->worker->metrics, METRIC_CRL_REJECTED, "destination");
-	log_failed(in, why);
+	log_failed(in, why, NULL);
 	hb_stream_free(tls);
 	inbound_free(in);
 }
@@ -181,22 +180,24 @@ static int handshake(struct inbound *in, struct hb_tls_ctx *ctx)
 	return 0;
 }
 
-static void fail(struct inbound *in, struct hb_end why)
+static void fail(struct inbound *in, struct hb_end why, const char *words)
 {
 	if (in->fd >= 0)
 		discard_fd(in->fd);
-	log_failed(in, why);
+	log_failed(in, why, words);
 	inbound_free(in);
 }
 
-static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx)
+static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx, const char *why)
 {
 	struct inbound *in = hb_container_of(wait, struct inbound, credential);
+	char words[CREDENTIAL_WORDS];
 
 	if (!ctx)
-		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL));
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL),
+		     why ? credential_words(why, words, sizeof(words)) : NULL);
 	else if (handshake(in, ctx) < 0)
-		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
 }
 
 /* 0, or why nobody is served here. */
@@ -220,7 +221,7 @@ static int start(struct inbound *in)
 	if (pod->credential->ctx)
 		return handshake(in, pod->credential->ctx);
 	credential_wait(&pod->worker->credentials, pod->credential, &in->credential,
-	                CREDENTIAL_DEADLINE_MS, on_credential);
+	                (uint32_t)pod->worker->options.settings->cert_wait_ms, on_credential);
 	return 0;
 }
 
@@ -232,7 +233,7 @@ static void close_one(struct inbound *in, struct hb_end why)
 		hb_stream_close(in->stream, why);
 	} else {
 		credential_cancel(&in->credential);
-		fail(in, why);
+		fail(in, why, NULL);
 	}
 }
 
@@ -263,7 +264,7 @@ void inbound_accept(struct pod *pod, int fd)
 	hb_list_add(&pod->inbounds, &in->node);
 	err = start(in);
 	if (err < 0)
-		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err));
+		fail(in, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), NULL);
 }
 
 void inbound_drain_all(struct pod *pod)

@@ -3,14 +3,16 @@
  *
  *   accepted --refused by route--> reset
  *      |
+ *      +--a host name--> RESOLVING --> one of its addresses; as below
+ *      |
  *      +--HBONE--> CREDENTIAL --> TUNNEL --+    (single or double: the pool knows the way)
  *      |                                   +--> joined (flow, relay)
  *      '--plain--> DIALLING ---------------'
  *
- * In each of the three the app may go, the pod may be taken away, or the far side fail: then DONE,
- * and the app is reset. But where the far side of TUNNEL or DIALLING fails, or takes too long, and
- * there is another endpoint, it begins again with that one: the app has not been read yet.
- * The struct is freed when it is DONE and holds the app's stream no more.
+ * In each of the four the app may go, the pod may be taken away, or the far side fail: then DONE,
+ * and the app is reset. But where the name, or the far side of TUNNEL or DIALLING, fails, or takes
+ * too long, and there is another endpoint or address, it begins again with that one: the app has
+ * not been read yet. The struct is freed when it is DONE and holds the app's stream no more.
  */
 #include "proxy/outbound.h"
 
@@ -20,6 +22,7 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
+#include "node/resolver.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
@@ -29,9 +32,7 @@
 #include "proxy/worker.h"
 #include <hbone/headers.h>
 
-#define CREDENTIAL_DEADLINE_MS 10000u
-
-enum state { CREDENTIAL, TUNNEL, DIALLING, DONE };
+enum state { RESOLVING, CREDENTIAL, TUNNEL, DIALLING, DONE };
 
 struct outbound {
 	struct flow_opening opening;
@@ -42,6 +43,7 @@ struct outbound {
 	struct snapshot *snapshot;
 	const struct workload *src; /* of it */
 	struct route route;
+	struct resolver_question *question; /* RESOLVING */
 	struct credential_wait credential;
 	struct hb_pool_wait wait;
 	struct hb_pool_key key;
@@ -49,9 +51,9 @@ struct outbound {
 	struct hb_tunnel_request request;
 	struct hb_dial dial;
 	struct hb_end why;        /* DIALLING, being cancelled: the reason */
-	struct hb_timer try_time; /* TUNNEL, with another endpoint to turn to */
+	struct hb_timer try_time; /* RESOLVING, TUNNEL: with another endpoint to turn to */
 	uint64_t random;
-	uint64_t tried[OUTBOUND_TRIES]; /* route keys that failed */
+	uint64_t tried[OUTBOUND_TRIES]; /* keys of routes and of their addresses that failed */
 	size_t tried_count;
 	char authority[ROUTE_AUTHORITY_SIZE];
 	char forwarded[HB_FORWARDED_SIZE];
@@ -93,34 +95,58 @@ static void count_opened(struct outbound *out, const struct hb_baggage *said, co
 	flow_opened(out->flow, &parties);
 }
 
-/* It came to nothing: the app is reset, the flow told. */
+/* The app is reset, the flow told. */
+static void end(struct outbound *out, struct hb_end why, const char *words)
+{
+	struct flow *flow = hb_take(&out->flow);
+
+	out->state = DONE;
+	if (out->app)
+		hb_stream_close(out->app, why);
+	flow_end(flow, why, words);
+	let_go(out);
+}
+
+/* It came to nothing before it was known where it goes: ztunnel says no more of these either. */
+static void fail_early(struct outbound *out, struct hb_end why, const char *words)
+{
+	out->flow->early = true;
+	end(out, why, words);
+}
+
+/* It came to nothing. */
+static void fail_with(struct outbound *out, struct hb_end why, const char *words)
+{
+	count_opened(out, NULL, NULL);
+	if (why.code == HB_TLS_REVOKED)
+		metrics_count(out->worker->metrics, METRIC_CRL_REJECTED, "source");
+	outbound_count_limit(out->worker->metrics, why.code);
+	end(out, why, words);
+}
+
 static void fail(struct outbound *out, struct hb_end why)
 {
-	struct flow *flow = out->flow;
 	char words[192];
 	bool blocked =
 	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
-	count_opened(out, NULL, NULL);
-	if (why.code == HB_TLS_REVOKED)
-		metrics_count(out->worker->metrics, METRIC_CRL_REJECTED, "source");
-	out->flow = NULL;
-	out->state = DONE;
-	if (out->app)
-		hb_stream_close(out->app, why);
 	if (blocked)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
 		         "%u: %s",
 		         out->route.next_hop.port, hb_strerror(why.code));
-	flow_end(flow, why, blocked ? words : NULL);
-	let_go(out);
+	fail_with(out, why, blocked ? words : NULL);
 }
 
 /* Ends what is under way; the flow ends now, or when the kernel has let go of the dial. */
 static void give_up(struct outbound *out, struct hb_end why)
 {
 	switch (out->state) {
+	case RESOLVING:
+		hb_loop_timer_stop(out->worker->loop, &out->try_time);
+		resolver_cancel(hb_take(&out->question));
+		fail_early(out, why, NULL);
+		break;
 	case CREDENTIAL:
 		credential_cancel(&out->credential);
 		fail(out, why);
@@ -177,6 +203,7 @@ static void on_abort(struct flow_opening *opening, struct hb_end why)
 /* ---- the far side ---- */
 
 static bool try_elsewhere(struct outbound *out, struct hb_end why);
+static void name_failed(struct outbound *out, int err);
 
 static void try_failed(struct outbound *out, struct hb_end why)
 {
@@ -186,7 +213,8 @@ static void try_failed(struct outbound *out, struct hb_end why)
 
 static bool has_another_try(const struct outbound *out)
 {
-	return out->route.others && out->tried_count + 1 < OUTBOUND_TRIES;
+	return (out->route.others || out->route.other_addresses) &&
+	       out->tried_count + 1 < OUTBOUND_TRIES;
 }
 
 /* Both legs stand. Takes @far. */
@@ -196,6 +224,9 @@ static void join(struct outbound *out, struct hb_stream *far)
 
 	if (out->route.key)
 		balance_worked(&worker->balance, out->route.key, hb_loop_now_ms(worker->loop));
+	if (out->route.address_key)
+		balance_worked(&worker->balance, out->route.address_key,
+		               hb_loop_now_ms(worker->loop));
 	out->state = DONE;
 	flow_join(hb_take(&out->flow), hb_take(&out->app), far);
 	let_go(out);
@@ -237,6 +268,11 @@ static void on_try_time(struct hb_timer *timer)
 {
 	struct outbound *out = hb_container_of(timer, struct outbound, try_time);
 
+	if (out->state == RESOLVING) {
+		resolver_cancel(hb_take(&out->question));
+		name_failed(out, -ETIMEDOUT);
+		return;
+	}
 	hb_pool_cancel(&out->wait);
 	try_failed(out, hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CONNECT_TIME));
 }
@@ -250,25 +286,16 @@ static void open_tunnel(struct outbound *out, struct hb_tls_ctx *ctx)
 	hb_pool_get(out->worker->pool, &out->wait, &out->key, ctx, &out->request);
 }
 
-static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx)
+static void on_credential(struct credential_wait *wait, struct hb_tls_ctx *ctx, const char *why)
 {
 	struct outbound *out = hb_container_of(wait, struct outbound, credential);
+	char words[CREDENTIAL_WORDS];
 
 	if (ctx)
 		open_tunnel(out, ctx);
 	else
-		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL));
-}
-
-/* Random for each connection of an app. */
-static void make_traceparent(struct worker *worker, char out[HB_TRACEPARENT_LEN + 1])
-{
-	uint64_t id[3] = { worker_random(worker), worker_random(worker), worker_random(worker) };
-	struct hb_traceparent parent = { .flags = 0 };
-
-	memcpy(parent.trace_id, id, sizeof(parent.trace_id));
-	memcpy(parent.parent_id, id + 2, sizeof(parent.parent_id));
-	hb_traceparent_format(&parent, out);
+		fail_with(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_CREDENTIAL),
+		          why ? credential_words(why, words, sizeof(words)) : NULL);
 }
 
 /* The CONNECT, and who is to answer it. */
@@ -279,7 +306,7 @@ static void make_request(struct outbound *out, const struct pod *pod)
 
 	route_authority(route, out->authority);
 	hb_forwarded_format(&out->flow->src, service ? service->hostname : NULL, out->forwarded);
-	make_traceparent(out->worker, out->traceparent);
+	outbound_traceparent(out->worker, out->traceparent);
 	out->request = (struct hb_tunnel_request){
 		.authority = out->authority,
 		.baggage = out->baggage,
@@ -314,7 +341,7 @@ static void start_tunnel(struct outbound *out, struct pod *pod)
 	} else if (pod->credential) {
 		out->state = CREDENTIAL;
 		credential_wait(&worker->credentials, pod->credential, &out->credential,
-		                CREDENTIAL_DEADLINE_MS, on_credential);
+		                (uint32_t)worker->options.settings->cert_wait_ms, on_credential);
 	} else {
 		fail(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM));
 	}
@@ -356,61 +383,149 @@ static void start_dial(struct outbound *out, struct pod *pod)
 	              has_another_try(out) ? OUTBOUND_TRY_MS : DIAL_DEADLINE_MS, on_dialled);
 }
 
-/* For the choice of the less busy of two. */
-static void count_flow(struct outbound *out)
+static void start(struct outbound *out)
 {
-	struct balance_memory *memory = &out->worker->balance;
-	struct flow *flow = out->flow;
+	struct pod *pod = out->flow->pod;
 
-	if (flow->balance_slot)
-		memory->flows[flow->balance_slot]--;
-	flow->balance_slot = 0;
-	if (!out->route.workload || !out->worker->options.settings->least_flows)
-		return;
-	flow->balance_slot = balance_slot(out->route.workload);
-	memory->flows[flow->balance_slot]++;
-}
-
-static void start(struct outbound *out, struct pod *pod)
-{
-	out->src = pod->workload;
 	outbound_describe(out->flow, pod, &out->route);
-	count_flow(out);
+	outbound_count_flow(out->worker, out->flow, &out->route);
 	if (outbound_is_tunnel(&out->route))
 		start_tunnel(out, pod);
 	else
 		start_dial(out, pod);
 }
 
+/* ---- a host name ---- */
+
+static struct route_query query_of(const struct outbound *out)
+{
+	return (struct route_query){
+		.random = out->random,
+		.view = { .tried = out->tried, .tried_count = out->tried_count },
+	};
+}
+
+/* By what the mesh says now. 0; or a code, with words: then nothing is changed. */
+static int decide_again(struct outbound *out, struct route *route, char *words, size_t size)
+{
+	struct route_query query = query_of(out);
+
+	return outbound_decide(out->flow->pod, out->flow, &query, route, words, size);
+}
+
+static void begin(struct outbound *out);
+
+static void begin_with(struct outbound *out, const struct route *route)
+{
+	snapshot_unref(out->snapshot);
+	out->snapshot = snapshot_ref(out->worker->snapshot);
+	out->route = *route;
+	begin(out);
+}
+
+static void name_failed(struct outbound *out, int err)
+{
+	struct hb_end why = hb_end(HB_LAYER_TCP, HB_SIDE_US, HB_E_NAME);
+	char words[512];
+
+	if (try_elsewhere(out, why))
+		return;
+	snprintf(words, sizeof(words), "no ip addresses were resolved for workload: %.150s: %s: %s",
+	         out->route.workload->uid, out->route.lookup,
+	         err ? resolver_strerror(err) : "all of them were tried");
+	fail_early(out, why, words);
+}
+
+static void on_resolved(void *ctx, int err, const struct hb_ip *ips, size_t count)
+{
+	struct outbound *out = ctx;
+	struct route_query query = query_of(out);
+	struct route route;
+	char words[256];
+
+	hb_loop_timer_stop(out->worker->loop, &out->try_time);
+	out->question = NULL;
+	if (out->snapshot != out->worker->snapshot) {
+		/* The name is known by now; but whose it was, the mesh may have changed. */
+		err = decide_again(out, &route, words, sizeof(words));
+		if (err < 0)
+			fail_early(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err),
+			           *words ? words : NULL);
+		else
+			begin_with(out, &route);
+		return;
+	}
+	outbound_ask(out->flow->pod, out->flow, &query);
+	if (err < 0 || !route_resolve(&out->route, &query, ips, count))
+		name_failed(out, err);
+	else
+		start(out);
+}
+
+static void look_up(struct outbound *out)
+{
+	struct worker *worker = out->worker;
+
+	outbound_count_lookup(worker->metrics, out->src, &out->route);
+	out->state = RESOLVING;
+	out->question = resolver_ask(worker->options.resolver, worker->loop, out->route.lookup,
+	                             on_resolved, out);
+	if (!out->question)
+		fail_early(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
+	else if (has_another_try(out))
+		hb_loop_timer_start(worker->loop, &out->try_time, OUTBOUND_TRY_MS);
+}
+
+/* ---- begun, once or again ---- */
+
+static void begin(struct outbound *out)
+{
+	out->src = out->flow->pod->workload;
+	if (out->route.lookup)
+		look_up(out);
+	else
+		start(out);
+}
+
+/* What of out->route has failed: one address of several, or all that it stands for. */
+static void remember_failed(struct outbound *out, struct hb_end why)
+{
+	const struct route *route = &out->route;
+	struct balance_memory *memory = &out->worker->balance;
+	uint64_t now_ms = hb_loop_now_ms(out->worker->loop);
+
+	/* A waypoint that has nowhere to go for this service may have for another one. */
+	if (route->via && hb_error_number(why.code, HB_E_STATUS(0)) >= 0)
+		return;
+	if (route->address_key)
+		balance_failed(memory, route->address_key, now_ms);
+	if (!route->other_addresses)
+		balance_failed(memory, route->key, now_ms);
+}
+
 /* @why: the endpoint of out->route failed. True: another one is under way. */
 static bool try_elsewhere(struct outbound *out, struct hb_end why)
 {
-	struct worker *worker = out->worker;
-	struct pod *pod = out->flow->pod;
-	struct route_query query = { .random = out->random };
 	char words[256], was[HB_ADDR_STRLEN], next[HB_ADDR_STRLEN];
 	struct route route;
 
 	if (!out->route.key || !outbound_may_try_elsewhere(why))
 		return false;
-	/* A waypoint that has nowhere to go for this service may have for another one. */
-	if (!out->route.via || hb_error_number(why.code, HB_E_STATUS(0)) < 0)
-		balance_failed(&worker->balance, out->route.key, hb_loop_now_ms(worker->loop));
+	remember_failed(out, why);
 	if (!has_another_try(out))
 		return false;
-	out->tried[out->tried_count++] = out->route.key;
-	query.view.tried = out->tried;
-	query.view.tried_count = out->tried_count;
-	/* By what the mesh says now. What has become of no service is not followed: it failed. */
-	if (outbound_decide(pod, out->flow, &query, &route, words, sizeof(words)) < 0 || !route.key)
+	out->tried[out->tried_count++] =
+	    out->route.other_addresses ? out->route.address_key : out->route.key;
+	/* What has become of no service is not followed: it failed. */
+	if (decide_again(out, &route, words, sizeof(words)) < 0 || !route.key)
 		return false;
 	log_debug("endpoint passed over", "dst=%s next=%s: %s",
 	          hb_addr_format(&out->route.next_hop, was, sizeof(was)),
-	          hb_addr_format(&route.next_hop, next, sizeof(next)), hb_strerror(why.code));
-	snapshot_unref(out->snapshot);
-	out->snapshot = snapshot_ref(worker->snapshot);
-	out->route = route;
-	start(out, pod);
+	          route.lookup ? route.lookup : hb_addr_format(&route.next_hop, next, sizeof(next)),
+	          hb_strerror(why.code));
+	metrics_count(out->worker->metrics, METRIC_FAILOVERS,
+	              why.code == HB_E_NAME ? "name" : hb_layer_name(why.layer));
+	begin_with(out, &route);
 	return true;
 }
 
@@ -475,5 +590,5 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), *words ? words : NULL);
 		return;
 	}
-	start(out, pod);
+	begin(out);
 }

@@ -141,13 +141,16 @@ void pod_refresh(struct pod *pod)
 {
 	struct worker *worker = pod->worker;
 	const struct settings *settings = worker->options.settings;
+	struct credential *old;
 	char *baggage;
 
 	pod->workload =
 	    snapshot_workload_of_pod(worker->snapshot, settings->node_name, pod->spec->ns,
 	                             pod->spec->name, pod->spec->service_account);
+	old = pod->credential;
 	pod->credential =
-	    pod->workload ? credentials_of(&worker->credentials, pod->workload->identity) : NULL;
+	    pod->workload ? credentials_get(&worker->credentials, pod->workload->identity) : NULL;
+	credentials_put(&worker->credentials, old); /* after: most often it is the same */
 	baggage = baggage_format(pod->workload, settings->cluster_id);
 	if (baggage) { /* else the old one is better than none */
 		free(pod->baggage);
@@ -194,6 +197,7 @@ bool pod_is_idle(const struct pod *pod)
 void pod_free(struct pod *pod)
 {
 	hb_list_remove(&pod->node);
+	credentials_put(&pod->worker->credentials, pod->credential);
 	pod_spec_unref(pod->spec);
 	free(pod->baggage);
 	free(pod);

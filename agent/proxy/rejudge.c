@@ -3,7 +3,10 @@
  */
 #include "proxy/rejudge.h"
 
+#include "config/settings.h"
+#include "mesh/hash.h"
 #include "metrics.h"
+#include "proxy/strict.h"
 #include "proxy/verdict.h"
 #include "proxy/worker.h"
 
@@ -76,14 +79,32 @@ static uint64_t last_change(const struct worker *worker)
 	return last;
 }
 
+/* All pods': one that comes or goes is a change too, which costs a round and no more. */
+static uint64_t print_strict(const struct worker *worker)
+{
+	uint64_t print = 0;
+
+	if (!worker->options.settings->waypoint_strict)
+		return 0;
+	hb_list_for_each (node, &worker->pods) {
+		const struct workload *w = hb_container_of(node, struct pod, node)->workload;
+
+		if (w)
+			print = hash_mix(
+			    print, hash_mix(hash_text(w->uid), strict_print(worker->snapshot, w)));
+	}
+	return print;
+}
+
 void rejudge_look(struct rejudge *rejudge)
 {
 	struct worker *worker = rejudge->worker;
-	uint64_t last = last_change(worker);
+	uint64_t last = last_change(worker), strict = print_strict(worker);
 
-	if (last <= rejudge->seen)
+	if (last <= rejudge->seen && strict == rejudge->seen_strict)
 		return;
 	rejudge->seen = last;
+	rejudge->seen_strict = strict;
 	if (worker->flows.cursor)
 		rejudge->again = true;
 	else

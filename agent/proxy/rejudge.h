@@ -1,7 +1,8 @@
 /*
  * rejudge: connections that policy allowed are asked again when a policy, or the list of policies
  * of their workload, has changed; those it denies now are reset (reference/datapath 4.8; ztunnel
- * takes no notice of the list).
+ * takes no notice of the list). With waypointStrict also when a waypoint of a pod's has changed, or
+ * what it stands in front of.
  *
  * Some flows a turn, so that a change costs no neighbour its time. A snapshot that comes meanwhile
  * begins no new round: this one goes on with it, and another follows for those already seen.
@@ -23,6 +24,7 @@ struct rejudge {
 	struct worker *worker;
 	struct hb_timer timer; /* runs in ROUND */
 	uint64_t seen;         /* generation of the policies that flows were last asked about */
+	uint64_t seen_strict;  /* strict_print() of all pods then; 0 where strict is off */
 	bool again;
 };
 

@@ -18,10 +18,16 @@ struct strict_query {
 	uint16_t port;                   /* at its app's port */
 	const char *identity;            /* the peer's, spiffe://...; NULL or "": plaintext */
 	const char *except;              /* spiffe://..., comma-separated; "": none */
+	/* It was let in before: then it also stays while one of the port's waypoints is not known
+	 * or has no workload, as it may have come through that one. */
+	bool stands;
 };
 
 /* False: refuse it, with why in @words. */
 bool strict_allows(const struct snapshot *s, const struct strict_query *query, char *words,
                    size_t size);
+/* Changes with all that strict_allows() looks at for @workload, whatever the port: waypoints, whom
+ * they are, and which services lead here. For memory only, as hash.h. */
+uint64_t strict_print(const struct snapshot *s, const struct workload *workload);
 /* A list for strict_query.except. 0; or -EINVAL, with what is wrong in @why. */
 int strict_except_check(const char *except, char *why, size_t why_size);

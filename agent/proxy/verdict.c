@@ -63,7 +63,7 @@ static void tell(const struct pod *pod, const struct policy_query *query,
 }
 
 /* It should have come through a waypoint. */
-static bool is_around(const struct pod *pod, const struct policy_query *policy,
+static bool is_around(const struct pod *pod, const struct policy_query *policy, bool first,
                       struct verdict_words *words)
 {
 	struct worker *worker = pod->worker;
@@ -73,13 +73,17 @@ static bool is_around(const struct pod *pod, const struct policy_query *policy,
 		.port = policy->dst.port,
 		.identity = policy->identity,
 		.except = settings->waypoint_strict_except,
+		.stands = !first,
 	};
 
 	if (!settings->waypoint_strict ||
 	    strict_allows(worker->snapshot, &query, words->error, sizeof(words->error)))
 		return false;
-	metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT,
-	              policy->identity && *policy->identity ? "hbone" : "plaintext");
+	if (first)
+		metrics_count(worker->metrics, METRIC_AROUND_WAYPOINT,
+		              policy->identity && *policy->identity ? "hbone" : "plaintext");
+	else
+		snprintf(words->by, sizeof(words->by), "waypointStrict");
 	return true;
 }
 
@@ -97,7 +101,7 @@ static int judge(struct pod *pod, const struct policy_query *query, bool first,
 	if (first)
 		count(pod->worker->metrics, query, &verdict);
 	if (verdict.allowed)
-		return first && is_around(pod, query, words) ? HB_E_POLICY : 0;
+		return is_around(pod, query, first, words) ? HB_E_POLICY : 0;
 	len = snprintf(words->error, sizeof(words->error),
 	               "connection closed due to policy rejection: ");
 	policy_verdict_format(&verdict, words->error + len, sizeof(words->error) - (size_t)len);

@@ -101,6 +101,25 @@ static void on_pool_count(void *owner)
 	reclaim_note(&worker->reclaim, RECLAIM_PER_CONNECTION);
 }
 
+static void on_release(struct hb_msg *msg)
+{
+	free(msg);
+	reclaim_release();
+}
+
+/* By the control loop: malloc goes through the mesh's memory too, 10 ms and more when a large one
+ * has just gone. */
+static void release(struct reclaim *reclaim)
+{
+	struct worker *worker = hb_container_of(reclaim, struct worker, reclaim);
+	struct hb_msg *msg = calloc(1, sizeof(*msg));
+
+	if (!msg)
+		return; /* the next burst asks again */
+	msg->run = on_release;
+	hb_loop_post(worker->options.control, msg);
+}
+
 static int make_socket(void *owner, uint64_t scope, int family)
 {
 	struct worker *worker = owner;
@@ -170,8 +189,8 @@ static int make_parts(struct worker *worker)
 		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
-	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, reclaim_release);
-	credentials_init(&worker->credentials, worker->loop, worker->options.want_credential,
+	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, release);
+	credentials_init(&worker->credentials, worker->loop, worker->options.wish,
 	                 worker->options.owner);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
@@ -349,38 +368,6 @@ int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot)
 	told->msg.run = on_snapshot;
 	told->worker = worker;
 	told->snapshot = snapshot;
-	hb_loop_post(worker->loop, &told->msg);
-	return 0;
-}
-
-struct told_credential {
-	struct hb_msg msg;
-	struct worker *worker;
-	struct hb_tls_ctx *ctx;
-	char identity[];
-};
-
-static void on_credential(struct hb_msg *msg)
-{
-	struct told_credential *told = hb_container_of(msg, struct told_credential, msg);
-
-	credentials_set(&told->worker->credentials, told->identity, told->ctx);
-	free(told);
-}
-
-int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx)
-{
-	size_t size = strlen(identity) + 1;
-	struct told_credential *told = calloc(1, sizeof(*told) + size);
-
-	if (!told) {
-		hb_tls_ctx_unref(ctx);
-		return -ENOMEM;
-	}
-	told->msg.run = on_credential;
-	told->worker = worker;
-	told->ctx = ctx;
-	memcpy(told->identity, identity, size);
 	hb_loop_post(worker->loop, &told->msg);
 	return 0;
 }

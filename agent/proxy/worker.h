@@ -31,10 +31,11 @@ struct worker;
 struct worker_options {
 	unsigned index, count; /* 0 <= index < count */
 	const struct settings *settings;
-	struct hb_loop *control;  /* answers are posted there */
-	struct hb_tls_crls *crls; /* to begin with; a reference is taken; may be NULL */
+	struct hb_loop *control;   /* answers are posted there */
+	struct hb_tls_crls *crls;  /* to begin with; a reference is taken; may be NULL */
+	struct resolver *resolver; /* outlives the worker */
 	/* Runs on the worker's thread. */
-	void (*want_credential)(void *owner, const char *identity);
+	bool (*wish)(void *owner, const char *identity, enum credential_wish wish);
 	void *owner;
 };
 
@@ -53,6 +54,8 @@ const char *worker_fallback_reason(const struct worker *worker);
 int worker_add_pod(struct worker *worker, struct pod_spec *spec, const int fds[POD_SOCKETS]);
 int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx);
+int worker_refuse_credential(struct worker *worker, const char *identity, const char *why);
+int worker_forget_credential(struct worker *worker, const char *identity);
 int worker_set_crls(struct worker *worker, struct hb_tls_crls *crls); /* see recheck.h */
 
 /* A question: the caller's memory, the worker's until on_answer runs on the control loop. */

@@ -95,6 +95,8 @@ static void on_metrics(struct hb_msg *msg)
 	struct worker_ask *ask = hb_container_of(msg, struct worker_ask, msg);
 	struct worker_metrics *question = hb_container_of(ask, struct worker_metrics, ask);
 
+	*metrics_at(ask->worker->metrics, METRIC_HANDSHAKES_PACED, NULL) =
+	    ask->worker->handshakes.queued;
 	question->copy = metrics_new();
 	question->flows = flow_metrics_new();
 	show_longest_turn(ask->worker);

@@ -1,5 +1,6 @@
 /*
- * h2: one HTTP/2 connection over a stream (RFC 9113), in either role. Each request is a stream.
+ * h2: one HTTP/2 connection over a stream (RFC 9113), in either role. Each request is a stream: of
+ * a tunnel (CONNECT), or, asked by a client alone, an exchange that ends with trailers.
  *
  * Payload goes out in place: a buffer that may be framed gets its nine bytes in front and becomes
  * one record below; small payloads are gathered into a shared record per turn (reference/dataplane
@@ -34,12 +35,13 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t connection_window; /* [16 MiB] */
 	uint32_t grown_max;         /* bytes that windows may grow in all; see below [8 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
-	uint32_t streams_max;       /* granted (server) or opened at most (client) [200, 100] */
+	uint32_t streams_max;       /* granted (server) or opened at most (client) [1000, 750] */
 	uint32_t ping_interval_ms;  /* [10000] */
 	uint32_t ping_timeout_ms;   /* [20000] */
-	uint32_t linger_ms;         /* what a stream's clean close waits without progress [5000] */
-	uint32_t begin_ms;          /* for the peer's first SETTINGS, for a header block [5000] */
-	uint32_t first_stream_ms;   /* server: drained when nothing was asked by then [never] */
+	bool ping_streams_only; /* no PING while there is no stream: servers of gRPC mind [false] */
+	uint32_t linger_ms;     /* what a stream's clean close waits without progress [5000] */
+	uint32_t begin_ms;      /* for the peer's first SETTINGS, for a header block [5000] */
+	uint32_t first_stream_ms; /* server: drained when nothing was asked by then [never] */
 };
 
 /* What a peer may only send so much of, unless it works; the limits are in h2_guard.c. */
@@ -93,6 +95,13 @@ void hb_h2_free(struct hb_h2 *h2); /* only after on_closed; takes NULL */
  * is 200; any other final status closes it with {tunnel, peer, HB_E_STATUS(n)}.
  */
 struct hb_stream *hb_h2_request(struct hb_h2 *h2, const struct hb_header *headers, size_t count);
+/*
+ * Client: a request that is not CONNECT (RFC 9113 8.1): @headers begin with :method, :scheme,
+ * :authority and :path. As above, but it may be written to and finished at once, before on_open;
+ * which comes with any final status, that of ":status". Headers and trailers stay until the stream
+ * is freed.
+ */
+struct hb_stream *hb_h2_exchange(struct hb_h2 *h2, const struct hb_header *headers, size_t count);
 /* Server: the answer; the stream is open from here on unless @end (no body follows). */
 void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, size_t count,
                    bool end);
@@ -102,6 +111,9 @@ const struct hb_header *hb_h2_header(const struct hb_stream *stream, const char 
 /* The next line of that name after @line, which is of @stream; NULL: there is none. */
 const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
                                           const struct hb_header *line);
+/* Of an exchange, from on_finish on: the trailers' first line of that name (RFC 9113 8.1), or NULL.
+ */
+const struct hb_header *hb_h2_trailer(const struct hb_stream *stream, const char *name);
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2);
@@ -110,6 +122,7 @@ uint32_t hb_h2_room(const struct hb_h2 *h2);
 /* The peer's SETTINGS have come: the room is what it grants, and no guess. */
 bool hb_h2_has_settings(const struct hb_h2 *h2);
 bool hb_h2_is_draining(const struct hb_h2 *h2);
+bool hb_h2_has_goaway(const struct hb_h2 *h2);                       /* the peer's has come */
 const struct hb_h2_counters *hb_h2_counters(const struct hb_h2 *h2); /* lives with @h2 */
 const char *hb_h2_kind_name(enum hb_h2_kind kind);
 /*

@@ -83,8 +83,12 @@ struct hb_msg {
 void hb_loop_post(struct hb_loop *loop, struct hb_msg *msg);
 
 /* One kernel operation. res: the kernel's result, >= 0 or -errno; -ECANCELED after a cancel. */
+struct hb_recv_events;
 struct hb_op {
-	void (*done)(struct hb_op *op, int res);
+	union {
+		void (*done)(struct hb_op *op, int res);
+		const struct hb_recv_events *events_of_recv; /* a receiver's: hb_recv_init() */
+	};
 	struct hb_list node; /* the loop's, as all that follows; valid while in flight */
 	int value;           /* the descriptor; of an op that has ended, its result */
 	short events;        /* of a poll */
@@ -144,18 +148,16 @@ struct hb_recv_events {
 };
 
 struct hb_recv {
-	struct hb_op op; /* the loop's */
-	const struct hb_recv_events *events;
+	struct hb_op op; /* the loop's; its node: in flight the backend's, else a list by state */
 	struct hb_loop *loop;
+	struct hb_buf *held; /* the loop's: arrived while being paused; one, or NULL */
 	int fd;
-	uint32_t read_max;
-	bool by_readiness; /* the owner may change it inside on_recv() and on_readable() */
-	uint8_t state;     /* the loop's */
-	bool is_dry;  /* the loop's: the last read took all there was, nothing is heard since */
-	bool ends;    /* the loop's: a short read may not have taken all, see loop_epoll.c */
-	int held_res; /* the loop's: an end that is to be told */
-	struct hb_list node; /* the loop's: its list, by state */
-	struct hb_bufq held; /* the loop's: arrived while being paused */
+	uint16_t read_max;
+	int16_t held_res;      /* the loop's: an end that is to be told */
+	uint8_t state;         /* the loop's */
+	bool by_readiness : 1; /* the owner may change it inside on_recv() and on_readable() */
+	bool is_dry : 1; /* the loop's: the last read took all there was, nothing is heard since */
+	bool ends : 1;   /* the loop's: a short read may not have taken all, see loop_epoll.c */
 };
 void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
                   const struct hb_recv_events *events);

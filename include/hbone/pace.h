@@ -25,6 +25,7 @@ struct hb_pace {
 	struct hb_loop *loop;
 	struct hb_timer timer; /* runs while somebody waits */
 	unsigned per_turn;     /* pieces; at least 1 */
+	uint64_t queued;       /* so far: items that found others waiting before them */
 	struct hb_list circle; /* of groups that have items */
 	struct hb_pace_group {
 		struct hb_list node, items;

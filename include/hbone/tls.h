@@ -11,9 +11,9 @@
  *
  * Ends it reports: layer tls, or the lower stream's end unchanged.
  *   we refuse (side us):   HB_E_CERT(n) the chain (HB_TLS_REVOKED), HB_E_NO_CERT,
- * HB_E_PEER_IDENTITY, HB_E_TRUST_DOMAIN, HB_E_TLS_NO_ALPN, HB_E_HANDSHAKE_TIME, HB_E_TLS any other
- * breach of the protocol the peer (side peer):  HB_E_ALERT(n) it sent an alert, HB_E_TRUNCATED no
- * close_notify came
+ * HB_E_PEER_IDENTITY (or host), HB_E_TRUST_DOMAIN, HB_E_TLS_NO_ALPN, HB_E_HANDSHAKE_TIME, HB_E_TLS
+ * any other breach of the protocol the peer (side peer):  HB_E_ALERT(n) it sent an alert,
+ * HB_E_TRUNCATED no close_notify came
  *
  * finish() is close_notify; the lower stream stays open for what the peer has to say. Before the
  * alert of a refusal the lower stream is closed cleanly, so on_closed may take its linger time.
@@ -57,6 +57,12 @@ int hb_tls_ctx_new(const struct hb_tls_material *material, struct hb_tls_ctx **r
  * "<path>: <what is wrong>" in @why. */
 int hb_tls_ctx_load(const char *chain, const char *key, const char *roots,
                     struct hb_tls_ctx **ret_ctx, char *why, size_t why_size);
+/*
+ * For a client of servers that are known by their host name, as control planes are: it shows no
+ * certificate. @roots: PEM; NULL: those that the machine trusts. Errors as of hb_tls_ctx_new().
+ */
+int hb_tls_ctx_new_client(const char *roots, const struct hb_tls_profile *profile,
+                          struct hb_tls_ctx **ret_ctx, const char **ret_why);
 struct hb_tls_ctx *hb_tls_ctx_ref(struct hb_tls_ctx *ctx); /* any thread */
 void hb_tls_ctx_unref(struct hb_tls_ctx *ctx);             /* any thread; takes NULL */
 /* The leaf's own first SPIFFE URI; "" when it has none. */
@@ -94,6 +100,13 @@ struct hb_tls_options {
 	 * instead. */
 	const char *const *identities;
 	size_t identities_count;
+	/*
+	 * Client: a DNS name, which is told to the peer (RFC 6066 3), or an IP address. In place of
+	 * identities the certificate must have it, or @alt_host, among its subjectAltNames (RFC
+	 * 6125 6.4; no subject, no wildcard but a whole first label), and the peer must choose h2.
+	 * NULL: identities. Both are copied.
+	 */
+	const char *host, *alt_host;
 	uint32_t handshake_ms; /* 0: 10000 */
 	/* Each step of the handshake for which something has come waits for its turn here, in
 	 * pace_group; borrowed, and kept for as long as any such stream. NULL: at once. */

@@ -4,10 +4,10 @@
  *
  *   sizes [--flows N] [--check]
  *
- * It opens N flows of 100 to a connection, carries 64 KiB each way on every one, lets them fall
- * silent, and says what is held then, and what is left when they are closed. --check compares with
- * the table below and ends with 1 where a part has grown: then make it small again, or say in the
- * table why it may be larger.
+ * It opens N flows of 750 to a connection, as a pool does, carries 64 KiB each way on every one,
+ * lets them fall silent, and says what is held then, and what is left when they are closed. --check
+ * compares with the table below and ends with 1 where a part has grown: then make it small again,
+ * or say in the table why it may be larger.
  */
 #include <malloc.h>
 #include <stdio.h>
@@ -26,8 +26,8 @@
 size_t __sanitizer_get_current_allocated_bytes(void); /* gcc ships no header for it */
 #endif
 
-#define FLOWS_PER_CONNECTION 100u
-#define FLOWS_MAX            2000u
+#define FLOWS_PER_CONNECTION 750u
+#define FLOWS_MAX            3000u
 #define CONNECTIONS_MAX      (FLOWS_MAX / FLOWS_PER_CONNECTION)
 #define CARRIED_BYTES        65536u
 #define TURNS_MAX            200000u
@@ -42,14 +42,14 @@ static const struct {
 	const char *what;
 	long bytes_max;
 } parts[PARTS] = {
-	/* Each knows the splice that may carry for it. */
-	[PART_TCP] = { "two app sockets as streams", 370 },
-	[PART_TUNNEL] = { "both ends of a tunnel", 830 },
-	[PART_FLOW] = { "two flows with their relays", 415 },
+
+	[PART_TCP] = { "two app sockets as streams", 295 },
+	[PART_TUNNEL] = { "both ends of a tunnel", 705 },
+	[PART_FLOW] = { "two flows with their relays", 425 },
 	[PART_CARRIED] = { "left by what was carried", 100 },
-	[PART_CONNECTION] = { "a hundredth of a connection", 620 },
+	[PART_CONNECTION] = { "a 750th of a connection", 90 },
 };
-#define TOTAL_MAX 2200
+#define TOTAL_MAX 1500
 
 struct one { /* a flow: app a - near - tunnel - far - app b */
 	int app_a, app_b;
@@ -421,7 +421,7 @@ static long measure(size_t connections, long figures[PARTS], long *ret_rss_one, 
 
 static void parse(int argc, char **argv, bool *ret_check)
 {
-	lab.count = 1000;
+	lab.count = 2 * FLOWS_PER_CONNECTION;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--check") == 0)
 			*ret_check = true;
@@ -432,7 +432,7 @@ static void parse(int argc, char **argv, bool *ret_check)
 	}
 	if (lab.count < 2 * FLOWS_PER_CONNECTION || lab.count > FLOWS_MAX ||
 	    lab.count % FLOWS_PER_CONNECTION)
-		fail("--flows: expected hundreds, 200 to 2000");
+		fail("--flows: expected 1500, 2250 or 3000");
 }
 
 int main(int argc, char **argv)

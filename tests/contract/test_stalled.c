@@ -13,6 +13,7 @@
 #include "support/pair.h"
 
 #define STALLED_MAX 200u
+#define MANY        750u
 #define GOOD_BYTES  (24u << 20)
 #define GROWN_BYTES (4u << 20) /* after so many a window alone on its connection is the largest */
 #define TURNS       20000u
@@ -32,8 +33,8 @@ struct end {
 static struct {
 	struct hb_loop *loop;
 	struct hb_stream *wires[2];
-	struct hb_h2 *h2[2];                       /* by enum hb_h2_role; NULL once closed */
-	struct end ends[2][2 * (STALLED_MAX + 1)]; /* by role and number */
+	struct hb_h2 *h2[2];          /* by enum hb_h2_role; NULL once closed */
+	struct end ends[2][MANY + 1]; /* by role and number */
 	unsigned count, asked;
 } rig;
 
@@ -145,7 +146,7 @@ static void turns(unsigned count)
 	}
 }
 
-static void up(void)
+static void up_for(unsigned streams)
 {
 	memset(&rig, 0, sizeof(rig));
 	rig.loop = test_loop_new(NULL);
@@ -153,12 +154,17 @@ static void up(void)
 	pair_new(rig.loop, rig.wires);
 	for (int role = 0; role < 2; role++) {
 		struct hb_h2_options options = { .role = (enum hb_h2_role)role,
-			                         .streams_max = STALLED_MAX + 1 };
+			                         .streams_max = streams };
 
 		rig.h2[role] = hb_h2_new(rig.loop, rig.wires[role], &options, &h2_events, NULL);
 		ck_assert_ptr_nonnull(rig.h2[role]);
 	}
 	turns(10);
+}
+
+static void up(void)
+{
+	up_for(STALLED_MAX + 1);
 }
 
 static void down(void)
@@ -247,6 +253,27 @@ START_TEST(others_go_on)
 }
 END_TEST
 
+/* Where more may live, each gets less: all of them hold little more than 200 would. */
+START_TEST(many_hold_what_few_may)
+{
+	const uint64_t each = 64u << 10, most = 20u << 20;
+	struct end *good;
+
+	ck_assert_uint_gt(MANY * each, 2 * most);
+	up_for(MANY + 1);
+	for (unsigned i = 0; i < MANY; i++)
+		(void)carry(HB_H2_SERVER, each, 0);
+	turns(50);
+	printf("%3u downloads where so many may live: %lu KiB came\n", MANY,
+	       (unsigned long)(rig.wires[HB_H2_CLIENT]->bytes_in / 1024));
+	fflush(stdout);
+	ck_assert_uint_le(rig.wires[HB_H2_CLIENT]->bytes_in, most);
+	good = carry(HB_H2_SERVER, GOOD_BYTES, UINT64_MAX);
+	read_until(good, GOOD_BYTES, "the good one");
+	down();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stalled");
@@ -256,6 +283,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, others_go_on, 0, 4 * HB_ARRAY_LEN(counts));
+	tcase_add_test(tc, many_hold_what_few_may);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -283,7 +283,7 @@ case_run "client: of another network, it is who it says" introduces beyond 'src.
 case_run "client: of our network, it is whose address it has" introduces "" 'src.workload="foreign".*src.namespace="demo"'
 case_run "client: policy sees the first SAN alone" client exchange --name second-san --baggage $BAGGAGE
 case_run "client: windows are kept to the byte" client small_window
-case_run "client: the 201st stream is refused" client too_many_streams
+case_run "client: the 1001st stream is refused" client too_many_streams
 case_run "nghttp: a GET is answered 400" nghttp_gets_400
 case_run "h2load: 5,000 GETs, and all is well afterwards" h2load_floods
 

@@ -178,12 +178,29 @@ mesh_becomes() { # FILE
 	logged b "$at_b" 'mesh file read again'
 }
 
+# A connection that waits for its end, known to agent b.
+held() { # NAME WHERE PORT
+	lab_spawn "$1" "$2" $PYTHON "$LAB_ROOT/tests/support/hbone_app.py" end "$SERVER" "$3"
+	lab_wait 10 is_held "$(lab_ip "$2"):.*$SERVER:$3"
+}
+is_held() { lab_ctl b connections | grep -qE "$1"; } # REGEX
+
 remove_and_add() {
+	local mark
 	cp "$LAB_DIR/mesh.yaml" "$LAB_DATA/mesh.with"
 	grep -v 'demo/waypoint.*hboneMtlsPort' "$LAB_DATA/mesh.with" | sed "/^- name: byip$/,/^- name: lost$/{/waypoint:/d}" >"$LAB_DATA/mesh.without"
 	mesh_becomes "$LAB_DATA/mesh.without"
 	ask pod-a1 "$SERVER" 8080 /allowed "^200 [0-9]+ - v1 .*client=$CLIENT "
+	held direct pod-a1 8080
+	held excepted pod-a2 8080
+	held beside pod-a1 9090
+	mark=$(lab_mark agent-b)
 	mesh_becomes "$LAB_DATA/mesh.with"
+	lab_wait 10 lab_is_gone direct || fail "the connection around the waypoint lives on"
+	expect_match "what its app reads" '^ reset ' "$(cat "$LAB_DIR/log/direct.log")"
+	logged b "$mark" 'dst.hbone_addr='"$SERVER"':8080.*error="connection closed due to policy change".*policy="waypointStrict"'
+	lab_is_running excepted && lab_is_running beside || fail "others were ended too"
+	lab_kill excepted && lab_kill beside
 	ask pod-a1 $WEB 80 /allowed "$ALLOWED"
 	around pod-a1 "$SERVER" 8080 'server is reached through'
 }

@@ -257,19 +257,19 @@ def case_small_window(args):
 
 
 def case_too_many_streams(args):
-    """200 stand at once, the next one is refused, and there is room again when one has gone."""
+    """1000 stand at once, the next one is refused, and there is room again when one has gone."""
     c = Client(args)
     c.wait(lambda: c.peer_settings is not None, "SETTINGS")
     c.ping()
-    c.h2.remote_settings[Setting.MAX_CONCURRENT_STREAMS] = 1000  # python3-h2 would not do it
+    c.h2.remote_settings[Setting.MAX_CONCURRENT_STREAMS] = 2000  # python3-h2 would not do it
     c.h2.remote_settings.acknowledge()
-    streams = [c.ask(HOLD) for _ in range(200)]
+    streams = [c.ask(HOLD) for _ in range(1000)]
     for number, stream in enumerate(streams):
         c.wait(lambda: stream.body or stream.over, f"the app's first byte on stream {number + 1}")
         expect(f"stream {number + 1}", (200, None), (stream.status, stream.reset))
     extra = c.ask(HOLD)
-    c.wait(lambda: extra.over or c.goaway, "the refusal of the 201st")
-    expect("the 201st, and GOAWAY", (None, ErrorCodes.REFUSED_STREAM, None), (extra.headers, extra.reset, c.goaway))
+    c.wait(lambda: extra.over or c.goaway, "the refusal of the 1001st")
+    expect("the 1001st, and GOAWAY", (None, ErrorCodes.REFUSED_STREAM, None), (extra.headers, extra.reset, c.goaway))
     c.send(streams[0], end=True)
     c.wait_over(streams[0], "the end of the first")
     c.connect(ECHO)

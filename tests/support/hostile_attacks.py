@@ -314,17 +314,17 @@ FLOODS = {
 
 
 def too_many_streams(target):
-    """300 at once, with 200 granted and that acknowledged; the 200 go on."""
+    """1100 at once, with 1000 granted and that acknowledged; the 1000 go on."""
     peer = Peer(target)
     peer.greet()
     peer.hear(1)
     peer.send(frame(SETTINGS, ACK, 0))
-    for n in range(300):
+    for n in range(1100):
         peer.send(target.request(ids(n)))
-    peer.hear_until(lambda: len(peer.answers) >= 200 and peer.resets.get(REFUSED, 0) >= 100, 10)
+    peer.hear_until(lambda: len(peer.answers) >= 1000 and peer.resets.get(REFUSED, 0) >= 100, 10)
     served = sum(answer == b"\x88" for answer in peer.answers.values())
-    ok = served == 200 and peer.resets == {REFUSED: 100} and not peer.ended
-    result = outcome("300 streams at once", peer, ok)
+    ok = served == 1000 and peer.resets == {REFUSED: 100} and not peer.ended
+    result = outcome("1100 streams at once", peer, ok)
     result.how = f"{served} served, {result.how}"
     peer.close()
     return [result]

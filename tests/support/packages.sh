@@ -6,7 +6,8 @@ PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config clang llvm bpftool li
 	libnghttp2-dev libyaml-dev libjansson-dev libssl-dev protobuf-c-compiler libprotobuf-c-dev check)
 PACKAGES_LAB=(iproute2 nftables iptables procps python3/python3 nginx-light/nginx curl iperf3 tcpdump
 	openssl)
-PACKAGES_TEST=(tshark haproxy nghttp2-client python3-h2 python3-pip clang-format git)
+PACKAGES_TEST=(tshark haproxy nghttp2-client python3-h2 python3-pip clang-format git
+	python3-grpcio python3-protobuf python3-yaml python3-cryptography protobuf-compiler libprotobuf-dev)
 
 package_is_installed() { # PACKAGE[/COMMAND]
 	local package=${1%%/*} command=${1#*/}

@@ -126,13 +126,11 @@ const char *testca_key_pem(const struct testca *ca)
 	return ca->key_pem;
 }
 
-struct testca_pem testca_leaf(const struct testca *ca, const struct testca_leaf *leaf)
+static char *leaf_chain(const struct testca *ca, EVP_PKEY *key, const struct testca_leaf *leaf)
 {
 	static const char *const ekus[] = { "serverAuth,clientAuth", "serverAuth", "clientAuth" };
 	bool dated = leaf->not_before_s || leaf->not_after_s;
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	struct testca_pem pem;
-	char *own;
+	char *own, *chain;
 	X509 *cert;
 
 	must(key != NULL, "key");
@@ -149,12 +147,32 @@ struct testca_pem testca_leaf(const struct testca *ca, const struct testca_leaf 
 	must(X509_sign(cert, ca->key, EVP_sha256()) > 0, "sign");
 
 	own = pem_of(cert, NULL);
-	pem.key = pem_of(NULL, key);
-	must(asprintf(&pem.chain, "%s%s", own, ca->is_intermediate ? ca->pem : "") > 0, "chain");
+	must(asprintf(&chain, "%s%s", own, ca->is_intermediate ? ca->pem : "") > 0, "chain");
 	free(own);
 	X509_free(cert);
+	return chain;
+}
+
+struct testca_pem testca_leaf(const struct testca *ca, const struct testca_leaf *leaf)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	struct testca_pem pem = { .chain = leaf_chain(ca, key, leaf), .key = pem_of(NULL, key) };
+
 	EVP_PKEY_free(key);
 	return pem;
+}
+
+char *testca_sign(const struct testca *ca, const char *csr_pem, const struct testca_leaf *leaf)
+{
+	BIO *in = BIO_new_mem_buf(csr_pem, -1);
+	X509_REQ *request = in ? PEM_read_bio_X509_REQ(in, NULL, NULL, NULL) : NULL;
+	char *chain;
+
+	must(request && X509_REQ_verify(request, X509_REQ_get0_pubkey(request)) == 1, "request");
+	chain = leaf_chain(ca, X509_REQ_get0_pubkey(request), leaf);
+	X509_REQ_free(request);
+	BIO_free(in);
+	return chain;
 }
 
 void testca_pem_done(struct testca_pem *pem)

@@ -30,6 +30,8 @@ struct testca_pem {
 };
 struct testca_pem testca_leaf(const struct testca *ca, const struct testca_leaf *leaf);
 void testca_pem_done(struct testca_pem *pem);
+/* What a CA makes of a request (PKCS#10, PEM): its key and @leaf; the chain, to be freed. */
+char *testca_sign(const struct testca *ca, const char *csr_pem, const struct testca_leaf *leaf);
 /*
  * A revocation list of @ca's, PEM, to be freed: with the serial number of @revoked (PEM; NULL:
  * nobody), of an hour ago, good until @next_s from now.

@@ -103,7 +103,7 @@ static const struct {
 } events[] = {
 	{ "breaches that make us reset", HB_H2_RESETS, 301 },
 	{ "header lists that are too large", HB_H2_OVERSIZED, 17 },
-	{ "requests above the limit", HB_H2_REFUSED, 801 },
+	{ "requests above the limit", HB_H2_REFUSED, 181 },
 	{ "requests that are refused", HB_H2_DENIED, 2001 },
 };
 /* clang-format on */
@@ -147,8 +147,8 @@ static const struct {
 	{ "10,000 streams a second, each ended by an empty DATA", 50000, 10,
 	  .headers = 2, .requests = 1, .windows = 3, .ends = 1 },
 	{ "200 streams given up before they were served", 1, 0, .headers = 200, .resets = 200 },
-	{ "1000 requests before our limit was known", 1, 0,
-	  .headers = 1000, .requests = 200, .refused = 800 },
+	{ "1150 requests before our limit was known", 1, 0,
+	  .headers = 1150, .requests = 1000, .refused = 150 },
 	{ "a PING per round of data", 5000, 20, .data = 1, .len = 16384, .pings = 1 },
 	{ "what was on its way to a stream that we have reset", 1, 0, .strays = 16000, .len = 256 },
 	{ "an app that is down is asked for 20 times in 100 ms, for ten minutes", 6000, 0,

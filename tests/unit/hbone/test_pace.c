@@ -105,11 +105,13 @@ START_TEST(who_leaves_does_not_run)
 	for (int i = 0; i < 5; i++)
 		hb_loop_turn(loop, 1);
 	ck_assert_str_eq(ran, "ac");
+	ck_assert_uint_eq(pace.queued, 4); /* of aabbc all but the first */
 	hb_pace_ask(&pace, &items[3].item, 'b');
 	hb_pace_ask(&pace, &items[3].item, 'b');
 	for (int i = 0; i < 5; i++)
 		hb_loop_turn(loop, 1);
 	ck_assert_str_eq(ran, "acb");
+	ck_assert_uint_eq(pace.queued, 4); /* nobody was before that one */
 	down();
 }
 END_TEST

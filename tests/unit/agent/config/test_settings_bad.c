@@ -103,6 +103,10 @@ static const struct {
 	  "settings.yaml:2: fakeCaCert: is given without a key, expected fakeCaKey (FAKE_CA_KEY) too" },
 	{ "key without a certificate", NULL, { "FAKE_CA_KEY=/k.pem" },
 	  "FAKE_CA_KEY: is given without a certificate, expected fakeCaCert (FAKE_CA_CERT) too" },
+	{ "a certificate file alone", "\ncertFile: /c.pem\n", { 0 },
+	  "settings.yaml:2: certFile: is not enough, expected certFile, certKeyFile and certRootsFile" },
+	{ "certificate files and the built-in CA", "certFile: /c\ncertKeyFile: /k\ncertRootsFile: /r\nfakeCa: true\n", { 0 },
+	  "settings.yaml:3: certRootsFile: is given beside fakeCa, expected one of the two" },
 	{ "the second variable", NULL, { "CLUSTER_ID=a", "ISTIO_META_CLUSTER_ID=" },
 	  "ISTIO_META_CLUSTER_ID: is empty, expected 1 to 253 bytes" },
 

@@ -1,6 +1,6 @@
 /*
- * route_text: a decision as one line: kind, next hop, authority, accounts of the identities
- * expected there, and after a bar of those behind a gateway; or why not.
+ * route_text: a decision as one line: kind, next hop (name?port: to be looked up), authority,
+ * accounts of the identities expected there, and after a bar of those behind a gateway; or why not.
  */
 #pragma once
 
@@ -19,8 +19,12 @@ static inline void route_format(const struct route *route, char *out, size_t siz
 		snprintf(out, size, "%s", route->error);
 		return;
 	}
-	used = (size_t)snprintf(out, size, "%s %s", kinds[route->kind],
-	                        hb_addr_format(&route->next_hop, hop, sizeof(hop)));
+	if (route->lookup && !route->address_key)
+		used = (size_t)snprintf(out, size, "%s %s?%u", kinds[route->kind], route->lookup,
+		                        route->next_hop.port);
+	else
+		used = (size_t)snprintf(out, size, "%s %s", kinds[route->kind],
+		                        hb_addr_format(&route->next_hop, hop, sizeof(hop)));
 	if (route->kind == ROUTE_HBONE || route->kind == ROUTE_DOUBLE)
 		used += (size_t)snprintf(out + used, size - used, " %s",
 		                         route_authority(route, authority));

@@ -25,6 +25,10 @@ static const char mesh[] =
 	W("name", "", "hostname: db.example.com, services: {app/db: {80: 80}}")
 	W("both", "10.96.0.20", "services: {}")
 	W("gw", "10.0.0.8", "network: net2, services: {app/gw: {15008: 15443}, app/gwvip: {15008: 0}}")
+	W("namehbone", "", "hostname: far.example.com, protocol: HBONE, services: {app/dbh: {80: 8080}}")
+	W("gw9", "", "hostname: gw9.example.com, services: {}")
+	W("far9", "", "network: net2, networkGateway: {destination: app/gw9.example.com, hboneMtlsPort: 15008}, services: {app/far9: {80: 80}}")
+	W("wpno", "10.0.0.33", "services: {app/wpno: {15008: 15008}}")
 	W("gwhost", "\"fd00::9\", 10.0.0.9", "hostname: gw.example, services: {}")
 	"- {uid: far1, namespace: app, network: net2, networkGateway: {destination: net2/10.0.0.8, hboneMtlsPort: 15008}, workloadIps: [], services: {app/far1: {80: 8080}}}\n"
 	"- {uid: far2, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 15008}, workloadIps: [10.1.1.2], services: {app/far2: {80: 8080}}}\n"
@@ -46,6 +50,10 @@ static const char mesh[] =
 	"- {name: v6, namespace: app, hostname: v6, vips: [/10.96.0.9], ports: {80: 8080}, ipFamilies: IPv6}\n"
 	"- {name: six, namespace: app, hostname: six, vips: [/10.96.0.10], ports: {80: 8080}, ipFamilies: IPv6}\n"
 	"- {name: db, namespace: app, hostname: db, vips: [/10.96.0.11], ports: {80: 8080}}\n"
+	"- {name: dbh, namespace: app, hostname: dbh, vips: [/10.96.0.31], ports: {80: 8080}}\n"
+	"- {name: wpno, namespace: app, hostname: wpno, vips: [], ports: {15008: 15008}, ipFamilies: IPv6}\n"
+	"- {name: v9, namespace: app, hostname: v9, vips: [/10.96.0.32], ports: {80: 80}, waypoint: {destination: app/wpno, hboneMtlsPort: 15008}}\n"
+	"- {name: far9, namespace: app, hostname: far9, vips: [/10.96.2.9], ports: {80: 0}, subjectAltNames: ['spiffe://td/ns/app/sa/far9']}\n"
 	"- {name: onhost, namespace: app, hostname: onhost, vips: [/10.96.0.12], ports: {80: 0}}\n"
 	"- {name: private, namespace: other, hostname: private, vips: [/10.96.0.13], ports: {80: 0}, visibility: Namespace}\n"
 	"- {name: waybehind, namespace: app, hostname: waybehind, vips: [/10.96.0.14], ports: {80: 80}}\n"
@@ -103,7 +111,9 @@ static const struct {
 	{ "another port of it, the same waypoint", "10.0.0.7:9", "hbone 10.0.0.30:15008 10.0.0.7:9 wpsan wp" },
 	{ "a waypoint without a healthy endpoint", "10.96.0.22:80", "no healthy waypoint: app/wpsick, port 15008" },
 	{ "a port that the waypoint does not have", "10.96.0.23:80", "no healthy waypoint: app/wp.app, port 15007" },
-	{ "a waypoint without an address", "10.96.0.24:80", "waypoint app/db.example.com has no address" },
+	{ "a waypoint by host name", "10.96.0.24:80", "hbone db.example.com?15008 10.96.0.24:80 name" },
+	{ "a waypoint without an address", "10.96.0.32:80", "waypoint app/wpno has no address" },
+	{ "a gateway by host name", "10.96.2.9:80", "double gw9.example.com?15008 far9:80 gw9 | far9" },
 	{ "a waypoint on another network, for a service", "10.96.0.25:80", "double 10.0.0.8:15443 wpfar:80 gwsan gw | farwp" },
 	{ "a waypoint on another network, for a workload", "10.0.0.31:80", "a workload of network net2 is reached by the address of a service only" },
 	{ "a waypoint on another network that cannot prove itself", "10.96.0.26:80", "service farbare has endpoints in network net2, but no subjectAltNames" },
@@ -117,7 +127,8 @@ static const struct {
 	{ "the family that was dialled: IPv6", "[fd96::8]:80", "hbone [fd00::6]:15008 [fd00::6]:8080 dual" },
 	{ "ipFamilies outweighs it", "10.96.0.9:80", "hbone [fd00::6]:15008 [fd00::6]:8080 dual" },
 	{ "no address of the families", "10.96.0.10:80", "no healthy upstream: 10.96.0.10:80" },
-	{ "an endpoint by host name", "10.96.0.11:80", "endpoint by hostname not supported yet: db.example.com" },
+	{ "an endpoint by host name", "10.96.0.11:80", "plain db.example.com?80" },
+	{ "the same, on HBONE", "10.96.0.31:80", "hbone far.example.com?15008 [::]:8080 namehbone" },
 	{ "a host-network endpoint of a service", "10.96.0.12:80", "hbone 10.0.0.5:15008 10.0.0.5:81 host" },
 	{ "a private service of another namespace is not seen", "10.96.0.13:80", "passthrough 10.96.0.13:80" },
 	{ "another network without a gateway", "10.96.0.15:80", "workload alien of network net2 has no gateway" },

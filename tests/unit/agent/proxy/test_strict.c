@@ -112,6 +112,82 @@ START_TEST(lets_in)
 }
 END_TEST
 
+/* What stood before. */
+static const struct {
+	const char *name, *pod, *identity;
+	bool stays;
+} standing[] = {
+	{ "directly", "served", SA "client", false },
+	{ "in plaintext", "served", "", false },
+	{ "through it", "served", SA "way1", true },
+	{ "by an exception", "served", SA "east", true },
+	{ "its waypoint is not known, so it may have been that", "gone", SA "client", true },
+	{ "but not in plaintext", "gone", "", false },
+};
+
+START_TEST(lets_stand)
+{
+	struct snapshot *s = mesh_from(mesh);
+	struct strict_query query = {
+		.workload = snapshot_workload_by_uid(s, standing[_i].pod),
+		.port = 8080,
+		.identity = standing[_i].identity,
+		.except = SA "east",
+		.stands = true,
+	};
+	char words[256] = "";
+
+	ck_assert_msg(strict_allows(s, &query, words, sizeof(words)) == standing[_i].stays,
+	              "%s: %s", standing[_i].name, words);
+	snapshot_unref(s);
+}
+END_TEST
+
+/* @print of "pod" in a mesh of a waypoint (or not), a service (with it or not) and more. */
+static uint64_t print_of(const char *pod, const char *service, const char *more)
+{
+	char yaml[2048];
+	struct snapshot *s;
+	uint64_t print;
+
+	snprintf(yaml, sizeof(yaml),
+	         "workloads:\n" W(
+		     "pod", "workloadIps: [10.0.0.1], services: {app/web: {80: "
+			    "8080}}, %s") "%sservices:\n"
+	                                  "- {name: way, namespace: app, hostname: way, vips: [], "
+	                                  "ports: {15008: 15008}}\n"
+	                                  "- {name: web, namespace: app, hostname: web, vips: [], "
+	                                  "ports: {80: 8080}, %s}\n",
+	         pod, more, service);
+	s = mesh_from(yaml);
+	print = strict_print(s, snapshot_workload_by_uid(s, "pod"));
+	snapshot_unref(s);
+	return print;
+}
+
+START_TEST(changes_are_seen)
+{
+	static const char way1[] =
+	    W("w1", "workloadIps: [10.0.0.2], services: {app/way: {15008: 15008}}");
+	static const char other[] = W("o", "workloadIps: [10.0.0.3], services: {}");
+	const char *none = "capacity: 1", *by = WAYPOINT("app/way");
+	uint64_t prints[] = {
+		print_of(none, "canonical: false", ""),
+		print_of(none, by, ""),
+		print_of(none, by, way1),
+		print_of(by, "canonical: false", way1),
+		print_of(by, by, way1),
+	};
+
+	for (size_t i = 0; i < HB_ARRAY_LEN(prints); i++)
+		for (size_t k = 0; k < i; k++)
+			ck_assert_msg(prints[i] != prints[k], "%zu and %zu", i, k);
+	ck_assert(print_of(none, by, way1) == prints[2]);
+	ck_assert(print_of(none, "canonical: false", other) == prints[0]);
+	ck_assert(print_of("capacity: 2", by, way1) == prints[2]);
+}
+END_TEST
+
 START_TEST(reads_lists)
 {
 	char why[256] = "";
@@ -130,6 +206,8 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, lets_in, 0, HB_ARRAY_LEN(rows));
+	tcase_add_loop_test(tc, lets_stand, 0, HB_ARRAY_LEN(standing));
+	tcase_add_test(tc, changes_are_seen);
 	tcase_add_loop_test(tc, reads_lists, 0, HB_ARRAY_LEN(lists));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -37,7 +37,7 @@ static struct worker *worker;
 static struct pod_spec *spec;
 static struct listeners listeners;
 static unsigned ready, answers;
-static _Atomic unsigned wishes;
+static _Atomic unsigned wishes[3]; /* by enum credential_wish */
 
 static void on_ready(struct listeners *l)
 {
@@ -49,10 +49,11 @@ static void on_answer(struct worker_ask *ask)
 	answers++;
 }
 
-static void on_want(void *owner, const char *identity)
+static bool on_wish(void *owner, const char *identity, enum credential_wish wish)
 {
 	if (strcmp(identity, "spiffe://td/ns/demo/sa/a") == 0)
-		wishes++;
+		wishes[wish]++;
+	return true;
 }
 
 static void turn_until(const unsigned *what, unsigned want)
@@ -98,7 +99,7 @@ static void up_as(bool awaits, const char *text)
 	struct worker_options options = {
 		.count = 1,
 		.settings = &settings,
-		.want_credential = on_want,
+		.wish = on_wish,
 	};
 	struct snapshot *snapshot = snapshot_of(text);
 	char why[64];
@@ -109,7 +110,8 @@ static void up_as(bool awaits, const char *text)
 	ck_assert_ptr_nonnull(loop);
 	options.control = loop;
 	ready = answers = 0;
-	wishes = 0;
+	for (size_t i = 0; i < HB_ARRAY_LEN(wishes); i++)
+		wishes[i] = 0;
 	ck_assert_int_eq(worker_start(&options, snapshot, &worker), 0);
 	snapshot_unref(snapshot);
 	add_pod(awaits);
@@ -199,7 +201,7 @@ END_TEST
 START_TEST(the_identity_of_a_pod_is_asked_for)
 {
 	ck_assert_int_eq(fate(dial(ports[0])), -ECONNRESET); /* so the pod has been added */
-	ck_assert_uint_eq(wishes, 1);
+	ck_assert_uint_eq(wishes[CREDENTIAL_HOLD], 1);
 }
 END_TEST
 
@@ -239,7 +241,9 @@ START_TEST(a_new_snapshot_is_looked_at)
 	ck_assert_int_eq(fate(dial(ports[0])), -ECONNRESET);
 	ck_assert_int_eq(worker_set_snapshot(worker, snapshot_of(mesh)), 0);
 	ck_assert_int_eq(fate(dial(ports[0])), -ECONNRESET);
-	ck_assert_uint_eq(wishes, 1); /* once for good */
+	/* Held, let go when it was nobody's, and held again. */
+	ck_assert_uint_eq(wishes[CREDENTIAL_HOLD], 2);
+	ck_assert_uint_eq(wishes[CREDENTIAL_RELEASE], 1);
 }
 END_TEST
 

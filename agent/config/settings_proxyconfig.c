@@ -17,6 +17,7 @@
 static const struct {
 	const char *theirs, *ours;
 } keys[] = {
+	{ "discoveryAddress", "xdsAddress" },
 	{ "proxyAdminPort", "adminPort" },
 	{ "statsPort", "statsPort" },
 	{ "concurrency", "workerThreads" },

@@ -120,9 +120,10 @@ static const struct {
 static const struct {
 	const char *variable, *told;
 } unknown_rows[] = {
-	{ "XDS_ADDRESS=istiod:15012", "XDS_ADDRESS" },
-	{ "XDS_ADDRESS=", NULL },
-	{ "CA_ADDRESS=https://istiod", "CA_ADDRESS" },
+	{ "XDS_ADDRESS=istiod:15012", NULL },
+	{ "CA_ADDRESS=https://istiod", NULL },
+	{ "XDS_ON_DEMAND=false", NULL },
+	{ "XDS_ON_DEMAND=true", "XDS_ON_DEMAND" },
 	{ "INPOD_UDS=/var/run/ztunnel/ztunnel.sock", NULL },
 	{ "PROXY_MODE=shared", NULL },
 	{ "ENABLE_PROXY=true", NULL },
@@ -130,7 +131,8 @@ static const struct {
 	{ "TLS12_ENABLED=true", NULL },
 	{ "CRL_PATH=/x", NULL },
 	{ "COMPLIANCE_POLICY=pqc", NULL },
-	{ "XDS_HEADER_x=y", "XDS_HEADER_x" },
+	{ "XDS_HEADER_x=y", NULL },
+	{ "CA_HEADER_x=y", NULL },
 	{ "ISTIO_META_FOO=bar", "ISTIO_META_FOO" },
 	{ "ISTIO_META_CLUSTER_ID=served", NULL },
 	{ "ISTIO_META_DNS_CAPTURE=false", NULL },
@@ -138,7 +140,7 @@ static const struct {
 	{ "NODE_NAME=n", NULL },
 	{ "PATH=/bin", NULL },
 	{ "INPOD_ENABLED=true", NULL },
-	{ "XDS_ADDRESS", "XDS_ADDRESS" }, /* no '=': not a variable, but said rather than hidden */
+	{ "TRUST_DOMAIN", "TRUST_DOMAIN" }, /* no '=': not a variable, but said rather than hidden */
 };
 /* clang-format on */
 

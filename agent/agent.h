@@ -27,6 +27,7 @@
 #include "node/redirect.h"
 #include "proxy/worker.h"
 #include "selfpod.h"
+#include "xdsfeed.h"
 
 enum agent_phase { AGENT_RUN, AGENT_DRAIN, AGENT_STOP };
 
@@ -37,6 +38,7 @@ struct agent {
 	struct snapshot *snapshot; /* as last published */
 	struct filewatch mesh_watch;
 	struct hb_timer mesh_timer;
+	struct xdsfeed xdsfeed;
 	size_t mesh_bytes;         /* the most that the store held since memory was given back */
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
@@ -74,6 +76,11 @@ typedef void (*agent_stop_fn)(struct agent *agent);
 int agent_start_process(struct agent *agent, char *why, size_t why_size);
 int agent_start_mesh(struct agent *agent, char *why, size_t why_size);
 void agent_stop_mesh(struct agent *agent);
+/* What is in the store goes to the workers. 0, or -ENOMEM with the batch undone. @ret_changes may
+ * be NULL. */
+int agent_publish(struct agent *agent, struct store_changes *ret_changes);
+int agent_start_xds(struct agent *agent, char *why, size_t why_size);
+void agent_stop_xds(struct agent *agent);
 /* Reads the mesh file again whenever it changes. */
 int agent_start_watch(struct agent *agent, char *why, size_t why_size);
 void agent_stop_watch(struct agent *agent);
@@ -89,7 +96,9 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size);
 void agent_stop_workers(struct agent *agent);
 int agent_start_admin(struct agent *agent, char *why, size_t why_size);
 void agent_stop_admin(struct agent *agent);
+/* Pods begin when the mesh is known: before, what is not known yet would be let pass. */
 int agent_start_pods(struct agent *agent, char *why, size_t why_size);
+int agent_begin_pods(struct agent *agent, char *why, size_t why_size);
 void agent_stop_pods(struct agent *agent);
 
 struct hb_tls_profile agent_tls_profile(const struct settings *settings);
@@ -105,5 +114,7 @@ int agent_check(struct agent *agent, char *why, size_t why_size);
 
 /* One thing that the end waits for has ended: ends when it was the last. */
 void agent_settle(struct agent *agent);
+/* All that the start was for is done: so many @pods are served. */
+void agent_say_ready(struct agent *agent, size_t pods);
 /* Begins to drain; the second time it ends at once what is left. */
 void agent_shutdown(struct agent *agent);

@@ -24,6 +24,7 @@ static const struct {
 	{ agent_start_crls, agent_stop_crls },
 	{ agent_start_workers, agent_stop_workers },
 	{ agent_start_admin, agent_stop_admin },
+	{ agent_start_xds, agent_stop_xds },
 	{ agent_start_pods, agent_stop_pods },
 	{ agent_start_watch, agent_stop_watch },
 };

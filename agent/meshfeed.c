@@ -1,5 +1,5 @@
 /*
- * meshfeed: what is known of the mesh, read at start and again whenever its file changes.
+ * meshfeed: what is known of the mesh from its file, read at start and again whenever that changes.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #define LOOK_EVERY_MS   200u
 #define GIVE_BACK_BYTES (16u << 20)
 
-static int publish(struct agent *agent, struct store_changes *ret_changes)
+int agent_publish(struct agent *agent, struct store_changes *ret_changes)
 {
 	struct snapshot *snapshot;
 	int err = store_publish(agent->store, &snapshot, ret_changes);
@@ -22,27 +22,36 @@ static int publish(struct agent *agent, struct store_changes *ret_changes)
 	snapshot_unref(agent->snapshot);
 	agent->snapshot = snapshot;
 	agent_prefetch(agent);
+	for (unsigned i = 0; agent->phase != AGENT_STOP && i < agent->workers_count; i++) {
+		if (worker_set_snapshot(agent->workers[i], snapshot_ref(snapshot)) < 0)
+			log_error("a worker does not hear of the new mesh", "worker=%u: no memory",
+			          i);
+	}
 	return 0;
 }
 
 int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
 {
 	const struct settings *settings = agent->settings;
-	int err;
+	int err = 0;
 
-	if (!*settings->mesh_text && !*settings->mesh_file) {
-		snprintf(why, why_size, "no mesh: meshFile (or LOCAL_XDS_PATH) is not set");
+	if (!*settings->mesh_text && !*settings->mesh_file && !*settings->xds_address) {
+		snprintf(why, why_size,
+		         "no mesh: neither meshFile (or LOCAL_XDS_PATH) nor xdsAddress (or "
+		         "XDS_ADDRESS) is set");
 		return -EINVAL;
 	}
 	agent->store = store_new(&(struct store_options){ .node = settings->node_name });
 	if (!agent->store)
 		return -ENOMEM;
-	filewatch_init(&agent->mesh_watch, settings->mesh_file);
-	err = *settings->mesh_text
-	          ? meshfile_sync_text(agent->store, "LOCAL_XDS", settings->mesh_text,
-	                               strlen(settings->mesh_text), why, why_size)
-	          : meshfile_sync(agent->store, settings->mesh_file, why, why_size);
-	return err ? -EINVAL : publish(agent, NULL);
+	if (*settings->mesh_text) {
+		err = meshfile_sync_text(agent->store, "LOCAL_XDS", settings->mesh_text,
+		                         strlen(settings->mesh_text), why, why_size);
+	} else if (*settings->mesh_file) {
+		filewatch_init(&agent->mesh_watch, settings->mesh_file);
+		err = meshfile_sync(agent->store, settings->mesh_file, why, why_size);
+	}
+	return err ? -EINVAL : agent_publish(agent, NULL);
 }
 
 void agent_stop_mesh(struct agent *agent)
@@ -59,16 +68,11 @@ static void read_again(struct agent *agent)
 	int err = meshfile_sync(agent->store, agent->settings->mesh_file, why, sizeof(why));
 
 	if (!err)
-		err = publish(agent, &changes);
+		err = agent_publish(agent, &changes);
 	if (err) {
 		log_error("the mesh file cannot be taken, the mesh stays as it was", "%s",
 		          *why ? why : hb_strerror(err));
 		return;
-	}
-	for (unsigned i = 0; i < agent->workers_count; i++) {
-		if (worker_set_snapshot(agent->workers[i], snapshot_ref(agent->snapshot)) < 0)
-			log_error("a worker does not hear of the new mesh", "worker=%u: no memory",
-			          i);
 	}
 	log_info("mesh file read again", "workloads=%zu services=%zu policies=%zu",
 	         changes.workloads, changes.services, changes.policies);
@@ -92,7 +96,9 @@ static void on_look(struct hb_timer *timer)
 
 	if (agent->phase != AGENT_RUN)
 		return;
-	if (filewatch_has_changed(&agent->mesh_watch))
+	/* Not into half a response of xDS: its time comes, and the file stays changed. */
+	if (*agent->settings->mesh_file && !xdsfeed_is_busy(agent) &&
+	    filewatch_has_changed(&agent->mesh_watch))
 		read_again(agent);
 	store_reap(agent->store); /* what the workers have let go since */
 	give_back(agent);
@@ -102,7 +108,7 @@ static void on_look(struct hb_timer *timer)
 int agent_start_watch(struct agent *agent, char *why, size_t why_size)
 {
 	hb_timer_init(&agent->mesh_timer, on_look);
-	if (!*agent->settings->mesh_text)
+	if (!*agent->settings->mesh_text || agent->xdsfeed.xds)
 		hb_loop_timer_start(agent->loop, &agent->mesh_timer, LOOK_EVERY_MS);
 	return 0;
 }

@@ -104,7 +104,7 @@ static const struct family {
 	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
 	  "Limit of open file descriptors.", 0 },
 	[METRIC_LONGEST_TURN] = { "culvert_loop_longest_turn_seconds", GAUGE, { "worker" },
-	  "The longest turn of a worker's loop since it was last asked for.", 1000000 },
+	  "The longest turn of a loop since it was last asked for; worker control: of the control loop.", 1000000 },
 };
 /* clang-format on */
 

@@ -63,10 +63,17 @@ void podlist_each(const struct agent *agent, void (*each)(const struct pod_view 
 
 const char *podlist_pending(const struct agent *agent)
 {
+	bool ready = xdsfeed_is_ready(agent);
+
+	if (agent->settings->mode == MODE_SHARED && !ready)
+		return "state manager, workload proxy manager";
 	if (agent->settings->mode == MODE_SHARED)
 		return agent->inpod.link && zds_is_ready(zds_link_pods(agent->inpod.link))
 		           ? NULL
 		           : "workload proxy manager";
+	if (!ready)
+		return agent->settings->mode == MODE_DEDICATED ? "proxy, state manager"
+		                                               : "pods, state manager";
 	if (agent->enrolment.pods && agent->enrolment.up == agent->enrolment.count)
 		return NULL;
 	return agent->settings->mode == MODE_DEDICATED ? "proxy" : "pods";

@@ -89,7 +89,9 @@ static void handle_health(struct admin_request *request, void *owner)
 		flowdump_text(text.out, fallback);
 		fputc(',', text.out);
 	}
-	fputs("\"pods\":[", text.out);
+	fputs("\"xds\":", text.out);
+	xdsfeed_write(text.out, agent);
+	fputs(",\"pods\":[", text.out);
 	podlist_each(agent, write_health, &(struct listing){ .out = text.out, .comma = "" });
 	fputs("],\"ca\":\"built-in, not for production\"}\n", text.out);
 	text_reply(&text, request);
@@ -234,6 +236,8 @@ static void finish_config(struct gather *gather, struct text *text)
 	certreport_write(out, agent->certs);
 	fputs(",\n\"workloadState\":", out);
 	write_states(gather, out);
+	fputs(",\n\"xds\":", out);
+	xdsfeed_write(out, agent);
 	fputs(",\n", out);
 	write_member(out, "config", settings_dump(agent->settings));
 	fprintf(out, "\"version\":{\"version\":\"%s\",\"program\":\"culvertd\"}}\n",

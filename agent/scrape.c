@@ -63,9 +63,11 @@ static uint64_t ms_of(const struct timeval *time)
 
 static void add_process(struct metrics *metrics, const struct agent *agent)
 {
+	const char *control = "control";
 	struct rusage usage;
 	struct rlimit limit;
 
+	*metrics_at(metrics, METRIC_LONGEST_TURN, &control) = hb_loop_longest_turn_us(agent->loop);
 	set(metrics, METRIC_ADMIN_REFUSED, admin_refused(agent->admin));
 	set(metrics, METRIC_LOG_DROPPED, log_dropped());
 	set(metrics, METRIC_LOG_SUPPRESSED, log_suppressed());
@@ -129,6 +131,8 @@ static void write_all(FILE *out, const struct gather *gather)
 	add_pods(gather->sum, &agent->inpod);
 	add_certs(gather->sum, agent->certs);
 	add_process(gather->sum, agent);
+	if (agent->xdsfeed.metrics)
+		metrics_merge(gather->sum, agent->xdsfeed.metrics);
 	flow_metrics_report(gather->flows, gather->sum);
 	flow_metrics_write(out, gather->format, gather->flows);
 	metrics_write(out, gather->format, gather->sum);

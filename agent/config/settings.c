@@ -41,6 +41,7 @@ void settings_free(struct settings *settings)
 	setting_texts_free(&loaded->texts);
 	free(loaded->sources);
 	free(loaded->pods);
+	free(loaded->metadata);
 	free(loaded);
 }
 

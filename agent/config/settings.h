@@ -28,6 +28,10 @@ struct setting_headers { /* XDS_HEADER_<name>, CA_HEADER_<name> */
 	size_t count;
 };
 
+struct setting_pair {
+	const char *key, *value;
+};
+
 /* ZTUNNEL_WORKER_THREADS: "4", "0" (all), "50%". AUTO when it was not set. */
 struct setting_threads {
 	enum { THREADS_AUTO, THREADS_COUNT, THREADS_PERCENT } kind;
@@ -51,6 +55,9 @@ struct settings {
 	const char *alt_xds_hostname, *alt_ca_hostname;
 	const char *auth_token; /* a file, or the token itself: never to be shown */
 	struct setting_headers xds_headers, ca_headers;
+	const char *instance_ip;
+	const struct setting_pair *metadata; /* proxyMetadata, in order; a later one wins */
+	size_t metadata_count;
 	bool fake_ca;
 	const char *fake_ca_cert, *fake_ca_key;
 	uint64_t secret_ttl_ms;

@@ -77,6 +77,35 @@ static const struct setting_row *row_of_metadata(const char *key)
 	return NULL;
 }
 
+#define METADATA_MAX 256 /* entries of one document that are kept for istiod */
+
+/* Whatever it is, istiod hears of it. A document adds to those before it. */
+static int keep_metadata(struct settings_loaded *loaded, const struct yaml_node *map)
+{
+	struct settings *s = &loaded->settings;
+	size_t count = s->metadata_count;
+	struct setting_pair *pairs;
+
+	if (!map || map->kind != YAML_MAP || !map->count)
+		return 0;
+	pairs = reallocarray(loaded->metadata, count + map->count, sizeof(*pairs));
+	if (!pairs)
+		return -ENOMEM;
+	s->metadata = loaded->metadata = pairs;
+	for (size_t i = 0; i < map->count && i < METADATA_MAX; i++) {
+		const struct yaml_node *node = map->items[i];
+		const char *key = setting_text_add(&loaded->texts, node->key);
+		const char *value =
+		    node->kind == YAML_SCALAR ? setting_text_add(&loaded->texts, node->text) : "";
+
+		if (!key || !value)
+			return -ENOMEM;
+		if (node->kind == YAML_SCALAR)
+			pairs[s->metadata_count++] = (struct setting_pair){ key, value };
+	}
+	return 0;
+}
+
 static int read_metadata(struct settings_loaded *loaded, const char *name,
                          const struct yaml_node *map, char *why, size_t why_size)
 {
@@ -94,8 +123,13 @@ static int read_metadata(struct settings_loaded *loaded, const char *name,
 static int read_document(struct settings_loaded *loaded, const char *name,
                          const struct yaml_node *root, char *why, size_t why_size)
 {
-	int err = read_metadata(loaded, name, child_of(root, "proxyMetadata"), why, why_size);
+	const struct yaml_node *metadata = child_of(root, "proxyMetadata");
+	int err = read_metadata(loaded, name, metadata, why, why_size);
 
+	if (!err && keep_metadata(loaded, metadata) < 0) {
+		snprintf(why, why_size, "%s: no memory", name);
+		err = -ENOMEM;
+	}
 	for (size_t i = 0; i < HB_ARRAY_LEN(keys) && !err; i++) {
 		const struct yaml_node *node = child_of(root, keys[i].theirs);
 

@@ -74,6 +74,10 @@ const struct setting_row setting_rows[] = {
 	  .type = SETTING_SECRET, .offset = AT(auth_token), .max = 65536,
 	  .help = "Bearer token for both servers: a file, read for each request, or the token itself. Empty: none. "
 		  "Absent: `./var/run/secrets/tokens/istio-token` if that is there at the start, else none." },
+	{ .key = "instanceIp", .variables = { "INSTANCE_IP" },
+	  .type = SETTING_STRING, .offset = AT(instance_ip), .max = 255, .initial = "1.1.1.1",
+	  .help = "The agent's own address, as istiod is told. Its metadata is told, too: `proxyMetadata` of the proxy "
+		  "config, `ISTIO_META_*`, and as JSON `ISTIO_METAJSON_*`; `XDS_HEADER_*` are headers of the requests." },
 	{ .key = "fakeCa", .variables = { "FAKE_CA" },
 	  .type = SETTING_BOOL, .offset = AT(fake_ca), .initial = "false",
 	  .help = "Sign workload certificates with the built-in CA. Not for production." },
@@ -278,10 +282,7 @@ const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0])
 const struct setting_unserved setting_unserved[] = {
 	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
-	{ "INSTANCE_IP", false, NULL, "the agent's own address, for the xDS node" },
 	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },
-	{ "ISTIO_META_", true, NULL, "metadata of the xDS node" },
-	{ "ISTIO_METAJSON_", true, NULL, "metadata of the xDS node" },
 	{ "ENABLE_PROXY", false, "true", "run the proxy" },
 	{ "ISTIO_META_DNS_CAPTURE", false, "false", "DNS proxy" },
 	{ "ISTIO_META_DNS_PROXY_ADDR", false, NULL, "address of the DNS proxy" },

@@ -96,6 +96,7 @@ struct settings_loaded {
 	struct setting_texts texts;
 	struct setting_source *sources; /* one per row */
 	struct setting_pod *pods;
+	struct setting_pair *metadata;
 	const char *path; /* of the file, or NULL */
 };
 

@@ -159,10 +159,12 @@ static void on_end(void *ctx, const struct grpc_status *status)
 
 	xds->call = NULL;
 	learn_limit(xds, status);
-	snprintf(why, sizeof(why), "%s%s%.200s",
-	         status->kind == GRPC_END_SERVER ? (name ? name : "an unknown status")
-	                                         : grpc_kind_name(status->kind),
-	         *status->message ? ", " : "", status->message);
+	if (status->kind == GRPC_END_SERVER)
+		snprintf(why, sizeof(why), "%s%s%.200s", name ? name : "an unknown status",
+		         *status->message ? ", " : "", status->message);
+	else
+		snprintf(why, sizeof(why), "%.250s",
+		         *status->message ? status->message : grpc_kind_name(status->kind));
 	wait_for_retry(xds, reason_of(xds, status), why, hint_of(status));
 }
 

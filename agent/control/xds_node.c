@@ -10,6 +10,8 @@
 
 #include <hbone/base.h>
 
+#include "config/settings.h"
+
 #define META      "ISTIO_META_"
 #define META_JSON "ISTIO_METAJSON_"
 #define DEPTH_MAX 32 /* of JSON in JSON */

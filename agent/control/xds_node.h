@@ -10,14 +10,12 @@
 
 #define XDS_NODE_MAX (256u << 10) /* bytes; what does not fit into it is left out, and said */
 
-struct xds_pair {
-	const char *key, *value;
-};
+struct setting_pair;
 
 struct xds_node_options { /* texts may be "" or NULL: absent */
 	const char *instance_ip, *pod_name, *pod_namespace, *node_name;
 	/* proxyMetadata of the proxy config; ISTIO_META_ before a key falls away. */
-	const struct xds_pair *metadata;
+	const struct setting_pair *metadata;
 	size_t metadata_count;
 	/* Over it: ISTIO_META_X becomes X, ISTIO_METAJSON_X becomes X as what its JSON says. The
 	 * four above are over all. */

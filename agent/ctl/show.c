@@ -51,6 +51,26 @@ static void add_duration(struct table *table, long long ms)
 		table_add_format(table, "%lldd%lldh", s / 86400, s % 86400 / 3600);
 }
 
+/* Nothing where the mesh does not come from an xDS server. */
+static void show_xds(const json_t *xds, FILE *out)
+{
+	const json_t *resources = json_object_get(xds, "resources");
+
+	if (!json_is_object(xds))
+		return;
+	fprintf(out, "xds:      %s, %s for %llds%s; %lld addresses, %lld policies",
+	        text_of(xds, "server"), text_of(xds, "state"), number_of(xds, "forSeconds"),
+	        json_is_true(json_object_get(xds, "ready")) ? "" : ", the mesh is not known yet",
+	        number_of(resources, "addresses"), number_of(resources, "policies"));
+	if (json_object_get(xds, "lastMessageSecondsAgo"))
+		fprintf(out, ", last message %llds ago", number_of(xds, "lastMessageSecondsAgo"));
+	fputc('\n', out);
+	if (strcmp(text_of(xds, "state"), "connected") != 0 && *text_of(xds, "lastEnd"))
+		fprintf(out, "          ended last: %s\n", text_of(xds, "lastEnd"));
+	if (*text_of(xds, "lastNack"))
+		fprintf(out, "          refused last: %s\n", text_of(xds, "lastNack"));
+}
+
 bool show_status(const json_t *root, FILE *out)
 {
 	static const char *const headings[] = { "POD", "STATE", "REASON", NULL };
@@ -66,6 +86,7 @@ bool show_status(const json_t *root, FILE *out)
 	fprintf(out, "\nworkers:  %lld\n", number_of(root, "workers"));
 	if (*text_of(root, "ca"))
 		fprintf(out, "CA:       %s\n", text_of(root, "ca"));
+	show_xds(json_object_get(root, "xds"), out);
 	table_init(&table, headings);
 	json_array_foreach(pods, i, pod)
 	{

@@ -15,7 +15,7 @@ controlplane_accounts() {
 
 # Serves $LAB_DIR/mesh.yaml at https://[address of outside]:15012. More options for controlplane.py serve may follow.
 controlplane_start() {
-	controlplane_accounts &&
+	{ [ -f "$LAB_DIR/accounts.yaml" ] || controlplane_accounts; } &&
 		lab_spawn controlplane outside "$LAB_ROOT/tests/support/controlplane.py" serve \
 			--listen "$(lab_ip outside):15012" --name $CONTROLPLANE_NAME --socket "$LAB_DIR/controlplane.sock" \
 			--mesh "$LAB_DIR/mesh.yaml" --ca "$LAB_DIR/ca-cert.pem" "$LAB_DIR/ca-key.pem" \

@@ -8,6 +8,7 @@
 
 #include <hbone/base.h>
 
+#include "config/settings.h"
 #include "control/xds_node.h"
 #include "support/pbtext.h"
 
@@ -20,7 +21,7 @@
 static const struct {
 	const char *name;
 	const char *variables[4];
-	struct xds_pair metadata[2];
+	struct setting_pair metadata[2];
 	const char *want; /* before what is known */
 	const char *skipped; /* "KEY: why", the beginning; "": nothing */
 } rows[] = {
@@ -94,7 +95,7 @@ END_TEST
 START_TEST(too_much)
 {
 	char skipped[256] = "", *big = malloc(XDS_NODE_MAX + 32);
-	struct xds_pair pair = { "A", big };
+	struct setting_pair pair = { "A", big };
 	struct xds_node_options options = {
 		.metadata = &pair,
 		.metadata_count = 1,

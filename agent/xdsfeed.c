@@ -1,0 +1,217 @@
+/*
+ * xdsfeed: from settings to a channel and a client on it, and from there to the workers.
+ */
+#include "xdsfeed.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "agent.h"
+#include "control/xds.h"
+#include "control/xds_node.h"
+#define LOG_SCOPE "xds"
+#include "log.h"
+#include "metrics.h"
+#include "proxy/flowdump.h"
+
+extern char **environ;
+
+/* @headers: what the config points to until it has been copied. */
+static void config_read(const struct agent *agent, struct grpc_channel_config *config,
+                        struct grpc_header headers[SETTING_HEADERS_MAX])
+{
+	const struct settings *settings = agent->settings;
+
+	*config = (struct grpc_channel_config){
+		.url = settings->xds_address,
+		.roots = settings->xds_root_ca,
+		.alt_host = settings->alt_xds_hostname,
+		.token = settings->auth_token,
+		.cluster_id = settings->cluster_id,
+		.tls12 = settings->tls12,
+		.pqc = settings->pqc,
+		.headers = headers,
+		.headers_count = settings->xds_headers.count,
+	};
+	for (size_t i = 0; i < config->headers_count; i++)
+		headers[i] = (struct grpc_header){ settings->xds_headers.list[i].name,
+			                           settings->xds_headers.list[i].value };
+}
+
+int xdsfeed_check(const struct agent *agent, char *why, size_t why_size)
+{
+	struct grpc_channel_config config;
+	struct grpc_header headers[SETTING_HEADERS_MAX];
+	struct lookups lookups = { 0 }; /* nothing is looked up, but could be */
+	char what[256];
+
+	if (!*agent->settings->xds_address)
+		return 0;
+	config_read(agent, &config, headers);
+	config.resolver = lookups_of(&lookups);
+	if (grpc_channel_check(&config, what, sizeof(what)) < 0) {
+		snprintf(why, why_size, "xdsAddress (or XDS_ADDRESS): %s", what);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void on_skipped(void *owner, const char *key, const char *why)
+{
+	log_warn("metadata of this agent is left out", "key=%s: %s", key, why);
+}
+
+static int node_make(struct agent *agent)
+{
+	const struct settings *settings = agent->settings;
+	struct xds_node_options options = {
+		.instance_ip = settings->instance_ip,
+		.pod_name = settings->pod_name,
+		.pod_namespace = settings->pod_namespace,
+		.node_name = settings->node_name,
+		.metadata = settings->metadata,
+		.metadata_count = settings->metadata_count,
+		.environ_ = environ,
+		.on_skipped = on_skipped,
+	};
+
+	agent->xdsfeed.node = xds_node_new(&options, &agent->xdsfeed.node_size);
+	return agent->xdsfeed.node ? 0 : -ENOMEM;
+}
+
+static int on_publish(void *owner, const struct xds_push *push)
+{
+	struct store_changes changes;
+	int err = agent_publish(owner, &changes);
+
+	if (!err && push->type == XDS_AUTHORIZATION && changes.policies)
+		log_info("policies have changed", "changed=%zu", changes.policies);
+	return err;
+}
+
+static void on_ready(void *owner)
+{
+	struct agent *agent = owner;
+	char why[256] = "";
+
+	if (agent->phase != AGENT_RUN)
+		return;
+	if (agent_begin_pods(agent, why, sizeof(why)) == 0)
+		return;
+	log_error("the mesh is known but pods cannot begin, ending", "%s", why);
+	agent_shutdown(agent);
+}
+
+/* Nodes that start together shall not wait alike. */
+static uint64_t random_seed(void)
+{
+	uint64_t seed = 0;
+
+	(void)!getrandom(&seed, sizeof(seed), GRND_NONBLOCK); /* any value will do */
+	return seed;
+}
+
+static int client_make(struct agent *agent)
+{
+	struct xdsfeed *feed = &agent->xdsfeed;
+	struct xds_options options = {
+		.channel = feed->channel,
+		.store = agent->store,
+		.seed = random_seed(),
+		.on_publish = on_publish,
+		.on_ready = on_ready,
+		.owner = agent,
+	};
+
+	feed->metrics = metrics_new();
+	if (!feed->metrics || node_make(agent) < 0)
+		return -ENOMEM;
+	options.metrics = feed->metrics;
+	options.node = feed->node;
+	options.node_size = feed->node_size;
+	feed->xds = xds_new(agent->loop, &options);
+	return feed->xds ? 0 : -ENOMEM;
+}
+
+int agent_start_xds(struct agent *agent, char *why, size_t why_size)
+{
+	struct xdsfeed *feed = &agent->xdsfeed;
+	struct grpc_channel_config config;
+	struct grpc_header headers[SETTING_HEADERS_MAX];
+	int err;
+
+	if (!*agent->settings->xds_address)
+		return 0;
+	err = xdsfeed_check(agent, why, why_size);
+	if (err)
+		return err;
+	config_read(agent, &config, headers);
+	lookups_init(&feed->lookups, agent->resolver, agent->loop);
+	config.resolver = lookups_of(&feed->lookups);
+	feed->channel = grpc_channel_new(agent->loop, &config, why, why_size);
+	if (!feed->channel)
+		return -EINVAL;
+	log_info("the mesh comes from the xds server", "server=%s",
+	         grpc_channel_target(feed->channel));
+	return client_make(agent);
+}
+
+static void on_channel_closed(void *owner)
+{
+	((struct agent *)owner)->xdsfeed.channel = NULL;
+}
+
+void agent_stop_xds(struct agent *agent)
+{
+	struct xdsfeed *feed = &agent->xdsfeed;
+
+	if (agent->stuck)
+		return;
+	xds_free(hb_take(&feed->xds));
+	if (feed->channel)
+		grpc_channel_close(feed->channel, on_channel_closed, agent);
+	while (feed->channel && hb_loop_turn(agent->loop, 100) == 0)
+		;
+	free(hb_take(&feed->node));
+	metrics_free(hb_take(&feed->metrics));
+}
+
+bool xdsfeed_is_ready(const struct agent *agent)
+{
+	return !agent->xdsfeed.xds || xds_is_ready(agent->xdsfeed.xds);
+}
+
+bool xdsfeed_is_busy(const struct agent *agent)
+{
+	return agent->xdsfeed.xds && xds_is_busy(agent->xdsfeed.xds);
+}
+
+void xdsfeed_write(FILE *out, const struct agent *agent)
+{
+	static const char *const states[] = { "waiting", "connecting", "connected" };
+	uint64_t now = hb_loop_now_ms(agent->loop);
+	const struct xds_view *view;
+
+	if (!agent->xdsfeed.xds) {
+		fputs("null", out);
+		return;
+	}
+	view = xds_view(agent->xdsfeed.xds);
+	fputs("{\"server\":", out);
+	flowdump_text(out, grpc_channel_target(agent->xdsfeed.channel));
+	fprintf(out, ",\"state\":\"%s\",\"forSeconds\":%llu", states[view->state],
+	        (unsigned long long)(now - view->since_ms) / 1000);
+	if (view->last_message_ms)
+		fprintf(out, ",\"lastMessageSecondsAgo\":%llu",
+		        (unsigned long long)(now - view->last_message_ms) / 1000);
+	fprintf(out, ",\"connects\":%llu,\"ready\":%s", (unsigned long long)view->connects,
+	        xds_is_ready(agent->xdsfeed.xds) ? "true" : "false");
+	fprintf(out, ",\"resources\":{\"addresses\":%zu,\"policies\":%zu}",
+	        view->resources[XDS_ADDRESS], view->resources[XDS_AUTHORIZATION]);
+	fputs(",\"lastNack\":", out);
+	flowdump_text(out, view->last_nack);
+	fputs(",\"lastEnd\":", out);
+	flowdump_text(out, view->last_end);
+	fputc('}', out);
+}

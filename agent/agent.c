@@ -338,6 +338,8 @@ int agent_check(struct agent *agent, char *why, size_t why_size)
 		err = xdsfeed_check(agent, why, why_size);
 	if (err == 0)
 		err = check_profile(agent->settings, why, why_size);
+	if (err == 0)
+		err = cafeed_check(agent, why, why_size);
 	if (err == 0 && *path)
 		err = crlfile_read(path, &crls, why, why_size);
 	hb_tls_crls_unref(crls);

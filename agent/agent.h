@@ -14,6 +14,7 @@
 #include <hbone/loop.h>
 
 #include "admin.h"
+#include "cafeed.h"
 #include "config/settings.h"
 #include "control/certmanager.h"
 #include "control/crlfile.h"
@@ -41,6 +42,7 @@ struct agent {
 	size_t mesh_bytes;         /* the most that the store held since memory was given back */
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
+	struct cafeed cafeed;
 	struct certmanager *certs;
 	struct prefetch prefetch;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */

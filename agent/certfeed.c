@@ -122,9 +122,12 @@ static int make_source(struct agent *agent, struct cert_source **ret_source, cha
 		return fake_source(agent, ret_source, why, why_size);
 	if (*agent->settings->cert_file)
 		return file_source(agent, ret_source);
-	snprintf(why, why_size,
-	         "no certificate authority: fakeCa (or FAKE_CA) is not true, certFile is not set, "
-	         "and no other is served yet");
+	if (cafeed_is_used(agent->settings))
+		return cafeed_open(agent, ret_source, why, why_size);
+	snprintf(
+	    why, why_size,
+	    "no certificate authority: caAddress (or CA_ADDRESS) and certFile are not set, and "
+	    "fakeCa (or FAKE_CA) is not true");
 	return -EINVAL;
 }
 
@@ -160,5 +163,8 @@ int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 void agent_stop_certs(struct agent *agent)
 {
 	prefetch_done(&agent->prefetch);
+	if (agent->stuck)
+		return;
 	certmanager_free(agent->certs);
+	cafeed_close(agent);
 }

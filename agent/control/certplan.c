@@ -166,11 +166,17 @@ int64_t certplan_renew_ms(int64_t not_before_s, int64_t not_after_s, int64_t now
 void certplan_issued(struct certplan *plan, struct certplan_entry *entry, int64_t not_before_s,
                      int64_t not_after_s, struct certplan_time now)
 {
+	int64_t left_ms = not_after_s * 1000 - now.unix_ms;
+
 	stop_running(plan, entry);
 	entry->has_cert = true;
 	entry->failing = false;
 	entry->not_after_ms = not_after_s * 1000;
 	entry->renew_ms = certplan_renew_ms(not_before_s, not_after_s, now.unix_ms, plan->random());
+	/* istiod dates back by two minutes: half-life of a short one is over when it comes. */
+	if (entry->renew_ms && entry->renew_ms < now.unix_ms + SOON_MS && left_ms > 0)
+		entry->renew_ms =
+		    certplan_renew_ms(now.unix_ms / 1000, not_after_s, now.unix_ms, plan->random());
 	if (entry->renew_ms >= now.unix_ms + SOON_MS)
 		entry->backoff_ms = 0;
 	else

@@ -75,7 +75,8 @@ enum certplan_answer certplan_demand(const struct certplan *plan, struct certpla
 
 /* The next one to ask for, now running; NULL: none now. Then exactly one of the two below. */
 struct certplan_entry *certplan_pick(struct certplan *plan, struct certplan_time now);
-/* Renewed at half-life. Where that is over already, or the dates are odd: soon, then less soon. */
+/* Renewed at half-life; where that is over already, at half of what is left; where the dates are
+ * odd, or there is next to nothing left: soon, then less soon. */
 void certplan_issued(struct certplan *plan, struct certplan_entry *entry, int64_t not_before_s,
                      int64_t not_after_s, struct certplan_time now);
 /* Tried again after 1 s +-20 %, doubling up to 150 s, and at the latest when it ends. */

@@ -351,8 +351,9 @@ START_TEST(a_failed_renewal_is_not_told)
 	start_played();
 	hold(ONE);
 	turn_some();
-	answer(0, ONE, -3600, 2000); /* half-life is over */
+	answer(0, ONE, 0, 0);
 	ck_assert_uint_eq(got.issued, 1);
+	played.source.on_change(played.source.owner); /* so it is asked for again */
 	wait_for(&played.count, 2);
 	played.asked[1]->on_failed(played.asked[1], "away");
 	turn_some();

@@ -231,6 +231,38 @@ START_TEST(the_old_one_serves_until_it_ends)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name;
+	int64_t not_before_s, not_after_s; /* from T0 */
+	uint64_t want_ms;
+} short_ones[] = {
+	{ "dated back", -120, 40, 20000 },
+	{ "dated back, and shorter", -120, 4, 2000 },
+	{ "a file's, that is old", -80 * DAY, 10 * DAY, 5ull * DAY * 1000 },
+	{ "next to nothing is left", -120, 1, 500 },
+	{ "nothing is left", -120, 0, 1000 },
+};
+/* clang-format on */
+
+START_TEST(half_life_was_over)
+{
+	struct certplan_entry *one = hold(0, CERT_WARMUP);
+	uint64_t got;
+
+	for (int i = 0; i < 3; i++) { /* and no longer each time, unless it has ended */
+		ck_assert_ptr_eq(certplan_pick(&plan, now), one);
+		certplan_issued(&plan, one, T0 + short_ones[_i].not_before_s,
+		                T0 + short_ones[_i].not_after_s, now);
+		got = certplan_wait_ms(&plan, now);
+		ck_assert_msg(got == short_ones[_i].want_ms << (_i == 4 ? i : 0), "%s: %llu",
+		              short_ones[_i].name, (unsigned long long)got);
+		now.mono_ms += got; /* the next one has the same dates, by the same clock */
+		one->renew_ms = now.unix_ms;
+	}
+}
+END_TEST
+
 /* Nobody has failed: it may be our clock that is wrong. */
 START_TEST(odd_dates_are_taken)
 {
@@ -396,6 +428,7 @@ int main(void)
 	tcase_add_test(tc, states);
 	tcase_add_loop_test(tc, backoff, 0, HB_ARRAY_LEN(backoffs));
 	tcase_add_test(tc, the_old_one_serves_until_it_ends);
+	tcase_add_loop_test(tc, half_life_was_over, 0, HB_ARRAY_LEN(short_ones));
 	tcase_add_test(tc, odd_dates_are_taken);
 	tcase_add_test(tc, the_clock_is_set);
 	tcase_add_test(tc, demand_after_a_failure);

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# ca: certificates from a CA as istiod's, over gRPC: away, back, renewed under traffic, refused, wrong in
+# every way, slow; connections hear why, and nothing secret is in any log.
+. "$(dirname "$0")/../support/cases.sh"
+. "$(dirname "$0")/../support/controlplane.sh"
+
+SERVER=$(lab_ip pod-b1)
+CLIENT=spiffe://cluster.local/ns/demo/sa/client
+
+settings() { # a|b
+	LAB_SETTINGS="caAddress: https://$(lab_ip outside):15012
+caRootCa: $LAB_DIR/ca-cert.pem
+altCaHostname: $CONTROLPLANE_NAME
+authToken: $LAB_DIR/token-$1"
+	LAB_LOG=trace lab_settings "$1" && sed -i '/^fakeCa/d' "$LAB_DIR/agent-$1.yaml"
+}
+answers() { lab_curl pod-a1 "http://$SERVER:8080/" -o "$LAB_DATA/body" 2>"$LAB_DATA/curl"; }
+expect_refused() { ! answers || fail "it was answered"; }
+# What agent a says from MARK on.
+expect_said() { # SECONDS MARK REGEX
+	lab_wait_log "$1" agent-a "$2" "$3" || fail "agent a says nothing like $3, but: $(lab_since agent-a "$2" | grep -P '\tidentity\t|IDENTITY' | tail -n 5)"
+}
+issued() { lab_ctl a raw /metrics | sed -n 's/^culvert_certificate_requests_total{result="issued"} //p'; }
+issued_more() { [ "$(issued)" -ge "$1" ]; }
+
+away() {
+	local mark
+	mark=$(lab_mark agent-a)
+	expect_said 10 0 "no certificate.*identity=$CLIENT.*signing gRPC error \(Unavailable\)"
+	expect_refused
+	expect_said 5 "$mark" 'error="identity error: signing gRPC error \(Unavailable\).*IDENTITY_ERROR'
+	expect_match "the state" "demo/sa/client +- +Unavailable: signing gRPC error" "$(lab_ctl a certificates)"
+}
+# What waits brings the next attempt about: nobody waits for the end of a pause that has grown.
+comes() {
+	controlplane_start
+	lab_wait 10 answers || fail "not answered: $(cat "$LAB_DATA/curl")"
+	expect_match "the state" 'demo/sa/client +Leaf +Available' "$(lab_ctl a certificates)"
+}
+renewed_under_traffic() {
+	local before mark client rc=0
+	controlplane ca-ttl 4 >/dev/null
+	# What is there has hours to go: the agents begin anew, with short ones.
+	lab_agents_stop && lab_agents_start
+	lab_wait 10 answers || fail "not answered"
+	mark=$(lab_mark agent-a)
+	before=$(issued)
+	lab_in pod-a1 python3 - "$SERVER" "$LAB_DATA/over" >"$LAB_DATA/client" 2>&1 <<-'PY' &
+	import http.client, os, sys
+	count = 0
+	while not os.path.exists(sys.argv[2]):
+	    one = http.client.HTTPConnection(sys.argv[1], 8080, timeout=10)
+	    one.request("GET", "/")
+	    assert one.getresponse().read() == b"hello\n"
+	    one.close()
+	    count += 1
+	print("%d connections" % count)
+	PY
+	client=$!
+	lab_wait 60 issued_more $((before + 6)) || fail "agent a has had $(issued) certificates"
+	: >"$LAB_DATA/over"
+	wait $client || rc=$?
+	cat "$LAB_DATA/client"
+	expect_eq "the client's end" 0 "$rc"
+	expect_eq "warnings" "" "$(lab_since agent-a "$mark" | grep -P '\t(warn|error)\tidentity' || true)"
+}
+# It is used until it ends; then connections fail, with the CA's words; then it is had again.
+refused() {
+	local mark
+	mark=$(lab_mark agent-a)
+	controlplane ca-refuse $CLIENT >/dev/null
+	expect_said 10 "$mark" "was not renewed, the old one is used on.*identity=$CLIENT.*\(Unauthenticated\): request impersonation authentication failure"
+	expect_said 10 "$mark" "certificate has ended and could not be renewed.*identity=$CLIENT"
+	expect_refused
+	expect_said 5 "$mark" 'error="identity error: signing gRPC error \(Unauthenticated\): request impersonation authentication failure'
+	controlplane ca-accept $CLIENT >/dev/null
+	lab_wait 10 answers || fail "not answered"
+}
+wrong() {
+	local mark fault
+	while read -r fault text; do
+		mark=$(lab_mark agent-a)
+		# Both agents ask, for four identities, every two seconds.
+		controlplane ca-fault "$fault" 4 >/dev/null
+		expect_said 15 "$mark" "(was not renewed|no certificate).*: $text"
+		lab_wait 20 answers || fail "not answered after $fault"
+	done <<-'FAULTS'
+	no-root no root certificate present
+	garbage the certificate cannot be read
+	empty chain returned from CA is empty
+	other-identity did not find expected SAN: spiffe://cluster.local/ns/demo/sa/(client|other), the certificate has spiffe://cluster.local/ns/other/sa/other
+	other-key the certificate is for another key
+	FAULTS
+	mark=$(lab_mark agent-a)
+	controlplane ca-fault other-root 4 >/dev/null
+	expect_said 15 "$mark" 'certificate is taken, but.*does not lead to any of the roots'
+	lab_wait 20 answers || fail "not answered"
+}
+# The deadline frees the place that a request has; who waits hears sooner.
+slow() {
+	local mark
+	lab_stop agent-a
+	controlplane ca-slow 60 >/dev/null
+	lab_agent_start a
+	mark=$(lab_mark agent-a)
+	expect_refused
+	expect_said 12 "$mark" 'error="identity error: '
+	expect_said 15 0 "identity=$CLIENT.*signing gRPC error \(DeadlineExceeded\)"
+	controlplane ca-release >/dev/null
+	lab_wait 15 answers || fail "not answered"
+}
+nothing_secret() {
+	expect_eq "tokens in logs" "" "$(grep -lF -e "$(cat "$LAB_DIR/token-a")" -e "$(cat "$LAB_DIR/token-b")" "$LAB_DIR"/log/agent-*.log || true)"
+	expect_eq "PEM in logs" "" "$(grep -l -e '-----BEGIN' "$LAB_DIR"/log/agent-*.log || true)"
+	expect_eq "the token in the dump" "" "$(lab_ctl a raw /config_dump | grep -F "$(cat "$LAB_DIR/token-a")" || true)"
+}
+
+cases_start
+controlplane_accounts
+settings a && settings b
+lab_nginx
+echo hello >"$LAB_DATA/nginx-pod-b1/www/index.html"
+case_run "agents start" lab_agents_start
+case_run "the CA is away" away
+case_run "it comes" comes
+case_run "renewed under traffic" renewed_under_traffic
+case_run "refused, and allowed again" refused
+case_run "answers that are wrong" wrong
+case_run "slow" slow
+case_run "nothing secret in any log" nothing_secret
+cases_end

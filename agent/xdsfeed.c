@@ -15,78 +15,47 @@
 #include "metrics.h"
 #include "proxy/flowdump.h"
 
-#define HEADER_PREFIX "XDS_HEADER_"
-
 extern char **environ;
 
-struct channel_texts { /* what a config points to until it has been copied */
+struct channel_parts { /* what a config points to until it has been copied */
 	struct grpc_header headers[GRPC_HEADERS_MAX];
-	char names[GRPC_HEADERS_MAX][128];
 };
 
-/* XDS_HEADER_<name>=<value>. */
-static int headers_read(struct grpc_channel_config *config, struct channel_texts *texts, char *why,
-                        size_t why_size)
-{
-	const size_t prefix_len = strlen(HEADER_PREFIX);
+_Static_assert(SETTING_HEADERS_MAX <= GRPC_HEADERS_MAX, "all that are set can be sent");
 
-	config->headers = texts->headers;
-	for (char **at = environ; *at; at++) {
-		const char *equals = strchr(*at, '=');
-		size_t i = config->headers_count, len;
-
-		if (!equals || strncmp(*at, HEADER_PREFIX, prefix_len) != 0)
-			continue;
-		len = (size_t)(equals - *at) - prefix_len;
-		if (i == GRPC_HEADERS_MAX || len >= sizeof(texts->names[i])) {
-			snprintf(why, why_size,
-			         HEADER_PREFIX "*: expected at most %u headers, and names below "
-			                       "%zu bytes",
-			         GRPC_HEADERS_MAX, sizeof(texts->names[i]));
-			return -EINVAL;
-		}
-		memcpy(texts->names[i], *at + prefix_len, len);
-		texts->names[i][len] = 0;
-		texts->headers[i] = (struct grpc_header){ texts->names[i], equals + 1 };
-		config->headers_count++;
-	}
-	return 0;
-}
-
-static int config_read(const struct agent *agent, struct grpc_channel_config *config,
-                       struct channel_texts *texts, char *why, size_t why_size)
+static struct grpc_channel_config config_of(const struct agent *agent, struct channel_parts *parts)
 {
 	const struct settings *settings = agent->settings;
+	const struct setting_headers *headers = &settings->xds_headers;
 
-	*config = (struct grpc_channel_config){
+	for (size_t i = 0; i < headers->count; i++)
+		parts->headers[i] =
+		    (struct grpc_header){ headers->list[i].name, headers->list[i].value };
+	return (struct grpc_channel_config){
 		.url = settings->xds_address,
 		.roots = settings->xds_root_ca,
 		.alt_host = settings->alt_xds_hostname,
 		.token = settings->auth_token,
 		.cluster_id = settings->cluster_id,
+		.headers = parts->headers,
+		.headers_count = headers->count,
 		.tls12 = settings->tls12,
 		.pqc = settings->pqc,
 	};
-	return headers_read(config, texts, why, why_size);
 }
 
 int xdsfeed_check(const struct agent *agent, char *why, size_t why_size)
 {
-	struct grpc_channel_config config;
-	struct channel_texts texts;
 	struct lookups lookups = { 0 }; /* nothing is looked up, but could be */
+	struct channel_parts parts;
+	struct grpc_channel_config config = config_of(agent, &parts);
 	char what[256];
-	int err;
 
-	if (!*agent->settings->xds_address)
-		return 0;
-	err = config_read(agent, &config, &texts, why, why_size);
 	config.resolver = lookups_of(&lookups);
-	if (!err && grpc_channel_check(&config, what, sizeof(what)) < 0) {
-		snprintf(why, why_size, "xdsAddress (or XDS_ADDRESS): %s", what);
-		err = -EINVAL;
-	}
-	return err;
+	if (!*config.url || grpc_channel_check(&config, what, sizeof(what)) == 0)
+		return 0;
+	snprintf(why, why_size, "xdsAddress (or XDS_ADDRESS): %s", what);
+	return -EINVAL;
 }
 
 static void on_skipped(void *owner, const char *key, const char *why)
@@ -169,16 +138,11 @@ static int client_make(struct agent *agent)
 int agent_start_xds(struct agent *agent, char *why, size_t why_size)
 {
 	struct xdsfeed *feed = &agent->xdsfeed;
-	struct grpc_channel_config config;
-	struct channel_texts texts;
-	int err;
+	struct channel_parts parts;
+	struct grpc_channel_config config = config_of(agent, &parts);
+	int err = xdsfeed_check(agent, why, why_size);
 
-	if (!*agent->settings->xds_address)
-		return 0;
-	err = xdsfeed_check(agent, why, why_size);
-	if (!err)
-		err = config_read(agent, &config, &texts, why, why_size);
-	if (err)
+	if (err || !*config.url)
 		return err;
 	lookups_init(&feed->lookups, agent->resolver, agent->loop);
 	config.resolver = lookups_of(&feed->lookups);

@@ -50,6 +50,8 @@ static uint64_t drain_due(const struct hb_h2 *h2)
 /* reference/datapath 1.11, but any byte that comes in is a sign of life. */
 static uint64_t ping_due(const struct hb_h2 *h2)
 {
+	if (h2->options.ping_streams_only && !h2->streams_count && !h2->ping_sent_ms)
+		return NEVER;
 	return h2->ping_sent_ms ? h2->ping_sent_ms + h2->options.ping_timeout_ms
 	                        : h2->last_in_ms + h2->options.ping_interval_ms;
 }

@@ -58,7 +58,7 @@ static int set_defaults(struct settings_loaded *loaded, char *why, size_t why_si
 		int err;
 
 		if (row->type == SETTING_STRING || row->type == SETTING_TEXT ||
-		    row->type == SETTING_PATH)
+		    row->type == SETTING_PATH || row->type == SETTING_SECRET)
 			*(const char **)(void *)((char *)&loaded->settings + row->offset) = "";
 		if (!row->initial)
 			continue;
@@ -283,14 +283,14 @@ int settings_load(const char *path, char *const *environ_, struct settings **ret
 	if (!err)
 		err = read_environment(loaded, environ_, why, why_size);
 	if (!err)
+		err = settings_read_headers(loaded, environ_, why, why_size);
+	if (!err)
 		err = check_together(loaded, why, why_size);
 	if (!err)
 		err = derive(loaded, why, why_size);
-	if (!err)
-		err = settings_derive_istiod(loaded,
-		                             variable_lookup(environ_, "KUBERNETES_SERVICE_HOST"));
 	if (err)
 		return err;
+	settings_derive_istiod(loaded, variable_lookup(environ_, "KUBERNETES_SERVICE_HOST"));
 	*why = '\0';
 	*ret_settings = hb_take(&settings);
 	return 0;
@@ -367,7 +367,7 @@ void settings_unknown_each(char *const *environ_, void (*each)(const char *name,
 		/* A name longer than any of ours may still begin with a prefix: clip it. */
 		snprintf(name, sizeof(name), "%.*s", (int)hb_min_size(len, sizeof(name) - 1),
 		         *environ_);
-		if (is_served(name))
+		if (is_served(name) || (setting_is_header(name) && (*environ_)[len]))
 			continue;
 		row = unserved_lookup(name);
 		if (row && (!row->harmless || (*environ_)[len] == '\0' ||

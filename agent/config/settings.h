@@ -21,6 +21,17 @@ struct setting_pair {
 	const char *key, *value;
 };
 
+#define SETTING_HEADERS_MAX 32
+
+struct setting_header {
+	const char *name, *value; /* the name in lower case */
+};
+
+struct setting_headers { /* XDS_HEADER_<name>, CA_HEADER_<name> */
+	struct setting_header list[SETTING_HEADERS_MAX];
+	size_t count;
+};
+
 /* ZTUNNEL_WORKER_THREADS: "4", "0" (all), "50%". AUTO when it was not set. */
 struct setting_threads {
 	enum { THREADS_AUTO, THREADS_COUNT, THREADS_PERCENT } kind;
@@ -39,9 +50,11 @@ struct settings {
 	const char *mesh_file; /* meshFile, LOCAL_XDS_PATH */
 	const char *mesh_text; /* LOCAL_XDS */
 	/* istiod */
-	const char *xds_address; /* "": no xDS */
-	const char *xds_root_ca, *alt_xds_hostname;
-	const char *auth_token; /* a path, or the token itself; "": none */
+	const char *xds_address, *ca_address; /* as written; "": there is none */
+	const char *xds_root_ca, *ca_root_ca; /* a file, SYSTEM, or PEM */
+	const char *alt_xds_hostname, *alt_ca_hostname;
+	const char *auth_token; /* a file, or the token itself: never to be shown */
+	struct setting_headers xds_headers, ca_headers;
 	const char *instance_ip;
 	const struct setting_pair *metadata; /* proxyMetadata, in order; a later one wins */
 	size_t metadata_count;

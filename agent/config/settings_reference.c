@@ -34,13 +34,21 @@ static const char intro[] =
     "Without `--config` it starts as ztunnel does. Between the default and the variables then "
     "stand\n"
     "`defaultConfig` of `./etc/istio/config/mesh`, if there is such a file, and in any case\n"
-    "`PROXY_CONFIG`: of both, `proxyAdminPort`, `statsPort`, `concurrency`, and the `ISTIO_META_` "
+    "`PROXY_CONFIG`: of both, `discoveryAddress`, `proxyAdminPort`, `statsPort`, `concurrency`, "
+    "and the `ISTIO_META_` "
     "variables of\n"
     "this page in `proxyMetadata`.\n"
     "\n"
     "Durations are numbers with a unit (`ms`, `s`, `m`, `h`, `d`) and may be joined: `1h30m`.\n"
     "Sizes are bytes, or numbers with `Ki`, `Mi` or `Gi`. Booleans are exactly `true` or "
     "`false`.\n";
+
+static const char headers[] =
+    "\n## Request headers\n"
+    "\n"
+    "`XDS_HEADER_<name>` and `CA_HEADER_<name>` add a header to each request to the one or the "
+    "other\n"
+    "server, its name in small letters, at most 32 each. What they say is shown nowhere.\n";
 
 static const char pods[] =
     "\n## Standalone pods\n"
@@ -84,6 +92,7 @@ void settings_write_reference(FILE *out)
 			        row->group);
 		write_row(out, row);
 	}
+	fputs(headers, out);
 	fputs(pods, out);
 	fputs(unserved, out);
 	for (size_t i = 0; i < setting_unserved_count; i++) {

@@ -50,26 +50,34 @@ const struct setting_row setting_rows[] = {
 	  .help = "The same as text. It is an error to give both." },
 	{ .key = "xdsAddress", .variables = { "XDS_ADDRESS" },
 	  .type = SETTING_STRING, .offset = AT(xds_address), .max = 512,
-	  .help = "istiod, as `https://host:port`: the mesh comes from there. Its certificate must name the host as it is "
-		  "written here. Empty: none. Absent: none in standalone mode, else "
-		  "`https://istiod.istio-system.svc:15012` in a cluster (`KUBERNETES_SERVICE_HOST` is set), else "
-		  "`https://localhost:15012`." },
+	  .help = "xDS server: `https://host:port`, or without the scheme; its certificate has to have the host as "
+		  "written. Empty: none. Absent: with `KUBERNETES_SERVICE_HOST` `https://istiod.istio-system.svc:15012`, "
+		  "else `https://localhost:15012`; but none in standalone mode, nor outside of a cluster with a mesh file." },
 	{ .key = "xdsRootCa", .variables = { "XDS_ROOT_CA" },
-	  .type = SETTING_TEXT, .offset = AT(xds_root_ca), .max = 1u << 20,
+	  .type = SETTING_STRING, .offset = AT(xds_root_ca), .min = 1, .max = 1u << 20,
 	  .initial = "./var/run/secrets/istio/root-cert.pem",
-	  .help = "Who may sign its certificate: a PEM file, read for each connection; `SYSTEM`, the machine's own roots; "
-		  "or PEM text." },
+	  .help = "Roots of its certificate: a PEM file, read for each connection; `SYSTEM`; or PEM itself." },
 	{ .key = "altXdsHostname", .variables = { "ALT_XDS_HOSTNAME" },
 	  .type = SETTING_STRING, .offset = AT(alt_xds_hostname), .max = NAME_BYTES,
-	  .help = "Another name that its certificate may have." },
+	  .help = "Another name that the certificate may have. What the server is told stays the host." },
+	{ .key = "caAddress", .variables = { "CA_ADDRESS" },
+	  .type = SETTING_STRING, .offset = AT(ca_address), .max = 512,
+	  .help = "CA server, as `xdsAddress`, and with the same default. Not asked with `fakeCa`." },
+	{ .key = "caRootCa", .variables = { "CA_ROOT_CA" },
+	  .type = SETTING_STRING, .offset = AT(ca_root_ca), .min = 1, .max = 1u << 20,
+	  .initial = "./var/run/secrets/istio/root-cert.pem",
+	  .help = "Roots of its certificate, as `xdsRootCa`." },
+	{ .key = "altCaHostname", .variables = { "ALT_CA_HOSTNAME" },
+	  .type = SETTING_STRING, .offset = AT(alt_ca_hostname), .max = NAME_BYTES,
+	  .help = "As `altXdsHostname`." },
 	{ .key = "authToken", .variables = { "AUTH_TOKEN" },
-	  .type = SETTING_TEXT, .offset = AT(auth_token), .max = 65536,
-	  .help = "Who we are to istiod: a file with a token, read for each request, or the token itself. Absent: "
-		  "`./var/run/secrets/tokens/istio-token` if it is there at start, else none." },
+	  .type = SETTING_SECRET, .offset = AT(auth_token), .max = 65536,
+	  .help = "Bearer token for both servers: a file, read for each request, or the token itself. Empty: none. "
+		  "Absent: `./var/run/secrets/tokens/istio-token` if that is there at the start, else none." },
 	{ .key = "instanceIp", .variables = { "INSTANCE_IP" },
 	  .type = SETTING_STRING, .offset = AT(instance_ip), .max = 255, .initial = "1.1.1.1",
 	  .help = "The agent's own address, as istiod is told. Its metadata is told, too: `proxyMetadata` of the proxy "
-		  "config, `ISTIO_META_*`, and as JSON `ISTIO_METAJSON_*`; `XDS_HEADER_*` are headers of the requests." },
+		  "config, `ISTIO_META_*`, and as JSON `ISTIO_METAJSON_*`." },
 	{ .key = "fakeCa", .variables = { "FAKE_CA" },
 	  .type = SETTING_BOOL, .offset = AT(fake_ca), .initial = "false",
 	  .help = "Sign workload certificates with the built-in CA. Not for production." },
@@ -272,10 +280,6 @@ const struct setting_row setting_rows[] = {
 const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0]);
 
 const struct setting_unserved setting_unserved[] = {
-	{ "CA_ADDRESS", false, "", "CA server" },
-	{ "CA_ROOT_CA", false, NULL, "root certificates for the CA server" },
-	{ "ALT_CA_HOSTNAME", false, NULL, "second name of the CA server" },
-	{ "CA_HEADER_", true, NULL, "request headers for the CA server" },
 	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
 	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },

@@ -17,6 +17,7 @@ enum setting_type {
 	SETTING_STRING,   /* min and max count bytes */
 	SETTING_TEXT,     /* the same, but too long to show */
 	SETTING_PATH,     /* the same */
+	SETTING_SECRET,   /* the same; only shown where it is a file's path */
 	SETTING_CPUS,     /* a Kubernetes quantity, rounded up to whole cores */
 	SETTING_THREADS,  /* into struct setting_threads */
 	SETTING_CHOICE,   /* into uint8_t, or bool where there are two: the place in choices */
@@ -102,14 +103,18 @@ struct settings_loaded {
 /* The text behind settings_dump(). */
 char *settings_dump_json(const struct settings_loaded *loaded);
 
-/* What istiod's address and the token are when nobody set them; -ENOMEM. */
-int settings_derive_istiod(struct settings_loaded *loaded, bool in_cluster);
 /* Istio's proxy config document over what is set. 0 or -errno with the whole sentence in @why. */
 int settings_read_proxy_config(struct settings_loaded *loaded, const char *text, char *why,
                                size_t why_size);
 /* The same from the defaultConfig of a MeshConfig file; 0, too, where there is none. */
 int settings_read_mesh_config(struct settings_loaded *loaded, const char *path, char *why,
                               size_t why_size);
+/* XDS_HEADER_ and CA_HEADER_. 0 or -errno with the whole sentence in @why. */
+int settings_read_headers(struct settings_loaded *loaded, char *const *environ_, char *why,
+                          size_t why_size);
+bool setting_is_header(const char *name); /* of a variable */
+/* What istiod's address and the token are when nobody set them. */
+void settings_derive_istiod(struct settings_loaded *loaded, bool in_cluster);
 /* Reads the file over the defaults. 0 or -errno with the whole sentence in @why. */
 int settings_read_file(struct settings_loaded *loaded, const char *path, char *why,
                        size_t why_size);

@@ -49,6 +49,7 @@ static const struct {
 	[SETTING_STRING] = { "string", "a string" },
 	[SETTING_TEXT] = { "text", "a text" },
 	[SETTING_PATH] = { "path", "a path" },
+	[SETTING_SECRET] = { "secret", "a secret" },
 	[SETTING_CPUS] = { "CPU quantity", "a CPU quantity" },
 	[SETTING_THREADS] = { "number or percentage", "a number of threads" },
 	[SETTING_CHOICE] = { "word", "a known word" },
@@ -125,6 +126,7 @@ const char *setting_expected(const struct setting_row *row, char *out, size_t si
 	case SETTING_STRING:
 	case SETTING_TEXT:
 	case SETTING_PATH:
+	case SETTING_SECRET:
 		snprintf(out, size, "%s%" PRIu64 " bytes", row->min ? "1 to " : "at most ",
 		         row->max);
 		break;
@@ -143,7 +145,8 @@ const char *setting_expected(const struct setting_row *row, char *out, size_t si
 
 static bool is_text(enum setting_type type)
 {
-	return type == SETTING_STRING || type == SETTING_TEXT || type == SETTING_PATH;
+	return type == SETTING_STRING || type == SETTING_TEXT || type == SETTING_PATH ||
+	       type == SETTING_SECRET;
 }
 
 static int parse_number(const struct setting_row *row, const char *text, uint64_t *ret_value)
@@ -225,6 +228,7 @@ int setting_set(const struct setting_row *row, const char *text, struct settings
 	case SETTING_STRING:
 	case SETTING_TEXT:
 	case SETTING_PATH:
+	case SETTING_SECRET:
 		err = set_text(row, text, texts, field);
 		break;
 	case SETTING_THREADS:
@@ -244,7 +248,8 @@ int setting_set(const struct setting_row *row, const char *text, struct settings
 		         setting_expected(row, expected, sizeof(expected)));
 	else if (err == -ERANGE)
 		snprintf(why, why_size, "%s is %s, expected %s",
-		         setting_quote(text, quoted, sizeof(quoted)),
+		         row->type == SETTING_SECRET ? "it"
+		                                     : setting_quote(text, quoted, sizeof(quoted)),
 		         is_text(row->type) ? "too long" : "out of range",
 		         setting_expected(row, expected, sizeof(expected)));
 	else if (err)
@@ -273,6 +278,14 @@ static const char *format_threads(const struct setting_threads *threads, char *o
 	return threads->kind == THREADS_AUTO ? "" : out;
 }
 
+/* A file's path says where a secret is, and is none. */
+static const char *show_secret(const char *value)
+{
+	bool is_path = value[0] == '/' || strncmp(value, "./", 2) == 0;
+
+	return is_path || !*value ? value : "(not shown)";
+}
+
 const char *setting_format(const struct setting_row *row, const struct settings *settings,
                            char *out, size_t size)
 {
@@ -285,6 +298,8 @@ const char *setting_format(const struct setting_row *row, const struct settings 
 	case SETTING_TEXT:
 	case SETTING_PATH:
 		return *(const char *const *)field;
+	case SETTING_SECRET:
+		return show_secret(*(const char *const *)field);
 	case SETTING_THREADS:
 		return format_threads(field, out, size);
 	case SETTING_CHOICE:

@@ -9,7 +9,8 @@
  *
  * Knows nothing of protobuf: a message is bytes. No compression either way.
  *
- * Ownership: the channel owns its calls. A call is gone after on_end or grpc_call_cancel().
+ * Ownership: the channel owns its calls. A call is gone after on_end or grpc_call_cancel(), and is
+ * not to be asked for anything from then on.
  * No event runs inside a function of this header. Any of them may be called inside an event.
  * Thread: the loop's own.
  */
@@ -41,7 +42,7 @@ enum grpc_code { /* of the protocol */
 /* What ended a call. All but SERVER were made here, with the code that comes closest. */
 enum grpc_kind {
 	GRPC_END_SERVER,  /* it answered: the code is its own, or stands for its HTTP status */
-	GRPC_END_CONNECT, /* could not connect: the name, TCP, TLS or the roots; nothing was sent */
+	GRPC_END_CONNECT, /* could not connect: the name, TCP, TLS, the roots; it never answered */
 	GRPC_END_TOKEN,   /* the token could not be read; nothing was sent */
 	GRPC_END_LOST,    /* the connection or the stream broke */
 	GRPC_END_GOAWAY,  /* the server lets its connections go: call again, it need not be later */
@@ -146,8 +147,8 @@ struct grpc_events {
 
 /*
  * A call of @path ("/package.Service/Method"): unary or a stream, there is no difference here.
- * Messages may be sent at once; they go when there is a connection. Reads the token file.
- * NULL: no memory.
+ * Messages may be sent at once; they go when there is a connection, and the token is read then.
+ * NULL: no memory, or 256 calls live.
  */
 struct grpc_call *grpc_call_new(struct grpc_channel *channel, const char *path,
                                 const struct grpc_call_options *options,

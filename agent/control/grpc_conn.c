@@ -64,8 +64,8 @@ static void fail(struct grpc_conn *conn, const char *reason)
 
 static uint32_t idle_ms(const struct grpc_settings *settings)
 {
-	/* Sooner than a PING would go: without a call that is against the server's rules. */
-	return hb_min_u32(GRPC_IDLE_MS, settings->keepalive_ms / 3 * 2);
+	/* No PING goes meanwhile: without a call that is against the server's rules. */
+	return hb_min_u32(GRPC_IDLE_MS, settings->keepalive_ms);
 }
 
 /* Those who waited for room on it are told: only a new call makes a new connection. */
@@ -118,6 +118,7 @@ static void open_h2(struct grpc_conn *conn, struct hb_stream *lower)
 		.header_list_max = 65536,
 		.ping_interval_ms = settings->keepalive_ms,
 		.ping_timeout_ms = settings->keepalive_timeout_ms,
+		.ping_streams_only = true,
 		.linger_ms = LINGER_MS,
 	};
 

@@ -38,9 +38,10 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [1000, 750] */
 	uint32_t ping_interval_ms;  /* [10000] */
 	uint32_t ping_timeout_ms;   /* [20000] */
-	uint32_t linger_ms;         /* what a stream's clean close waits without progress [5000] */
-	uint32_t begin_ms;          /* for the peer's first SETTINGS, for a header block [5000] */
-	uint32_t first_stream_ms;   /* server: drained when nothing was asked by then [never] */
+	bool ping_streams_only; /* no PING while there is no stream: servers of gRPC mind [false] */
+	uint32_t linger_ms;     /* what a stream's clean close waits without progress [5000] */
+	uint32_t begin_ms;      /* for the peer's first SETTINGS, for a header block [5000] */
+	uint32_t first_stream_ms; /* server: drained when nothing was asked by then [never] */
 };
 
 /* What a peer may only send so much of, unless it works; the limits are in h2_guard.c. */

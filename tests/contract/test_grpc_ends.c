@@ -99,7 +99,7 @@ END_TEST
 
 #define ROW_CUT 2 /* "a status in the trailers" */
 
-/* However far the answer came: one end, and never one that the rig.server did not say. */
+/* However far the answer came: one end, and never one that the server did not say. */
 START_TEST(cut_anywhere)
 {
 	struct heard *c = call();
@@ -203,6 +203,57 @@ START_TEST(no_token)
 }
 END_TEST
 
+/* ---- a server that says nothing ---- */
+
+/* Far less than a config may say, so that a test need not wait. */
+static void hurry(void)
+{
+	rig.channel->settings.keepalive_ms = 60;
+	rig.channel->settings.keepalive_timeout_ms = 40;
+}
+
+START_TEST(pinged_while_there_is_a_call)
+{
+	struct heard *c;
+
+	hurry();
+	c = call();
+	settle();
+	for (int i = 0; i < 200 && rig.server.counts[FRAME_PING] < 3; i++) {
+		(void)hb_loop_turn(rig.loop, 10);
+		frames_look(&rig.server);
+	}
+	ck_assert_uint_ge(rig.server.counts[FRAME_PING], 3);
+	ck_assert_uint_eq(c->ends, 0);
+	rig.server.keeps_pings = true;
+	ck_assert(turn_until(rig.loop, &c->ends, 1, 200));
+	settle();
+	check_end(c, GRPC_END_LOST, GRPC_UNAVAILABLE, "was lost: ");
+}
+END_TEST
+
+/* A PING without a call is against the rules of gRPC's servers: the connection goes, and in
+ * silence. */
+START_TEST(gone_when_nobody_calls)
+{
+	struct heard *c;
+
+	hurry();
+	c = call();
+	settle();
+	say_headers();
+	SAY(FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 1, STATUS("0"));
+	settle();
+	check_end(c, GRPC_END_SERVER, GRPC_OK, "");
+	ck_assert_ptr_nonnull(grpc_channel_peer(rig.channel));
+	ck_assert(turn_until(rig.loop, &rig.server.probe.finishes, 1, 200));
+	frames_look(&rig.server);
+	ck_assert_uint_eq(rig.server.counts[FRAME_PING], 0);
+	ck_assert_uint_eq(rig.server.goaway_code, 0);
+	ck_assert_ptr_null(grpc_channel_peer(rig.channel));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("grpc_ends");
@@ -219,6 +270,8 @@ int main(void)
 	tcase_add_loop_test(tc, goaway, 0, 3);
 	tcase_add_test(tc, goaway_with_an_error);
 	tcase_add_test(tc, deadline);
+	tcase_add_test(tc, pinged_while_there_is_a_call);
+	tcase_add_test(tc, gone_when_nobody_calls);
 	tcase_add_test(own, no_token);
 	suite_add_tcase(suite, tc);
 	suite_add_tcase(suite, own);

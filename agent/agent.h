@@ -18,6 +18,7 @@
 #include "control/certmanager.h"
 #include "control/crlfile.h"
 #include "control/filewatch.h"
+#include "control/prefetch.h"
 #include "enrol.h"
 #include "inpod.h"
 #include "mesh/store.h"
@@ -41,6 +42,7 @@ struct agent {
 	struct redirect *redirect; /* NULL: rules of others bring the traffic */
 	struct podnet net;
 	struct certmanager *certs;
+	struct prefetch prefetch;
 	struct crlfile *crlfile; /* NULL: crlFile is not set */
 	struct resolver *resolver;
 	struct worker **workers;
@@ -100,6 +102,8 @@ void agent_stop_pods(struct agent *agent);
 struct hb_tls_profile agent_tls_profile(const struct settings *settings);
 /* What only the libraries can judge. 0 or -EINVAL. */
 int agent_check_settings(const struct settings *settings, char *why, size_t why_size);
+/* The mesh has changed: what pods of this node will need is asked for. Before certs: nothing. */
+void agent_prefetch(struct agent *agent);
 /* What a worker wishes; on its thread. */
 bool agent_wish(void *owner, const char *identity, enum credential_wish what);
 

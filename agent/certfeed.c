@@ -128,6 +128,15 @@ static int make_source(struct agent *agent, struct cert_source **ret_source, cha
 	return -EINVAL;
 }
 
+/* Elsewhere the pods that will come are those of the settings, and have come. */
+void agent_prefetch(struct agent *agent)
+{
+	if (!agent->certs || agent->settings->mode != MODE_SHARED)
+		return;
+	if (prefetch_update(&agent->prefetch, agent->certs, agent->snapshot) < 0)
+		log_warn("certificates are asked for when pods come, not before", "no memory");
+}
+
 int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 {
 	struct certmanager_options options = {
@@ -142,10 +151,14 @@ int agent_start_certs(struct agent *agent, char *why, size_t why_size)
 	if (err < 0)
 		return err;
 	agent->certs = certmanager_new(agent->loop, &options);
-	return agent->certs ? 0 : -ENOMEM;
+	if (!agent->certs)
+		return -ENOMEM;
+	agent_prefetch(agent);
+	return 0;
 }
 
 void agent_stop_certs(struct agent *agent)
 {
+	prefetch_done(&agent->prefetch);
 	certmanager_free(agent->certs);
 }

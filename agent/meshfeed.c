@@ -26,6 +26,7 @@ int agent_publish(struct agent *agent, struct store_changes *ret_changes)
 			log_error("a worker does not hear of the new mesh", "worker=%u: no memory",
 			          i);
 	}
+	agent_prefetch(agent);
 	return 0;
 }
 
@@ -40,7 +41,7 @@ int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
 		         "XDS_ADDRESS) is set");
 		return -EINVAL;
 	}
-	agent->store = store_new(NULL);
+	agent->store = store_new(&(struct store_options){ .node = settings->node_name });
 	if (!agent->store)
 		return -ENOMEM;
 	if (*settings->mesh_text) {

@@ -48,6 +48,9 @@ enum metric {
 	METRIC_POLICY_DENIED,    /* policy, reason */
 	METRIC_POLICY_DRY_RUN,   /* policy, says, source_principal */
 	METRIC_POLICY_ENDED,
+	METRIC_CERTS,         /* state */
+	METRIC_CERT_REQUESTS, /* result */
+	METRIC_CERT_ENDS,     /* identity; Unix time */
 	METRIC_ACCEPT_ERRORS,
 	METRIC_ADMIN_REFUSED,
 	METRIC_LOG_DROPPED,

@@ -92,6 +92,29 @@ static void add_pods(struct metrics *metrics, const struct inpod *inpod)
 	set(metrics, METRIC_PODS_STOPPED, inpod->stopped);
 }
 
+static void add_cert(const struct certmanager_row *row, void *arg)
+{
+	static const char *const states[] = { [CERT_INITIALIZING] = "initializing",
+		                              [CERT_AVAILABLE] = "available",
+		                              [CERT_UNAVAILABLE] = "unavailable" };
+	struct metrics *metrics = arg;
+
+	++*metrics_at(metrics, METRIC_CERTS, &states[row->code]);
+	if (row->issued)
+		*metrics_at(metrics, METRIC_CERT_ENDS, &row->identity) =
+		    (uint64_t)row->issued->certs[0].not_after_s;
+}
+
+static void add_certs(struct metrics *metrics, const struct certmanager *certs)
+{
+	static const char *const issued = "issued", *const failed = "failed";
+	struct certmanager_counts counts = certmanager_counts(certs);
+
+	certmanager_each(certs, add_cert, metrics);
+	*metrics_at(metrics, METRIC_CERT_REQUESTS, &issued) = counts.issued;
+	*metrics_at(metrics, METRIC_CERT_REQUESTS, &failed) = counts.failed;
+}
+
 /* Dashboards look for ztunnel, by that name. */
 static void add_build(struct metrics *metrics, const struct settings *settings)
 {
@@ -106,6 +129,7 @@ static void write_all(FILE *out, const struct gather *gather)
 
 	add_build(gather->sum, agent->settings);
 	add_pods(gather->sum, &agent->inpod);
+	add_certs(gather->sum, agent->certs);
 	add_process(gather->sum, agent);
 	if (agent->xdsfeed.metrics)
 		metrics_merge(gather->sum, agent->xdsfeed.metrics);

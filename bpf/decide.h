@@ -61,6 +61,12 @@ static __always_inline bool cv_pod_has_ip(const struct cv_pod *pod, const struct
 	return false;
 }
 
+/* One of the eight million addresses from 127.1.0.0 on. */
+static __always_inline __be32 cv_spread_source(__u32 random)
+{
+	return bpf_htonl(0x7f010000u + (random & 0x7fffffu));
+}
+
 /*
  * A TCP connect() to @dst. @pod: NULL when the netns is not enrolled. @exempt: the agent's own
  * socket. CV_CAPTURED, or the CV_PASS_* that says why not.

@@ -346,10 +346,11 @@ static void show(const struct entry *entry, struct certplan_time now,
 	struct certmanager_row row = {
 		.identity = entry->identity,
 		.state = state,
+		.code = certplan_state(&entry->plan, now),
 		.issued = entry->issued,
 	};
 
-	switch (certplan_state(&entry->plan, now)) {
+	switch (row.code) {
 	case CERT_AVAILABLE:
 		snprintf(state, sizeof(state), "Available");
 		break;

@@ -53,6 +53,7 @@ int certmanager_demand(struct certmanager *manager, const char *identity);
 /* For the config dump: one row per identity, sorted. */
 struct certmanager_row {
 	const char *identity, *state; /* "Available", "Initializing", "Unavailable: ..." */
+	enum cert_state code;         /* of these */
 	const struct issued *issued;  /* NULL: none */
 };
 void certmanager_each(const struct certmanager *manager,

@@ -135,11 +135,11 @@ static int read_number(struct reader *r, const struct yaml_node *node, uint32_t 
 {
 	char expected[64];
 
+	if (node->kind == YAML_SCALAR && !*node->tag && !node->quoted &&
+	    number_parse(node->text, max, ret_number) == 0)
+		return 0;
 	snprintf(expected, sizeof(expected), "a number from 0 to %u", max);
-	if (node->kind != YAML_SCALAR || *node->tag || node->quoted ||
-	    number_parse(node->text, max, ret_number) < 0)
-		return reader_expect(r, node, expected);
-	return 0;
+	return reader_expect(r, node, expected);
 }
 
 static int read_bool(struct reader *r, const struct yaml_node *node, bool *ret_bool)
@@ -165,6 +165,8 @@ int reader_word(struct reader *r, const struct yaml_node *node, const struct wor
 			*ret_value = word->value;
 			return 0;
 		}
+	}
+	for (const struct word *word = words; word->text; word++) {
 		if (used < sizeof(expected))
 			used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s",
 			                         word == words ? "" : ", ", word->text);
@@ -273,13 +275,13 @@ static int fail_unknown(struct reader *r, const struct yaml_node *child, const c
 static const struct field *field_lookup(const struct field *fields, size_t count, const char *key,
                                         size_t guess)
 {
-	for (size_t i = 0; i < count; i++) {
-		/* Files keep to one order of keys: where the last one was, the next one follows. */
-		const struct field *field = &fields[(guess + i) % count];
-
-		if (strcmp(field->key, key) == 0)
-			return field;
-	}
+	/* Files keep to one order of keys: where the last one was, the next one follows. */
+	for (size_t i = guess; i < count; i++)
+		if (strcmp(fields[i].key, key) == 0)
+			return &fields[i];
+	for (size_t i = 0; i < guess; i++)
+		if (strcmp(fields[i].key, key) == 0)
+			return &fields[i];
 	return NULL;
 }
 
@@ -292,9 +294,11 @@ int fields_read(struct reader *r, const struct yaml_node *node, const char *what
 	char expected[64];
 
 	assert(count <= 64);
-	snprintf(expected, sizeof(expected), "a map with the keys of %s", what);
-	if (reader_map(r, node, expected) < 0)
-		return -EINVAL;
+	if (node->kind != YAML_MAP || *node->tag) { /* else no words are needed */
+		snprintf(expected, sizeof(expected), "a map with the keys of %s", what);
+		if (reader_map(r, node, expected) < 0)
+			return -EINVAL;
+	}
 	for (size_t i = 0; i < node->count; i++) {
 		const struct yaml_node *child = node->items[i];
 		const struct field *field = field_lookup(fields, count, child->key, guess);

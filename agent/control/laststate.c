@@ -45,6 +45,22 @@ void state_file_unref(struct state_file *file)
 	free(file);
 }
 
+int state_file_write(int fd, const uint8_t *bytes, size_t len, uint64_t offset)
+{
+	while (len > 0) {
+		ssize_t n = pwrite(fd, bytes, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		bytes += n;
+		len -= (size_t)n;
+		offset += (size_t)n;
+	}
+	return 0;
+}
+
 static int read_all(int fd, uint8_t *bytes, size_t len, uint64_t offset)
 {
 	while (len > 0) {
@@ -161,26 +177,74 @@ static struct entry *entry_add(struct laststate *state, uint8_t type, const char
 	return entry;
 }
 
+static bool scratch_reserve(struct laststate *state, size_t bytes)
+{
+	if (bytes <= state->scratch_bytes)
+		return true;
+	laststate_wipe_free(state->scratch, state->scratch_bytes);
+	state->scratch = malloc(bytes);
+	state->scratch_bytes = state->scratch ? bytes : 0;
+	return state->scratch != NULL;
+}
+
+/*
+ * Where a record waits for the next file: at the end of a file without a name. In memory a first
+ * push of 100,000 would leave 40 MiB of holes behind. False: not there.
+ */
+static bool spool(struct laststate *state, const uint8_t *bytes, size_t len, uint64_t *ret_offset)
+{
+	if (!state->spool && !state->has_no_spool) {
+		int fd = open(state->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+		state->spool = fd < 0 ? NULL : state_file_new(fd);
+		if (fd >= 0 && !state->spool)
+			close(fd);
+		state->has_no_spool = !state->spool;
+	}
+	if (!state->spool)
+		return false;
+	if (state->spool->bytes + len > LASTSTATE_BYTES_MAX ||
+	    state_file_write(state->spool->fd, bytes, len, state->spool->bytes) < 0)
+		return false;
+	*ret_offset = state->spool->bytes;
+	state->spool->bytes += len;
+	return true;
+}
+
+/* What was in @entry, if anything, is replaced by the record of @bytes. */
+static void entry_set(struct laststate *state, struct entry *entry, size_t bytes, uint64_t sum)
+{
+	entry_let_go(entry);
+	state->bytes += bytes - entry->bytes;
+	state->changes++;
+	state->has_news = true;
+	entry->bytes = (uint32_t)bytes;
+	entry->sum = sum;
+}
+
 int laststate_put(struct laststate *state, const struct laststate_record *record)
 {
-	uint64_t hash = hash_pair(record->type, record->name), sum;
+	uint64_t hash = hash_pair(record->type, record->name), sum, offset = 0;
 	size_t bytes = laststate_record_bytes(record);
 	int type = type_number(state, record->type);
 	struct entry *entry;
-	uint8_t *copy;
+	uint8_t *copy = NULL;
 
 	if (bytes == 0 || type < 0)
 		return bytes == 0 ? -EINVAL : type;
 	if (state->bytes + bytes > LASTSTATE_BYTES_MAX - LASTSTATE_HEAD_BYTES)
 		return -ENOSPC;
-	copy = malloc(bytes);
-	if (!copy)
+	if (!scratch_reserve(state, bytes))
 		return -ENOMEM;
-	sum = laststate_record_encode(record, copy);
+	sum = laststate_record_encode(record, state->scratch);
 	entry = *find(state, (uint8_t)type, record->name, hash);
-	if (entry && entry->sum == sum && entry->bytes == bytes) {
-		laststate_wipe_free(copy, bytes);
+	if (entry && entry->sum == sum && entry->bytes == bytes)
 		return 0;
+	if (!spool(state, state->scratch, bytes, &offset)) {
+		copy = malloc(bytes);
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, state->scratch, bytes);
 	}
 	if (!entry)
 		entry = entry_add(state, (uint8_t)type, record->name, hash);
@@ -188,13 +252,13 @@ int laststate_put(struct laststate *state, const struct laststate_record *record
 		laststate_wipe_free(copy, bytes);
 		return -ENOMEM;
 	}
-	entry_let_go(entry);
-	state->bytes += bytes - entry->bytes;
-	state->changes++;
-	state->has_news = true;
+	entry_set(state, entry, bytes, sum);
 	entry->record = copy;
-	entry->bytes = (uint32_t)bytes;
-	entry->sum = sum;
+	if (!copy) {
+		entry->file = state->spool;
+		entry->file->refs++;
+		entry->offset = offset;
+	}
 	return 0;
 }
 
@@ -235,16 +299,6 @@ const uint8_t *entry_bytes(const struct entry *entry, uint8_t *into, int *ret_er
 	     sum != entry->sum))
 		*ret_err = -EBADMSG;
 	return *ret_err < 0 ? NULL : into;
-}
-
-static bool scratch_reserve(struct laststate *state, size_t bytes)
-{
-	if (bytes <= state->scratch_bytes)
-		return true;
-	laststate_wipe_free(state->scratch, state->scratch_bytes);
-	state->scratch = malloc(bytes);
-	state->scratch_bytes = state->scratch ? bytes : 0;
-	return state->scratch != NULL;
 }
 
 int laststate_next(struct laststate *state, struct laststate_cursor *cursor,
@@ -365,6 +419,7 @@ static int take_file(struct laststate *state, int fd, char *why, size_t why_size
 		return err;
 	}
 	state->file = found.file;
+	state->file->bytes = size;
 	state->head = head;
 	state->as_of_ms = state->report.restored_as_of_ms = head.as_of_ms;
 	return 0;
@@ -409,10 +464,12 @@ struct laststate *laststate_open(const char *dir, const char *name)
 	hb_list_init(&state->entries);
 	state->buckets_count = BUCKETS_FIRST;
 	state->buckets = calloc(BUCKETS_FIRST, sizeof(struct entry *));
+	state->dir = strdup(dir);
 	state->path = path_of(dir, name, "");
 	state->path_new = path_of(dir, name, ".new");
 	state->path_aside = path_of(dir, name, ".aside");
-	if (!state->buckets || !state->path || !state->path_new || !state->path_aside) {
+	if (!state->buckets || !state->dir || !state->path || !state->path_new ||
+	    !state->path_aside) {
 		laststate_close(state);
 		return NULL;
 	}
@@ -431,10 +488,14 @@ void laststate_close(struct laststate *state)
 	if (state->buckets)
 		entries_clear(state);
 	state_file_unref(state->file);
+	state_file_unref(state->spool);
+	for (unsigned i = 0; i < HB_ARRAY_LEN(state->retired); i++)
+		state_file_unref(state->retired[i]);
 	laststate_wipe_free(state->scratch, state->scratch_bytes);
 	for (unsigned i = 0; i < LASTSTATE_TYPES_MAX; i++)
 		free(state->types[i]);
 	free(state->buckets);
+	free(state->dir);
 	free(state->path);
 	free(state->path_new);
 	free(state->path_aside);

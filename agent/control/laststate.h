@@ -3,7 +3,8 @@
  * resources of the mesh as they came, or certificates with their keys. Each kind of thing has a
  * file of its own: stateDir/<name>.state.
  *
- * Names and sums are in memory, what was said lies in the file. A file is written whole, beside the
+ * Names and sums are in memory, what was said lies in the file, or in one without a name until the
+ * next is written (in memory where there can be none). A file is written whole, beside the
  * old one, and takes its place by rename(): a slice in each laststate_step(), only when something
  * has changed, and so that no more than LASTSTATE_RATE bytes are written per second over time. What
  * changes while it is being written is in it or in the next one.
@@ -26,7 +27,7 @@
 
 #define LASTSTATE_INTERVAL_MS 5000u        /* between the beginnings of two files */
 #define LASTSTATE_RATE        (1u << 20)   /* bytes per second, over time */
-#define LASTSTATE_SLICE       (256u << 10) /* bytes written in a step, and one record more */
+#define LASTSTATE_SLICE       (128u << 10) /* bytes written in a step, and one record more */
 #define LASTSTATE_RETRY_MS    30000u       /* after a file could not be written */
 #define LASTSTATE_CONFIRM_MS  60000u       /* so often at most a file that did not change says so */
 #define LASTSTATE_TYPES_MAX   8            /* of records in one file */

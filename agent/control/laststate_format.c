@@ -126,13 +126,13 @@ static const char *get_text(const uint8_t **at, size_t len)
 	return text;
 }
 
-int laststate_record_decode(const uint8_t *bytes, size_t len, struct laststate_record *ret_record,
-                            size_t *ret_bytes, uint64_t *ret_sum)
+/* The record at the front of @bytes, by its lengths alone. */
+static int layout(const uint8_t *bytes, size_t len, struct laststate_record *ret_record,
+                  size_t *ret_bytes, uint64_t *ret_sum)
 {
 	const uint8_t *at = bytes + FIXED_BYTES;
 	struct laststate_record record = { 0 };
 	size_t type, name, version, all;
-	uint64_t sum;
 
 	if (len < FIXED_BYTES)
 		return -EBADMSG;
@@ -147,9 +147,6 @@ int laststate_record_decode(const uint8_t *bytes, size_t len, struct laststate_r
 	all = FIXED_BYTES + type + name + version + 3 + record.size + SUM_BYTES;
 	if (len < all)
 		return -EBADMSG;
-	sum = crc64(0, bytes, all - SUM_BYTES);
-	if (get(bytes + all - SUM_BYTES, SUM_BYTES) != sum)
-		return -EBADMSG;
 	record.type = get_text(&at, type);
 	record.name = record.type ? get_text(&at, name) : NULL;
 	record.version = record.name ? get_text(&at, version) : NULL;
@@ -158,7 +155,57 @@ int laststate_record_decode(const uint8_t *bytes, size_t len, struct laststate_r
 	record.value = at;
 	*ret_record = record;
 	*ret_bytes = all;
+	*ret_sum = get(bytes + all - SUM_BYTES, SUM_BYTES);
+	return 0;
+}
+
+int laststate_record_decode(const uint8_t *bytes, size_t len, struct laststate_record *ret_record,
+                            size_t *ret_bytes, uint64_t *ret_sum)
+{
+	struct laststate_record record;
+	uint64_t sum;
+	size_t all;
+
+	if (layout(bytes, len, &record, &all, &sum) < 0 || crc64(0, bytes, all - SUM_BYTES) != sum)
+		return -EBADMSG;
+	*ret_record = record;
+	*ret_bytes = all;
 	*ret_sum = sum;
+	return 0;
+}
+
+/* ---- a certificate ---- */
+
+size_t laststate_certificate_bytes(const struct laststate_certificate *certificate)
+{
+	return strlen(certificate->chain_pem) + strlen(certificate->roots_pem) +
+	       strlen(certificate->key_pem) + 3;
+}
+
+void laststate_certificate_encode(const struct laststate_certificate *certificate, uint8_t *out)
+{
+	out = put_text(out, certificate->chain_pem, strlen(certificate->chain_pem));
+	out = put_text(out, certificate->roots_pem, strlen(certificate->roots_pem));
+	(void)put_text(out, certificate->key_pem, strlen(certificate->key_pem));
+}
+
+int laststate_certificate_decode(const uint8_t *value, size_t size,
+                                 struct laststate_certificate *ret_certificate)
+{
+	const char *texts[3];
+	const uint8_t *at = value;
+
+	for (unsigned i = 0; i < 3; i++) {
+		const uint8_t *end = memchr(at, '\0', size - (size_t)(at - value));
+
+		if (!end)
+			return -EBADMSG;
+		texts[i] = (const char *)at;
+		at = end + 1;
+	}
+	if (at != value + size)
+		return -EBADMSG;
+	*ret_certificate = (struct laststate_certificate){ texts[0], texts[1], texts[2] };
 	return 0;
 }
 
@@ -205,7 +252,7 @@ int laststate_parse(const uint8_t *bytes, size_t len, struct laststate_head *ret
 		struct laststate_record record;
 		uint64_t sum;
 
-		err = laststate_record_decode(bytes + at, len - at, &record, &size, &sum);
+		err = layout(bytes + at, len - at, &record, &size, &sum);
 		if (err == 0)
 			err = each(owner, &record, at, size, sum);
 	}

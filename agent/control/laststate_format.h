@@ -51,6 +51,16 @@ uint64_t laststate_record_encode(const struct laststate_record *record, uint8_t 
 int laststate_record_decode(const uint8_t *bytes, size_t len, struct laststate_record *ret_record,
                             size_t *ret_bytes, uint64_t *ret_sum);
 
+/* A certificate as a value: three texts, each with its NUL. Wiping is whoever's memory it is. */
+struct laststate_certificate {
+	const char *chain_pem, *roots_pem, *key_pem;
+};
+size_t laststate_certificate_bytes(const struct laststate_certificate *certificate);
+void laststate_certificate_encode(const struct laststate_certificate *certificate, uint8_t *out);
+/* It points into @value. 0 or -EBADMSG: there are not three texts and nothing else. */
+int laststate_certificate_decode(const uint8_t *value, size_t size,
+                                 struct laststate_certificate *ret_certificate);
+
 /*
  * A whole file: each record in order, with where it begins and its sum. Nothing is said of any
  * record before all of the file is known to be good. 0; what the functions above say; or what

@@ -10,7 +10,8 @@
 
 struct state_file {
 	int fd;
-	size_t refs; /* entries, and the state itself */
+	size_t refs;    /* entries, and the state itself */
+	uint64_t bytes; /* that it has, once it is no longer written */
 };
 
 struct entry {
@@ -26,7 +27,7 @@ struct entry {
 };
 
 struct laststate {
-	char *path, *path_new, *path_aside;
+	char *dir, *path, *path_new, *path_aside;
 	char *types[LASTSTATE_TYPES_MAX];
 	struct hb_list entries;
 	struct entry **buckets; /* a power of two of them */
@@ -34,11 +35,16 @@ struct laststate {
 	uint64_t bytes;             /* of all records */
 	struct state_file *file;    /* that has the name; NULL: none */
 	struct laststate_head head; /* of it */
-	uint64_t changes, written;  /* ever; when the file was begun */
-	bool has_news;              /* since the last step, from whoever knows */
-	uint64_t as_of_ms;          /* what a file that is begun now would say */
-	uint64_t due_ms;            /* no file is begun before */
-	uint8_t *scratch;           /* what laststate_next() gave */
+	struct state_file *spool;   /* without a name: what has been put since; NULL: none */
+	/* Without a name too: not needed any more. Letting 40 MiB go takes 10 ms, so it goes by
+	 * and by. */
+	struct state_file *retired[2];
+	bool has_no_spool; /* it cannot be made: what is put is in memory until a file is written */
+	uint64_t changes, written; /* ever; when the file was begun */
+	bool has_news;             /* since the last step, from whoever knows */
+	uint64_t as_of_ms;         /* what a file that is begun now would say */
+	uint64_t due_ms;           /* no file is begun before */
+	uint8_t *scratch;          /* a record that is put, or that laststate_next() gave */
 	size_t scratch_bytes;
 	struct laststate_report report;
 
@@ -55,6 +61,9 @@ struct laststate {
 void laststate_wipe_free(void *memory, size_t size); /* takes NULL */
 struct state_file *state_file_new(int fd);           /* NULL: no memory, and @fd is still open */
 void state_file_unref(struct state_file *file);      /* takes NULL */
+
+/* All of it, or -errno. */
+int state_file_write(int fd, const uint8_t *bytes, size_t len, uint64_t offset);
 
 /* The bytes of @entry's record: its own, or read into @into. NULL: they cannot be read. */
 const uint8_t *entry_bytes(const struct entry *entry, uint8_t *into, int *ret_err);

@@ -19,22 +19,7 @@
 #include "log.h"
 
 #define PAUSE_MAX_MS (LASTSTATE_BYTES_MAX * 1000 / LASTSTATE_RATE)
-
-static int write_all(int fd, const uint8_t *bytes, size_t len, uint64_t offset)
-{
-	while (len > 0) {
-		ssize_t n = pwrite(fd, bytes, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes += n;
-		len -= (size_t)n;
-		offset += (size_t)n;
-	}
-	return 0;
-}
+#define SHRINK_BYTES (4u << 20)
 
 static bool is_writing(const struct laststate *state)
 {
@@ -113,8 +98,8 @@ static void entry_moved(struct laststate *state, struct entry *entry)
 static int put_out(struct laststate *state, const uint8_t *bytes, size_t len, struct hb_list *first,
                    struct hb_list *end)
 {
-	int err = write_all(state->out.file->fd, bytes, len,
-	                    LASTSTATE_HEAD_BYTES + state->out.head.body_bytes);
+	int err = state_file_write(state->out.file->fd, bytes, len,
+	                           LASTSTATE_HEAD_BYTES + state->out.head.body_bytes);
 
 	for (struct hb_list *node = first; err == 0 && node != end; node = node->next)
 		entry_moved(state, hb_container_of(node, struct entry, node));
@@ -182,6 +167,34 @@ static int take_one(struct laststate *state)
 	return 0;
 }
 
+static void retire(struct laststate *state, struct state_file *file) /* takes NULL */
+{
+	for (unsigned i = 0; file && i < HB_ARRAY_LEN(state->retired); i++) {
+		if (file->bytes > SHRINK_BYTES && !state->retired[i])
+			state->retired[i] = hb_take(&file);
+	}
+	state_file_unref(file);
+}
+
+/* Lets go a slice of what is not needed any more; false: there is nothing. */
+static bool shrink(struct laststate *state)
+{
+	for (unsigned i = 0; i < HB_ARRAY_LEN(state->retired); i++) {
+		struct state_file *file = state->retired[i];
+
+		if (!file)
+			continue;
+		/* An entry may still refer to it; then whoever lets go last closes it. */
+		if (file->refs == 1 && file->bytes > SHRINK_BYTES &&
+		    ftruncate(file->fd, (off_t)(file->bytes - SHRINK_BYTES)) == 0)
+			file->bytes -= SHRINK_BYTES;
+		else
+			state_file_unref(hb_take(&state->retired[i]));
+		return true;
+	}
+	return false;
+}
+
 /* The head, and the name. */
 static int complete(struct laststate *state, uint64_t now_ms)
 {
@@ -190,16 +203,20 @@ static int complete(struct laststate *state, uint64_t now_ms)
 	int err;
 
 	laststate_head_encode(&state->out.head, head);
-	err = write_all(state->out.file->fd, head, sizeof(head), 0);
+	err = state_file_write(state->out.file->fd, head, sizeof(head), 0);
 	if (err == 0 && rename(state->path_new, state->path) < 0)
 		err = -errno;
 	if (err < 0)
 		return err;
-	state_file_unref(state->file);
+	state->out.file->bytes = LASTSTATE_HEAD_BYTES + state->out.head.body_bytes;
+	retire(state, hb_take(&state->file));
+	if (state->spool && state->spool->refs == 1)
+		retire(state, hb_take(&state->spool));
 	state->file = state->out.file;
 	state->file->refs++;
 	state->head = state->out.head;
 	state->written = state->out.changes;
+	state->has_no_spool = false;
 	state->report.files++;
 	pause_ms = state->head.body_bytes * 1000 / LASTSTATE_RATE;
 	state->due_ms =
@@ -234,7 +251,7 @@ static int renew_head(struct laststate *state)
 
 	head.as_of_ms = state->as_of_ms;
 	laststate_head_encode(&head, bytes);
-	err = write_all(state->file->fd, bytes, sizeof(bytes), 0);
+	err = state_file_write(state->file->fd, bytes, sizeof(bytes), 0);
 	if (err < 0) {
 		/* It may be torn now: another one has to be written. */
 		state->changes++;
@@ -260,6 +277,8 @@ uint32_t laststate_step(struct laststate *state, uint64_t now_ms)
 	int err;
 
 	take_news(state, now_ms);
+	if (shrink(state))
+		return 0;
 	if (!is_writing(state) && !is_dirty(state)) {
 		if (state->file && state->as_of_ms >= state->head.as_of_ms + LASTSTATE_CONFIRM_MS)
 			(void)renew_head(state);
@@ -275,7 +294,7 @@ uint32_t laststate_step(struct laststate *state, uint64_t now_ms)
 		}
 	}
 	(void)go_on(state, now_ms, LASTSTATE_SLICE);
-	if (is_writing(state))
+	if (is_writing(state) || state->retired[0] || state->retired[1])
 		return 0;
 	return is_dirty(state) ? (uint32_t)(state->due_ms - now_ms) : LASTSTATE_IDLE;
 }

@@ -12,9 +12,9 @@
 struct section {
 	const char *key, *what;
 	int (*read)(struct reader *r, const struct yaml_node *node);
-	/* What a message calls it; the line of what makes it unique. */
-	int (*name)(const struct reader *r, const struct yaml_node *node, char *out, size_t size);
-	const char *unique;
+	/* What a message calls it. */
+	void (*name)(const struct reader *r, const struct yaml_node *node, char *out, size_t size);
+	const char *unique, *unique_key; /* the key in whose line that stands; NULL: the item's */
 };
 
 static const char *text_of(const struct yaml_node *node, const char *key)
@@ -24,41 +24,38 @@ static const char *text_of(const struct yaml_node *node, const char *key)
 	return child && child->kind == YAML_SCALAR ? child->text : "";
 }
 
-static int name_uid(const struct reader *r, const struct yaml_node *node, char *out, size_t size)
+static void name_uid(const struct reader *r, const struct yaml_node *node, char *out, size_t size)
 {
-	const struct yaml_node *uid = node_get(node, "uid");
-
 	snprintf(out, size, "%.64s", r->uid);
-	return uid ? uid->line : node->line;
 }
 
-static int name_policy(const struct reader *r, const struct yaml_node *node, char *out, size_t size)
-{
-	snprintf(out, size, "%.64s/%.64s", text_of(node, "namespace"), text_of(node, "name"));
-	return node->line;
-}
-
-static int name_service(const struct reader *r, const struct yaml_node *node, char *out,
+static void name_policy(const struct reader *r, const struct yaml_node *node, char *out,
                         size_t size)
 {
+	snprintf(out, size, "%.64s/%.64s", text_of(node, "namespace"), text_of(node, "name"));
+}
+
+static void name_service(const struct reader *r, const struct yaml_node *node, char *out,
+                         size_t size)
+{
 	snprintf(out, size, "%.64s/%.64s", text_of(node, "namespace"), text_of(node, "hostname"));
-	return node->line;
 }
 
 static const struct section sections[] = {
-	{ "workloads", "workload", meshfile_workload, name_uid, "uid" },
-	{ "policies", "policy", meshfile_policy, name_policy, "namespace and name" },
-	{ "services", "service", meshfile_service, name_service, "namespace and hostname" },
+	{ "workloads", "workload", meshfile_workload, name_uid, "uid", "uid" },
+	{ "policies", "policy", meshfile_policy, name_policy, "namespace and name", NULL },
+	{ "services", "service", meshfile_service, name_service, "namespace and hostname", NULL },
 };
 
 static int item_read(struct reader *r, const struct section *section, const struct yaml_node *item)
 {
+	const struct yaml_node *unique =
+	    section->unique_key ? node_get(item, section->unique_key) : NULL;
+	int err, line = unique ? unique->line : item->line;
 	char name[160];
-	int err, line;
 
 	r->key = section->key;
 	r->uid = "";
-	line = section->name(r, item, name, sizeof(name));
 	store_at_line(r->store, (uint32_t)line);
 	*r->why = 0;
 	err = section->read(r, item);

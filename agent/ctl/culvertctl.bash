@@ -2,7 +2,7 @@
 _culvertctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word
-	local commands="status connections config-dump raw version help"
+	local commands="status connections config-dump certificates raw version help"
 	local options="--socket --output --help --version" command=""
 
 	case $prev in

@@ -128,6 +128,11 @@ static int run_config_dump(const struct options *options, char **arguments)
 	return ask_and_show(options, "/config_dump", "workloads", show_config);
 }
 
+static int run_certificates(const struct options *options, char **arguments)
+{
+	return ask_and_show(options, "/config_dump", "certificates", show_certificates);
+}
+
 static int run_raw(const struct options *options, char **arguments)
 {
 	const char *method = options->method ? options->method : "GET";
@@ -159,6 +164,8 @@ static const struct command commands[] = {
 	  run_connections },
 	{ "config-dump", "", "workloads, services, policies and certificates that it knows", 0,
 	  run_config_dump },
+	{ "certificates", "", "each pod's certificate, what it leads to, and until when", 0,
+	  run_certificates },
 	{ "raw", "PATH", "any path of the admin socket, as it answers; -X sets the method", 1,
 	  run_raw },
 	{ "version", "", "version of this program", 0, run_version },

@@ -303,3 +303,53 @@ void show_config(const json_t *root, FILE *out)
 	}
 	fputs("\n-o json shows everything, settings included\n", out);
 }
+
+static size_t add_links(struct table *table, const json_t *identity, const char *key,
+                        const char *first, const char *others)
+{
+	const json_t *list = json_object_get(identity, key), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		table_add(table, text_of(identity, "identity"));
+		table_add(table, i ? others : first);
+		table_add(table, text_of(identity, "state"));
+		table_add(table, text_of(one, "serialNumber"));
+		table_add(table, text_of(one, "validFrom"));
+		table_add(table, text_of(one, "expirationTime"));
+	}
+	return json_array_size(list);
+}
+
+static void add_identity(struct table *table, const json_t *identity)
+{
+	size_t count = add_links(table, identity, "certChain", "Leaf", "Intermediate");
+
+	count += add_links(table, identity, "rootCerts", "Root", "Root");
+	if (count)
+		return;
+	table_add(table, text_of(identity, "identity"));
+	table_add(table, NULL);
+	table_add(table, text_of(identity, "state"));
+	for (int i = 0; i < 3; i++)
+		table_add(table, NULL);
+}
+
+void show_certificates(const json_t *root, FILE *out)
+{
+	static const struct section section = {
+		"certificates",
+		"CERTIFICATES",
+		{ "IDENTITY", "TYPE", "STATE", "SERIAL", "FROM", "UNTIL", NULL },
+		add_identity,
+	};
+	struct table table;
+
+	table_init(&table, section.headings);
+	if (add_items(&table, &section, json_object_get(root, section.key)))
+		table_print(&table, out);
+	else
+		fputs("no certificates\n", out);
+	table_done(&table);
+}

@@ -378,6 +378,18 @@ void snapshot_services_of(const struct snapshot *s, const struct workload *workl
 	};
 }
 
+void snapshot_locals(const struct snapshot *s, struct locals_iter *ret_iter)
+{
+	hamt_iter_init(&ret_iter->iter, &s->state.maps[BY_NODE]);
+}
+
+const struct workload *locals_next(struct locals_iter *iter)
+{
+	const struct workload_object *object = hamt_next(&iter->iter);
+
+	return object ? &object->workload : NULL;
+}
+
 /* The key of the next one that names the workload, or is named by it; NULL: no more. */
 static const char *next_key(struct services_iter *iter)
 {

@@ -64,6 +64,13 @@ struct policies_iter {
 void snapshot_policies_of(const struct snapshot *s, const char *ns, struct policies_iter *ret_iter);
 const struct policy *policies_next(struct policies_iter *iter); /* NULL: no more */
 
+/* The workloads on the store's own node, in any order. */
+struct locals_iter {
+	struct hamt_iter iter;
+};
+void snapshot_locals(const struct snapshot *s, struct locals_iter *ret_iter);
+const struct workload *locals_next(struct locals_iter *iter); /* NULL: no more */
+
 /* Sorted copies of the lists, the caller's to free(): for people. NULL list: no memory. */
 size_t snapshot_workloads(const struct snapshot *s, const struct workload ***ret_by_uid);
 size_t snapshot_services(const struct snapshot *s, const struct service ***ret_by_host);

@@ -23,6 +23,7 @@ enum state_map {
 	BY_HOSTNAME,  /* workloads that have one; hash_pair(ns, hostname) */
 	BY_HOST,      /* services; hash_text(hostname) */
 	BY_VIP,       /* services, once for each of body->vips */
+	BY_NODE,      /* workloads of store_options.node; hash_text(uid) */
 	BY_POLICY_NS, /* policies that apply by themselves; policy_ns_hash() */
 	STATE_MAPS,
 };
@@ -51,6 +52,7 @@ struct store {
 	uint64_t generation;        /* of published */
 	struct store_changes changes;
 	struct origin origin; /* of what is put now */
+	char *node;           /* "": none of its own */
 	bool syncing;
 	uint32_t first_line;
 	char why[256];

@@ -53,6 +53,7 @@ static void store_end(struct store *store)
 	store_reap(store);
 	texts_done(&store->texts);
 	assert(store->heap.bytes == 0);
+	free(store->node);
 	free(store);
 }
 
@@ -109,6 +110,7 @@ struct store *store_new(const struct store_options *options)
 
 	if (!store)
 		return NULL;
+	store->node = strdup(options && options->node ? options->node : "");
 	store->heap.bytes_max = options ? options->bytes_max : 0;
 	store->heap.batch = 1;
 	texts_init(&store->texts, &store->heap);
@@ -117,8 +119,9 @@ struct store *store_new(const struct store_options *options)
 	state_init(&store->state);
 	atomic_init(&store->users, 1);
 	store->generation = 1;
-	store->published = snapshot_new(store);
+	store->published = store->node ? snapshot_new(store) : NULL;
 	if (!store->published) {
+		free(store->node);
 		free(store);
 		return NULL;
 	}

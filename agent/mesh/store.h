@@ -21,6 +21,7 @@ struct store;
 
 struct store_options {
 	size_t bytes_max; /* of all versions together; 0: no bound */
+	const char *node; /* copied: whose workloads snapshot_locals() lists; NULL or "": none's */
 };
 
 enum store_source { STORE_FILE, STORE_XDS }; /* who speaks; see store_sync_begin() */

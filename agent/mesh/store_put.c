@@ -35,6 +35,11 @@ static bool came_before(struct store *store, const struct origin *origin)
 /*
  * Workloads.
  */
+static bool is_local(const struct store *store, const struct workload *w)
+{
+	return *store->node && strcmp(w->node, store->node) == 0;
+}
+
 static int workload_index(struct store *store, struct workload_object *object)
 {
 	const struct workload *w = &object->workload;
@@ -44,6 +49,8 @@ static int workload_index(struct store *store, struct workload_object *object)
 		err = map_add(store, BY_POD, hash_pair(w->ns, w->name), object);
 	if (!err && *w->hostname)
 		err = map_add(store, BY_HOSTNAME, hash_pair(w->ns, w->hostname), object);
+	if (!err && is_local(store, w))
+		err = map_add(store, BY_NODE, hash_text(w->uid), object);
 	for (size_t i = 0; i < w->ips_count && !w->host_network && !err; i++)
 		err = map_add(store, BY_IP, hash_ip(w->network, &w->ips[i]), object);
 	return err;
@@ -58,6 +65,8 @@ static int workload_unindex(struct store *store, const struct workload_object *o
 		err = map_remove(store, BY_POD, hash_pair(w->ns, w->name), object);
 	if (!err && *w->hostname)
 		err = map_remove(store, BY_HOSTNAME, hash_pair(w->ns, w->hostname), object);
+	if (!err && is_local(store, w))
+		err = map_remove(store, BY_NODE, hash_text(w->uid), object);
 	for (size_t i = 0; i < w->ips_count && !w->host_network && !err; i++)
 		err = map_remove(store, BY_IP, hash_ip(w->network, &w->ips[i]), object);
 	return err;

@@ -24,11 +24,11 @@ static void on_time(struct hb_timer *timer)
 	reclaim->put_off = 0;
 	reclaim->gone = 0;
 	hb_loop_trim(reclaim->loop);
-	reclaim->release();
+	reclaim->release(reclaim);
 }
 
 void reclaim_init(struct reclaim *reclaim, struct hb_loop *loop, uint32_t after_ms,
-                  void (*release)(void))
+                  void (*release)(struct reclaim *reclaim))
 {
 	*reclaim = (struct reclaim){ .loop = loop, .after_ms = after_ms, .release = release };
 	hb_timer_init(&reclaim->timer, on_time);

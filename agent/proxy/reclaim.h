@@ -4,7 +4,8 @@
  * What flows and connections have freed stays with malloc, in pages that malloc does not give back
  * by itself, and the loop keeps some buffers warm. Once enough has come and gone, and things have
  * calmed down or it was put off for long enough, both are asked to let go. That takes milliseconds,
- * so it is done seldom. Thread: the worker's own.
+ * so it is done seldom, and malloc's part of it, which goes through the memory of all threads, the
+ * mesh's too, not by a worker. Thread: the worker's own.
  */
 #pragma once
 
@@ -26,14 +27,14 @@ struct reclaim {
 	size_t gone;      /* flows, since memory went back */
 	size_t gone_then; /* of these, when the timer was started */
 	unsigned put_off; /* times */
-	void (*release)(void);
+	void (*release)(struct reclaim *reclaim);
 };
 
-/* @release: reclaim_release(), or a test's. */
+/* @release: has reclaim_release() called, elsewhere. */
 void reclaim_init(struct reclaim *reclaim, struct hb_loop *loop, uint32_t after_ms,
-                  void (*release)(void));
+                  void (*release)(struct reclaim *reclaim));
 void reclaim_done(struct reclaim *reclaim);
 /* So many @flows have ended, or what leaves as much. */
 void reclaim_note(struct reclaim *reclaim, unsigned flows);
-/* malloc's free pages go back. */
+/* malloc's free pages go back, those of all threads. Any thread but a worker's. */
 void reclaim_release(void);

@@ -101,6 +101,25 @@ static void on_pool_count(void *owner)
 	reclaim_note(&worker->reclaim, RECLAIM_PER_CONNECTION);
 }
 
+static void on_release(struct hb_msg *msg)
+{
+	free(msg);
+	reclaim_release();
+}
+
+/* By the control loop: malloc goes through the mesh's memory too, 10 ms and more when a large one
+ * has just gone. */
+static void release(struct reclaim *reclaim)
+{
+	struct worker *worker = hb_container_of(reclaim, struct worker, reclaim);
+	struct hb_msg *msg = calloc(1, sizeof(*msg));
+
+	if (!msg)
+		return; /* the next burst asks again */
+	msg->run = on_release;
+	hb_loop_post(worker->options.control, msg);
+}
+
 static int make_socket(void *owner, uint64_t scope, int family)
 {
 	struct worker *worker = owner;
@@ -168,7 +187,7 @@ static int make_parts(struct worker *worker)
 		                      .half_closed_ms = (uint32_t)settings->half_closed_ms };
 	worker->flows.on_end = on_flow_end;
 	worker->flows.owner = worker;
-	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, reclaim_release);
+	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, release);
 	credentials_init(&worker->credentials, worker->loop, worker->options.wish,
 	                 worker->options.owner);
 	hb_task_init(&worker->settle, on_settle);

@@ -52,6 +52,8 @@ enum cv_sk_flags {
 	CV_SK_PEER = 2,     /* peer is shown */
 	CV_SK_LOCAL = 4,    /* local is shown */
 	CV_SK_LOCAL_IP = 8, /* local.ip replaces a loopback address; the real port is kept */
+	CV_SK_SPREAD =
+	    16, /* we gave it a source in 127/8: taken back when it is captured no more */
 };
 
 struct cv_sk {

@@ -177,6 +177,54 @@ START_TEST(names_are_forgotten)
 }
 END_TEST
 
+#define MANY 40
+
+/* More than there are ports, as each comes from an address of its own; IPv6 cannot (it has one). */
+START_TEST(more_connections_than_ports)
+{
+	bool dual = _i;
+	int app[MANY], ours[MANY];
+
+	lab_run(lab.pod_fd, "echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range");
+	for (int i = 0; i < MANY; i++) {
+		app[i] = netns_socket(lab.pod_fd, dual ? AF_INET6 : AF_INET, SOCK_STREAM);
+		ck_assert_int_ge(app[i], 0);
+		ck_assert_int_eq(
+		    lab_dial_on(app[i], dual ? "[::ffff:10.99.0.1]:80" : "10.99.0.1:80"), 0);
+		ours[i] = lab_accept(lab.outbound[0], LAB_WAIT, NULL);
+		ck_assert_int_ge(ours[i], 0);
+		ck_assert_str_eq(lab_local(ours[i]), "10.99.0.1:80");
+		ck_assert_msg(strncmp(lab_peer(ours[i]), LAB_POD4 ":", 10) == 0, "%s",
+		              lab_peer(ours[i]));
+		ck_assert_msg(strncmp(lab_local(app[i]), LAB_POD4 ":", 10) == 0, "%s",
+		              lab_local(app[i]));
+	}
+	for (int i = 0; i < MANY; i++) {
+		close(app[i]);
+		close(ours[i]);
+	}
+	lab_run(lab.pod_fd, "echo 32768 60999 >/proc/sys/net/ipv4/ip_local_port_range");
+}
+END_TEST
+
+/* Refused, and dialled again on the same socket: it keeps its source, and works. */
+START_TEST(dialled_again)
+{
+	int fd = netns_socket(lab.pod_fd, AF_INET, SOCK_STREAM), ours;
+
+	hb_close_fd(&lab.outbound[0]);
+	ck_assert_int_eq(lab_dial_on(fd, "10.99.0.1:80"), -ECONNREFUSED);
+	lab.outbound[0] = lab_listen(lab.pod_fd, "127.0.0.1:15001");
+	ck_assert_int_eq(lab_dial_on(fd, "10.99.0.1:80"), -ECONNABORTED); /* the first one's end */
+	ck_assert_int_eq(lab_dial_on(fd, "10.99.0.1:80"), 0);
+	ours = lab_accept(lab.outbound[0], LAB_WAIT, NULL);
+	ck_assert_int_ge(ours, 0);
+	ck_assert_str_eq(lab_local(ours), "10.99.0.1:80");
+	close(ours);
+	close(fd);
+}
+END_TEST
+
 /* Somebody dials our listener: it shows its own address, by which the agent knows. */
 START_TEST(our_listener_dialled)
 {
@@ -425,6 +473,8 @@ int main(void)
 	tcase_add_test(tc, carries_bytes);
 	tcase_add_loop_test(tc, own_traffic_is_left_alone, 0, HB_ARRAY_LEN(own_traffic));
 	tcase_add_test(tc, names_are_forgotten);
+	tcase_add_loop_test(tc, more_connections_than_ports, 0, 2);
+	tcase_add_test(tc, dialled_again);
 	tcase_add_test(tc, our_listener_dialled);
 	tcase_add_loop_test(tc, exempt_is_not_captured, 0, 2);
 	tcase_add_loop_test(tc, app_sees_its_client, 0, HB_ARRAY_LEN(presents));

@@ -51,6 +51,10 @@ static void on_end(void *ctx, const struct grpc_status *status)
 	heard->status = *status;
 	heard->ends++;
 	heard->call = NULL;
+	if (heard->calls_at_end)
+		(void)call();
+	if (heard->closes_at_end)
+		grpc_channel_close(hb_take(&rig.channel), NULL, NULL);
 }
 
 static const struct grpc_events events = {

@@ -29,6 +29,8 @@ struct heard {
 	char text[1024];
 	/* What it does at each message. */
 	bool pauses, cancels, closes, answers;
+	/* And at its end. */
+	bool closes_at_end, calls_at_end;
 };
 
 struct grpc_rig {

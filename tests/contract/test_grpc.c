@@ -179,6 +179,37 @@ START_TEST(channel_closed_in_a_message)
 }
 END_TEST
 
+/* Behind an end that is told there may be others that are due, and what was made in it. */
+START_TEST(channel_closed_at_an_end)
+{
+	struct heard *c = call(), *other = call();
+
+	c->closes_at_end = true;
+	c->calls_at_end = _i;
+	settle();
+	frames_rst(&rig.server, 1, 8);
+	frames_rst(&rig.server, 3, 8);
+	settle();
+	ck_assert_uint_eq(c->ends, 1);
+	ck_assert_uint_eq(other->ends, 0);
+	ck_assert_ptr_null(rig.channel);
+}
+END_TEST
+
+START_TEST(called_again_at_an_end)
+{
+	struct heard *c = call();
+
+	c->calls_at_end = true;
+	settle();
+	frames_rst(&rig.server, 1, 8);
+	settle();
+	ck_assert_uint_eq(c->ends, 1);
+	ck_assert_uint_eq(rig.server.headers_id, 3);
+	ck_assert_uint_eq(rig.calls[1].ends, 0);
+}
+END_TEST
+
 START_TEST(calls_share_a_connection)
 {
 	for (int i = 0; i < 8; i++)
@@ -206,6 +237,8 @@ int main(void)
 	tcase_add_test(tc, cancelled_in_a_message);
 	tcase_add_loop_test(tc, cancelled_anywhere, 0, 8);
 	tcase_add_test(tc, channel_closed_in_a_message);
+	tcase_add_loop_test(tc, channel_closed_at_an_end, 0, 2);
+	tcase_add_test(tc, called_again_at_an_end);
 	tcase_add_test(tc, calls_share_a_connection);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

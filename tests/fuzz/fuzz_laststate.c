@@ -65,9 +65,12 @@ static size_t put_sum(uint8_t *at, size_t left)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	struct laststate_head head = { .body_bytes = len };
+	struct laststate_certificate certificate;
 	uint8_t *file = malloc(LASTSTATE_HEAD_BYTES + len);
 
 	(void)parse(bytes, len);
+	if (laststate_certificate_decode(bytes, len, &certificate) == 0)
+		assert(laststate_certificate_bytes(&certificate) == len);
 	assert(file);
 	if (len > 0)
 		memcpy(file + LASTSTATE_HEAD_BYTES, bytes, len);

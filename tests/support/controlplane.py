@@ -32,7 +32,8 @@ answered by one line, "ok ..." or "error ...":
     away | back                   connections are cut and new ones refused; or served again
     restart [SECONDS]             away, for so long, and back with nothing remembered of clients
     certificate good|expired|other-name|other-root      that the server shows to new connections
-    ca-ttl SECONDS                of certificates, whatever is asked for (0: as asked for)
+    ca-ttl SECONDS                of certificates, from now on, whatever is asked for; 0: as asked for, and they begin
+                                  two minutes before, as istiod's do
     ca-slow SECONDS | ca-release  keeps those who ask waiting
     ca-refuse IDENTITY|* | ca-accept IDENTITY|*
     ca-fault KIND [TIMES]         of the next answers: controlplane_ca.FAULTS

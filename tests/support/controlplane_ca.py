@@ -189,7 +189,8 @@ class Ca:
         return False
 
     def chain(self, public_key, identity, validity_s, fault):
-        start, root = now() - BACKDATED, self.root
+        # A life that was set is all of it to come: half of it is when an agent renews.
+        start, root = now() - (datetime.timedelta(0) if self.ttl_s else BACKDATED), self.root
         end = now() + datetime.timedelta(seconds=self.ttl_s or validity_s or 86400)
         if fault == "expired":
             start, end = start - datetime.timedelta(hours=1), now() - datetime.timedelta(seconds=60)
@@ -224,5 +225,5 @@ class Ca:
         self.slow_s = seconds
 
     def describe(self):
-        return {"signed": dict(self.signed), "waiting": self.waiting, "ttl": self.ttl_s, "slow": self.slow_s,
+        return {"identities": dict(self.signed), "waiting": self.waiting, "ttl": self.ttl_s, "slow": self.slow_s,
                 "time": time.time(), **self.counts}

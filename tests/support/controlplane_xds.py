@@ -30,6 +30,7 @@ class Subscription:
         self.is_wildcard = False
         self.names = set()
         self.asked = []  # names of the last request, each of which is answered
+        self.found = set()  # names of resources that came for another name
         self.sent = {}  # name -> Entry, or the version that the client said it has
         self.is_first = True  # the first answer is sent though there be nothing in it
 
@@ -164,13 +165,13 @@ class Stream:
         node = request.node
         parts = node.id.split("~")
         if len(parts) != 4 or parts[0] != "ztunnel":
-            raise Ended(grpc.StatusCode.INVALID_ARGUMENT, f"missing node information: {node.id!r}")
+            raise Ended(grpc.StatusCode.INVALID_ARGUMENT, "missing node information")
         self.node = {key: value.string_value for key, value in node.metadata.fields.items()}
         self.node["id"] = node.id
         want, caller = self.node.get("NAMESPACE", ""), self.caller
         if caller.namespace is not None and want != caller.namespace:
             raise Ended(grpc.StatusCode.PERMISSION_DENIED,
-                        f"no identities ([spiffe://cluster.local/ns/{caller.namespace}/sa/"
+                        f"authorization failed: no identities ([spiffe://cluster.local/ns/{caller.namespace}/sa/"
                         f"{caller.service_account}]) matched {want}/")
 
     def on_request(self, data):
@@ -203,8 +204,10 @@ class Stream:
             if name == "*":
                 subscription.is_wildcard = True
             else:
+                # As istiod does: what came already, for the address of a service say, brings no answer.
+                if name not in subscription.names | subscription.found:
+                    subscription.asked.append(name)
                 subscription.names.add(name)
-                subscription.asked.append(name)
         for name in request.resource_names_unsubscribe:
             if name == "*":
                 subscription.is_wildcard = False
@@ -292,6 +295,7 @@ class Stream:
             return dict(everything), [], set()
         found = {name: resolve(everything, name) for name in subscription.names}
         wanted = {name: entry for entries in found.values() for name, entry in entries.items()}
+        subscription.found = set(wanted)
         if kind == proto.ADDRESS and self.node.get("NODE_NAME"):
             wanted |= {name: entry for name, entry in everything.items() if entry.node == self.node["NODE_NAME"]}
         unknown = [name for name in asked if not found.get(name)]

@@ -122,6 +122,19 @@ START_TEST(unserved_rows)
 }
 END_TEST
 
+/* Loopback, whatever the draw, but neither 127.0.0.1, where our listeners are, nor a broadcast. */
+START_TEST(spread_rows)
+{
+	static const __u32 draws[] = { 0, 1, 0x7fffff, 0x800000, 0xffffffff, 0x12345678 };
+	struct cv_ip lowest = ip("127.1.0.0"), highest = ip("127.128.255.255");
+	struct cv_ip got = cv_ip_of_v4(cv_spread_source(draws[_i]));
+
+	ck_assert(cv_ip_is_loopback(&got));
+	ck_assert_uint_ge(bpf_ntohl(got.w[3]), bpf_ntohl(lowest.w[3]));
+	ck_assert_uint_le(bpf_ntohl(got.w[3]), bpf_ntohl(highest.w[3]));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("decide");
@@ -131,6 +144,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, connect_rows, 0, HB_ARRAY_LEN(connects));
 	tcase_add_loop_test(tc, inbound_rows, 0, HB_ARRAY_LEN(inbounds));
+	tcase_add_loop_test(tc, spread_rows, 0, 6);
 	tcase_add_loop_test(tc, unserved_rows, 0, HB_ARRAY_LEN(unserved));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -225,6 +225,19 @@ START_TEST(no_roots_at_all)
 }
 END_TEST
 
+START_TEST(pqc)
+{
+	struct hb_tls_profile profile = { .pqc = true };
+	struct hb_tls_ctx *ctx = NULL;
+	const char *why = "";
+	int can = hb_tls_profile_check(&profile, &why);
+
+	ck_assert_int_eq(hb_tls_ctx_new_client(testca_pem(ca), &profile, &ctx, &why), can);
+	ck_assert(can == 0 || (can == -ENOTSUP && strstr(why, "X25519MLKEM768")));
+	hb_tls_ctx_unref(ctx);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("tls_name");
@@ -238,6 +251,7 @@ int main(void)
 	tcase_add_loop_test(tc, servers_of_all_kinds, 0, HB_ARRAY_LEN(servers));
 	tcase_add_test(tc, the_machines_roots);
 	tcase_add_test(tc, no_roots_at_all);
+	tcase_add_test(tc, pqc);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

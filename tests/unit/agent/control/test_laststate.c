@@ -246,6 +246,42 @@ START_TEST(texts_have_their_length)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name, *value;
+	size_t size;
+	const char *chain, *roots, *key; /* NULL: refused */
+} certificates[] = {
+	{ "three texts", "a\0bc\0d", 7, "a", "bc", "d" },
+	{ "empty ones", "\0\0", 3, "", "", "" },
+	{ "nothing", "", 0, NULL, NULL, NULL },
+	{ "two", "a\0bc", 5, NULL, NULL, NULL },
+	{ "four", "a\0b\0c\0d", 8, NULL, NULL, NULL },
+	{ "more after them", "a\0b\0c\0d", 7, NULL, NULL, NULL },
+	{ "no NUL at the end", "a\0b\0c", 5, NULL, NULL, NULL },
+};
+/* clang-format on */
+
+START_TEST(certificate_values)
+{
+	const uint8_t *value = (const uint8_t *)certificates[_i].value;
+	struct laststate_certificate got;
+	uint8_t again[16];
+	int err = laststate_certificate_decode(value, certificates[_i].size, &got);
+
+	ck_assert_msg(err == (certificates[_i].chain ? 0 : -EBADMSG), "%s: %d",
+	              certificates[_i].name, err);
+	if (err < 0)
+		return;
+	ck_assert_str_eq(got.chain_pem, certificates[_i].chain);
+	ck_assert_str_eq(got.roots_pem, certificates[_i].roots);
+	ck_assert_str_eq(got.key_pem, certificates[_i].key);
+	ck_assert_uint_eq(laststate_certificate_bytes(&got), certificates[_i].size);
+	laststate_certificate_encode(&got, again);
+	ck_assert_mem_eq(again, value, certificates[_i].size);
+}
+END_TEST
+
 START_TEST(why_it_is_refused)
 {
 	uint8_t bytes[1024] = "something else altogether";
@@ -279,6 +315,7 @@ int main(void)
 	tcase_add_test(tc, every_bit_counts);
 	tcase_add_loop_test(tc, set_aside, 0, HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, texts_have_their_length);
+	tcase_add_loop_test(tc, certificate_values, 0, HB_ARRAY_LEN(certificates));
 	tcase_add_test(tc, why_it_is_refused);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);

@@ -50,6 +50,13 @@
 	"\"certificates\":[{\"identity\":\"spiffe://td/ns/a/sa/b\",\"state\":\"Available\","       \
 	"\"certChain\":[{\"expirationTime\":\"2030-01-01T00:00:00Z\"}]}]}"
 
+#define CERTIFICATES                                                                               \
+	"{\"certificates\":[{\"identity\":\"spiffe://td/ns/a/sa/b\",\"state\":\"Available\","      \
+	"\"certChain\":[{\"serialNumber\":\"77\",\"validFrom\":\"2029-01-01T00:00:00Z\","          \
+	"\"expirationTime\":\"2030-01-01T00:00:00Z\"},{\"serialNumber\":\"6\"}],\"rootCerts\":["   \
+	"{\"serialNumber\":\"5\"}]},{\"identity\":\"spiffe://td/ns/a/sa/c\","                      \
+	"\"state\":\"Unavailable: no\",\"certChain\":[],\"rootCerts\":[]}]}"
+
 /* clang-format off */
 static const struct {
 	const char *name;
@@ -105,6 +112,13 @@ static const struct {
 	  "IDENTITY               STATE      EXPIRES\n"
 	  "spiffe://td/ns/a/sa/b  Available  2030-01-01T00:00:00Z\n"
 	  "\n-o json shows everything, settings included\n", "" },
+	{ "certificates", { "certificates" }, "GET /config_dump HTTP/1.1", 200, CERTIFICATES, 0,
+	  "IDENTITY               TYPE          STATE            SERIAL  FROM                  UNTIL\n"
+	  "spiffe://td/ns/a/sa/b  Leaf          Available        77      2029-01-01T00:00:00Z  2030-01-01T00:00:00Z\n"
+	  "spiffe://td/ns/a/sa/b  Intermediate  Available        6       -                     -\n"
+	  "spiffe://td/ns/a/sa/b  Root          Available        5       -                     -\n"
+	  "spiffe://td/ns/a/sa/c  -             Unavailable: no  -       -                     -\n", "" },
+	{ "no certificates", { "certificates" }, "GET /config_dump HTTP/1.1", 200, "{\"certificates\":[]}", 0, "no certificates\n", "" },
 	{ "raw", { "raw", "/healthz/ready" }, "GET /healthz/ready HTTP/1.1", 200, "ready\n", 0, "ready\n", "" },
 	{ "raw failure", { "raw", "/healthz/ready" }, "GET /healthz/ready HTTP/1.1", 500, "not ready\n", 1, "not ready\n",
 	  "culvertctl: /healthz/ready answered 500\n" },

@@ -11,8 +11,9 @@ static struct hb_loop *loop;
 static struct reclaim reclaim;
 static unsigned releases;
 
-static void on_release(void)
+static void on_release(struct reclaim *asks)
 {
+	ck_assert_ptr_eq(asks, &reclaim);
 	releases++;
 }
 

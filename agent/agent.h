@@ -112,5 +112,7 @@ int agent_check(struct agent *agent, char *why, size_t why_size);
 
 /* One thing that the end waits for has ended: ends when it was the last. */
 void agent_settle(struct agent *agent);
+/* All that the start was for is done: so many @pods are served. */
+void agent_say_ready(struct agent *agent, size_t pods);
 /* Begins to drain; the second time it ends at once what is left. */
 void agent_shutdown(struct agent *agent);

@@ -141,8 +141,7 @@ static void on_up(struct enrol_pod *pod)
 		return;
 	if (agent->redirect)
 		(void)redirect_forget_stale(agent->redirect); /* what is left stays refused */
-	log_info("culvertd ready", "pods=%zu workers=%u", agent->enrolment.count,
-	         agent->workers_count);
+	agent_say_ready(agent, agent->enrolment.count);
 }
 
 static void on_sockets(struct listeners *listeners)
@@ -262,7 +261,7 @@ int enrol_start(struct agent *agent)
 		hb_loop_timer_start(agent->loop, &pod->retry, 0);
 	}
 	if (all->count == 0)
-		log_info("culvertd ready", "pods=0 workers=%u", agent->workers_count);
+		agent_say_ready(agent, 0);
 	return 0;
 }
 

@@ -141,7 +141,7 @@ static void on_change(void *owner)
 	if (agent->inpod.said_ready || !zds_is_ready(zds))
 		return;
 	agent->inpod.said_ready = true;
-	log_info("culvertd ready", "pods=%zu workers=%u", zds->count, agent->workers_count);
+	agent_say_ready(agent, zds->count);
 }
 
 static void on_link_closed(void *owner)

@@ -21,12 +21,12 @@ int agent_publish(struct agent *agent, struct store_changes *ret_changes)
 		return err;
 	snapshot_unref(agent->snapshot);
 	agent->snapshot = snapshot;
+	agent_prefetch(agent);
 	for (unsigned i = 0; agent->phase != AGENT_STOP && i < agent->workers_count; i++) {
 		if (worker_set_snapshot(agent->workers[i], snapshot_ref(snapshot)) < 0)
 			log_error("a worker does not hear of the new mesh", "worker=%u: no memory",
 			          i);
 	}
-	agent_prefetch(agent);
 	return 0;
 }
 

@@ -17,45 +17,44 @@
 
 extern char **environ;
 
-struct channel_parts { /* what a config points to until it has been copied */
-	struct grpc_header headers[GRPC_HEADERS_MAX];
-};
-
-_Static_assert(SETTING_HEADERS_MAX <= GRPC_HEADERS_MAX, "all that are set can be sent");
-
-static struct grpc_channel_config config_of(const struct agent *agent, struct channel_parts *parts)
+/* @headers: what the config points to until it has been copied. */
+static void config_read(const struct agent *agent, struct grpc_channel_config *config,
+                        struct grpc_header headers[SETTING_HEADERS_MAX])
 {
 	const struct settings *settings = agent->settings;
-	const struct setting_headers *headers = &settings->xds_headers;
 
-	for (size_t i = 0; i < headers->count; i++)
-		parts->headers[i] =
-		    (struct grpc_header){ headers->list[i].name, headers->list[i].value };
-	return (struct grpc_channel_config){
+	*config = (struct grpc_channel_config){
 		.url = settings->xds_address,
 		.roots = settings->xds_root_ca,
 		.alt_host = settings->alt_xds_hostname,
 		.token = settings->auth_token,
 		.cluster_id = settings->cluster_id,
-		.headers = parts->headers,
-		.headers_count = headers->count,
 		.tls12 = settings->tls12,
 		.pqc = settings->pqc,
+		.headers = headers,
+		.headers_count = settings->xds_headers.count,
 	};
+	for (size_t i = 0; i < config->headers_count; i++)
+		headers[i] = (struct grpc_header){ settings->xds_headers.list[i].name,
+			                           settings->xds_headers.list[i].value };
 }
 
 int xdsfeed_check(const struct agent *agent, char *why, size_t why_size)
 {
+	struct grpc_channel_config config;
+	struct grpc_header headers[SETTING_HEADERS_MAX];
 	struct lookups lookups = { 0 }; /* nothing is looked up, but could be */
-	struct channel_parts parts;
-	struct grpc_channel_config config = config_of(agent, &parts);
 	char what[256];
 
-	config.resolver = lookups_of(&lookups);
-	if (!*config.url || grpc_channel_check(&config, what, sizeof(what)) == 0)
+	if (!*agent->settings->xds_address)
 		return 0;
-	snprintf(why, why_size, "xdsAddress (or XDS_ADDRESS): %s", what);
-	return -EINVAL;
+	config_read(agent, &config, headers);
+	config.resolver = lookups_of(&lookups);
+	if (grpc_channel_check(&config, what, sizeof(what)) < 0) {
+		snprintf(why, why_size, "xdsAddress (or XDS_ADDRESS): %s", what);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static void on_skipped(void *owner, const char *key, const char *why)
@@ -138,12 +137,16 @@ static int client_make(struct agent *agent)
 int agent_start_xds(struct agent *agent, char *why, size_t why_size)
 {
 	struct xdsfeed *feed = &agent->xdsfeed;
-	struct channel_parts parts;
-	struct grpc_channel_config config = config_of(agent, &parts);
-	int err = xdsfeed_check(agent, why, why_size);
+	struct grpc_channel_config config;
+	struct grpc_header headers[SETTING_HEADERS_MAX];
+	int err;
 
-	if (err || !*config.url)
+	if (!*agent->settings->xds_address)
+		return 0;
+	err = xdsfeed_check(agent, why, why_size);
+	if (err)
 		return err;
+	config_read(agent, &config, headers);
 	lookups_init(&feed->lookups, agent->resolver, agent->loop);
 	config.resolver = lookups_of(&feed->lookups);
 	feed->channel = grpc_channel_new(agent->loop, &config, why, why_size);

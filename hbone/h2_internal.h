@@ -44,9 +44,13 @@ struct h2_stream {
 	struct hb_h2 *h2;     /* NULL once on_closed was told */
 	struct hb_list node;  /* in h2->streams; in h2->ended when it has ended */
 	struct h2_busy *busy; /* NULL: it is OPEN and silent; or it was, and has ended */
-	struct hb_end end;
-	uint32_t window;      /* what we grant now */
-	uint32_t since_grown; /* bytes told since it became so */
+	union {
+		struct {
+			uint32_t window;      /* what we grant now */
+			uint32_t since_grown; /* bytes told since it became so */
+		};
+		struct hb_end end; /* CLOSING, ENDED or gone: h2_stream_has_window() no more */
+	};
 	int32_t id;
 	int16_t status; /* client: of the response, 0 before */
 	uint8_t state;
@@ -119,6 +123,12 @@ struct hb_h2 {
 static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 {
 	return hb_container_of(s, struct h2_stream, stream);
+}
+
+/* Where not, nothing comes any more, or it is dropped; and how it ends stands in its place. */
+static inline bool h2_stream_has_window(const struct h2_stream *st)
+{
+	return st->state <= H2_STREAM_OPEN && !st->gone;
 }
 
 static inline uint32_t h2_tx_bytes(const struct h2_stream *st)

@@ -327,7 +327,6 @@ static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 		h2_abort(st, INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
 		return;
 	}
-	s->bytes_out += hb_buf_chain_bytes(chain);
 	hb_bufq_push(&busy->tx, chain);
 	if (is_high(st) && !st->full_told && hb_list_is_empty(&st->busy->mark))
 		hb_list_add(&st->h2->marked, &st->busy->mark);

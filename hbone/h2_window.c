@@ -105,7 +105,7 @@ void h2_window_settled(struct hb_h2 *h2)
 		int32_t window =
 		    nghttp2_session_get_stream_effective_local_window_size(h2_session(h2), st->id);
 
-		if (st->gone)
+		if (!h2_stream_has_window(st))
 			continue;
 		st->window = window > 0 ? (uint32_t)window : granted_first(h2);
 		st->since_grown = 0;
@@ -139,21 +139,29 @@ static bool is_tight(const struct hb_h2 *h2)
 	return h2->grown >= units_max(h2) / 2;
 }
 
-void h2_window_took(struct h2_stream *st, size_t bytes)
+/* Credit for what was taken, and a window as it is needed. */
+static void give_back(struct h2_stream *st, size_t bytes)
 {
 	struct hb_h2 *h2 = st->h2;
-	bool stood;
-
-	h2->unread -= bytes;
-	stood = h2_rx_bytes(st) + bytes >= st->window / 2;
+	bool stood = h2_rx_bytes(st) + bytes >= st->window / 2;
 
 	(void)nghttp2_session_consume_stream(h2_session(h2), st->id, bytes);
 	st->since_grown += (uint32_t)bytes;
-	if (stood && st->window > first_of(h2) && is_tight(h2) && !st->rx_finish)
+	if (st->rx_finish)
+		return;
+	if (stood && st->window > first_of(h2) && is_tight(h2))
 		set_window(st, st->window / 2 > first_of(h2) ? st->window / 2 : first_of(h2));
-	else if (st->since_grown >= st->window && st->window < h2->options.stream_window &&
-	         !st->rx_finish)
+	else if (st->since_grown >= st->window && st->window < h2->options.stream_window)
 		grow(st);
+}
+
+void h2_window_took(struct h2_stream *st, size_t bytes)
+{
+	struct hb_h2 *h2 = st->h2;
+
+	h2->unread -= bytes;
+	if (h2_stream_has_window(st))
+		give_back(st, bytes);
 	h2_window_look(st);
 	h2_window_weigh(h2);
 	h2_wake_flush(h2);
@@ -176,7 +184,8 @@ void h2_window_drop(struct h2_stream *st)
 void h2_window_look(struct h2_stream *st)
 {
 	struct hb_h2 *h2 = st->h2;
-	uint32_t window = st->rx_finish ? 0 : units_of(h2, st->window);
+	bool needed = h2_stream_has_window(st) && !st->rx_finish;
+	uint32_t window = needed ? units_of(h2, st->window) : 0;
 	uint32_t unread = units_of(h2, h2_rx_bytes(st));
 
 	charge(st, window > unread ? window : unread);

@@ -15,9 +15,12 @@
 /* A starved receiver waits for a slot to come back, which a turn sees; if it was memory that
  * failed, nobody tells, so it is tried again. */
 #define STARVED_RETRY_MS 50
-/* Sends of so few are cheaper one by one: given to the ring, their own completions would end the
- * wait that they were submitted with, and the loop would go round once more for nothing. */
-#define FEW_TOLD 2
+/* So few sends are cheaper one by one: given to the ring, their own completions would end the wait
+ * that they were submitted with, and the loop would go round once more for nothing. Where there are
+ * many connections a short turn now and then is no reason: what is sent late arrives together, and
+ * what arrives together is answered together. */
+#define FEW_SENDS    2
+#define SENDS_WEIGHT 8
 
 static uint64_t clock_us(void)
 {
@@ -136,7 +139,6 @@ void hb_op_end(struct hb_loop *loop, struct hb_op *op)
 	assert(op->in_flight);
 	op->in_flight = false;
 	loop->ops--;
-	loop->told++;
 }
 
 void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
@@ -259,7 +261,9 @@ static int turn(struct hb_loop *loop, uint64_t wait_ms)
 		goto out;
 
 	loop->turns++;
-	loop->told = 0;
+	if (loop->sends > 0)
+		loop->sends_before += loop->sends - loop->sends_before / SENDS_WEIGHT;
+	loop->sends = 0;
 	start_us = clock_us();
 	loop->now_ms = start_us / 1000;
 	/* Ready before completions: a receiver that becomes ready by one has had its share. Timers
@@ -342,9 +346,11 @@ uint64_t hb_loop_longest_turn_us(struct hb_loop *loop)
 	return us;
 }
 
-bool hb_loop_is_send_direct(const struct hb_loop *loop)
+bool hb_loop_sends_directly(struct hb_loop *loop)
 {
-	return !loop->backend->sends_together || loop->told <= FEW_TOLD;
+	if (!loop->backend->sends_together)
+		return true;
+	return ++loop->sends <= FEW_SENDS && loop->sends_before <= FEW_SENDS * SENDS_WEIGHT;
 }
 
 uint64_t hb_loop_now_ms(const struct hb_loop *loop)

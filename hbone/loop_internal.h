@@ -86,8 +86,9 @@ struct hb_loop {
 	bool started; /* by the thread that runs it, at its first turn */
 	bool in_turn;
 	uint64_t turns;
-	unsigned told; /* this turn: operations that ended, and receivers that were ready */
-	unsigned ops;  /* in flight, but the backend's own */
+	unsigned sends;        /* asked for in this turn */
+	unsigned sends_before; /* in a turn before that had any, on average, times SENDS_WEIGHT */
+	unsigned ops;          /* in flight, but the backend's own */
 	uint64_t longest_turn_us;
 	uint64_t now_ms; /* taken once per turn; the wheel follows when timers have their turn */
 

@@ -286,7 +286,6 @@ void hb_loop_recv_read(struct hb_recv *recv)
 
 static void run_ready(struct hb_recv *recv)
 {
-	recv->loop->told++;
 	if (recv->held || recv->held_res != NO_END)
 		tell_held(recv);
 	else if (recv->by_readiness)

@@ -260,6 +260,8 @@ static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
 		return;
 	}
 	buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
+	if (cqe->res == -ENOBUFS)
+		hb_lent_grow(&loop->uring->lent);
 
 	if (cqe->res > 0) {
 		assert(buf);

@@ -7,8 +7,11 @@
 
 #include "loop_internal.h"
 
-/* Lent slots: what one turn of many small messages uses; 1 MiB at most. A power of two. */
+/* Lent slots: what one turn of many small messages uses; 1 MiB at most. A power of two. The kernel
+ * fills them in turn, each however little comes, so no more are lent than were ever wanted at once:
+ * an idle loop owns few pages, and a few busy receivers write where the cache is warm. */
 #define HB_LENT_MAX   64
+#define HB_LENT_FIRST 8
 #define HB_LENT_GROUP 0
 
 /* The slots that the kernel may fill, by buffer id. */
@@ -16,7 +19,8 @@ struct hb_lent {
 	struct io_uring_buf_ring *ring;
 	struct hb_buf *bufs[HB_LENT_MAX]; /* NULL: not lent now */
 	unsigned lent;                    /* not NULL */
-	unsigned target;                  /* how many there should be */
+	unsigned target;                  /* how many there should be, at most `max` */
+	unsigned max;
 };
 
 struct hb_uring {
@@ -27,7 +31,10 @@ struct hb_uring {
 
 int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max);
 void hb_lent_done(struct hb_lent *lent); /* the ring is closed already */
-/* Gives the pages of empty slots back; the kernel takes new ones as it fills them. */
+/* The kernel ran out of them: twice as many are lent from now on. */
+void hb_lent_grow(struct hb_lent *lent);
+/* Gives the pages of empty slots back; the kernel takes new ones as it fills them. Few are lent
+ * again, once those that are have been used. */
 void hb_lent_discard(struct hb_lent *lent);
 /* Lends until the target is reached or the pool says no. */
 void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool);

@@ -20,7 +20,8 @@ int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max)
 	struct io_uring_buf_reg reg = { .ring_entries = HB_LENT_MAX, .bgid = HB_LENT_GROUP };
 
 	/* At most a quarter of the bound: the rest is for those who write. */
-	lent->target = (unsigned)hb_min_size(HB_LENT_MAX, slots_max / 4 ? slots_max / 4 : 1);
+	lent->max = (unsigned)hb_min_size(HB_LENT_MAX, slots_max / 4 ? slots_max / 4 : 1);
+	lent->target = (unsigned)hb_min_size(HB_LENT_FIRST, lent->max);
 	lent->ring = aligned_alloc(page, (size + page - 1) / page * page);
 	if (!lent->ring)
 		return -ENOMEM;
@@ -41,10 +42,18 @@ void hb_lent_done(struct hb_lent *lent)
 	free(lent->ring);
 }
 
+void hb_lent_grow(struct hb_lent *lent)
+{
+	/* Fewer: the pool says no, or it has grown in this turn already. */
+	if (lent->lent >= lent->target)
+		lent->target = (unsigned)hb_min_size((size_t)lent->target * 2, lent->max);
+}
+
 void hb_lent_discard(struct hb_lent *lent)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
+	lent->target = (unsigned)hb_min_size(HB_LENT_FIRST, lent->max);
 	for (size_t id = 0; id < HB_LENT_MAX; id++) {
 		const struct hb_buf *buf = lent->bufs[id];
 		uintptr_t start, end;
@@ -94,6 +103,8 @@ struct hb_buf *hb_lent_take(struct hb_lent *lent, struct hb_buf_pool *pool, unsi
 	buf = hb_take(&lent->bufs[id]);
 	lent->lent--;
 	hb_buf_unlend(buf);
+	if (lent->lent >= lent->target)
+		return buf;
 	other = hb_buf_new(pool);
 	if (other)
 		lend(lent, other, id);

@@ -346,6 +346,7 @@ struct hb_pool *hb_pool_new(struct hb_loop *loop, const struct hb_pool_options *
 	pool->tcp = o->tcp ? *o->tcp : tcp_default;
 	o->make_socket = o->make_socket ? o->make_socket : make_plain_socket;
 	o->idle_ms = o->idle_ms ? o->idle_ms : 300000;
+	o->spare_ms = o->spare_ms ? o->spare_ms : 2000;
 	o->dial_ms = o->dial_ms ? o->dial_ms : 10000;
 	o->handshake_ms = o->handshake_ms ? o->handshake_ms : 10000;
 	o->connect_ms = o->connect_ms ? o->connect_ms : 10000;

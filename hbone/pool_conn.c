@@ -48,14 +48,54 @@ void pool_conn_failed(struct pool_conn *conn, struct hb_end why)
 	conn_free(conn);
 }
 
+/* Those who come are given the first of their key that has room. */
+static bool is_spare(const struct pool_conn *conn)
+{
+	hb_list_for_each (node, &conn->peer->conns) {
+		struct pool_conn *other = hb_container_of(node, struct pool_conn, node);
+
+		if (other == conn)
+			return false;
+		if (pool_conn_has_room(other))
+			return true;
+	}
+	return false;
+}
+
+/* Until it is looked at next: again after as long as it has been idle. */
+static void wait_for_use(struct pool_conn *conn, uint64_t idle_ms)
+{
+	const struct hb_pool_options *options = &conn->peer->pool->options;
+	uint64_t next_ms = idle_ms ? idle_ms : options->spare_ms;
+
+	if (next_ms > options->idle_ms - idle_ms)
+		next_ms = options->idle_ms - idle_ms;
+	hb_loop_timer_start(conn->peer->pool->loop, &conn->timer, next_ms);
+}
+
+static void begin_idle(struct pool_conn *conn)
+{
+	conn->idle_since_ms = hb_loop_now_ms(conn->peer->pool->loop);
+	wait_for_use(conn, 0);
+}
+
 static void on_time(struct hb_timer *timer)
 {
 	struct pool_conn *conn = hb_container_of(timer, struct pool_conn, timer);
+	struct hb_pool *pool = conn->peer->pool;
+	uint64_t idle_ms;
 
-	if (conn->state == POOL_CONN_TUNNELLING)
+	if (conn->state == POOL_CONN_TUNNELLING) {
 		pool_conn_failed(conn, conn->why);
-	else if (hb_h2_streams(conn->h2) == 0)
+		return;
+	}
+	if (hb_h2_streams(conn->h2) > 0)
+		return;
+	idle_ms = hb_loop_now_ms(pool->loop) - conn->idle_since_ms;
+	if (idle_ms >= pool->options.idle_ms || is_spare(conn))
 		hb_h2_drain(conn->h2);
+	else
+		wait_for_use(conn, idle_ms);
 }
 
 /* ---- HTTP/2 ---- */
@@ -91,7 +131,7 @@ static void h2_on_change(struct hb_h2 *h2)
 	if (hb_h2_streams(h2) > 0)
 		hb_loop_timer_stop(pool->loop, &conn->timer);
 	else if (!hb_timer_is_running(&conn->timer))
-		hb_loop_timer_start(pool->loop, &conn->timer, pool->options.idle_ms);
+		begin_idle(conn);
 	if (hb_h2_is_draining(h2) && !conn->going) {
 		conn->going = true;
 		pool_each_conn(pool, conn->peer->scope, drain_inside, HB_END_CLEAN);
@@ -138,7 +178,7 @@ static void tls_on_open(struct hb_stream *s)
 		return;
 	}
 	conn->state = POOL_CONN_GREETING;
-	hb_loop_timer_start(pool->loop, &conn->timer, pool->options.idle_ms);
+	begin_idle(conn);
 	if (conn->why.code < 0) /* it was given up meanwhile */
 		hb_h2_close(conn->h2, conn->why);
 	else if (pool->draining)

@@ -29,6 +29,7 @@ struct pool_conn {
 	struct hb_h2 *h2;         /* GREETING, READY */
 	uint64_t number;          /* unique in its pool, from 1 */
 	struct hb_timer timer;    /* without tunnels: released; TUNNELLING: given up, to be told */
+	uint64_t idle_since_ms;   /* when its last tunnel went; valid while it has none */
 	enum pool_conn_state state;
 	bool going;        /* it was seen to drain, and so were those inside it */
 	struct hb_end why; /* of a dial or handshake that was given up */

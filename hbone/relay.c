@@ -62,6 +62,7 @@ static void listen_for_silence(struct hb_relay *relay)
 	struct hb_relay_watch *watch = relay->watch;
 	uint32_t after_ms = 0;
 
+	assert(!relay->a.ending);
 	if (!watch)
 		return;
 	after_ms = is_half_closed(relay) ? watch->limits.half_closed_ms : watch->limits.idle_ms;
@@ -99,9 +100,11 @@ static int start_watch(struct hb_relay *relay, struct hb_loop *loop,
 
 static void begin_end(struct hb_relay *relay, struct hb_end why)
 {
-	relay->ending = true;
+	/* One that ends already is told of another reason. */
+	if (!relay->a.ending)
+		stop_watching(relay);
+	relay->a.ending = true;
 	relay->why = why;
-	stop_watching(relay);
 }
 
 static void count(struct hb_relay *relay, const struct hb_stream *from, size_t bytes)
@@ -134,7 +137,7 @@ static void on_finish(struct hb_stream *s)
 	struct hb_relay_side *from = side_of(relay, s), *to = other_of(relay, s);
 
 	from->finished = true;
-	if (relay->ending)
+	if (relay->a.ending)
 		return;
 	hb_stream_finish(to->stream);
 	if (!to->finished) {
@@ -181,7 +184,7 @@ static void on_closed(struct hb_stream *s, struct hb_end why)
 	struct hb_relay_side *gone = side_of(relay, s), *other = other_of(relay, s);
 
 	gone->closed = true;
-	if (!relay->ending) {
+	if (!relay->a.ending) {
 		begin_end(relay, why);
 		close_side(other, may_flush(gone, why) ? HB_END_CLEAN : why);
 	} else if (relay->why.code == 0 && why.code < 0) {
@@ -227,7 +230,7 @@ void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stre
 void hb_relay_abort(struct hb_relay *relay, struct hb_end why)
 {
 	assert(why.code < 0);
-	if (relay->ending && relay->why.code < 0)
+	if (relay->a.ending && relay->why.code < 0)
 		return;
 	begin_end(relay, why);
 	close_side(&relay->a, why);

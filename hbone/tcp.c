@@ -136,7 +136,7 @@ static void on_recv(struct hb_recv *recv, struct hb_buf *chain, int res)
 	} else if (res > 0) {
 		s->bytes_in += (uint64_t)res;
 		s->events->on_data(s, chain);
-		if (tcp->splice_to)
+		if (hb_tcp_splice_to(tcp))
 			hb_tcp_came_at_once(tcp, (size_t)res);
 	} else {
 		hb_tcp_peer_finished(tcp);
@@ -239,7 +239,6 @@ static void tcp_close(struct hb_stream *s, struct hb_end why)
 	if (tcp->state != HB_TCP_OPEN)
 		return;
 	tcp->state = HB_TCP_CLOSING;
-	tcp->splice_to = NULL; /* what comes is dropped */
 	tcp->why = why;
 	if (!start_timer(tcp, tcp->linger_ms)) {
 		hb_tcp_no_memory(tcp);
@@ -273,8 +272,11 @@ bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b)
 {
 	if (a->ops != &ops || b->ops != &ops)
 		return false;
-	hb_tcp_of(a)->splice_to = hb_tcp_of(b);
-	hb_tcp_of(b)->splice_to = hb_tcp_of(a);
+	/* One that has failed already has a reason there. */
+	if (hb_tcp_of(a)->state == HB_TCP_OPEN)
+		hb_tcp_of(a)->splice_to = hb_tcp_of(b);
+	if (hb_tcp_of(b)->state == HB_TCP_OPEN)
+		hb_tcp_of(b)->splice_to = hb_tcp_of(a);
 	return true;
 }
 
@@ -286,7 +288,8 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 		close(fd);
 		return NULL;
 	}
-	hb_tcp_set_options(fd, options);
+	if (!options->inherited)
+		hb_tcp_set_options(fd, options);
 	tcp->stream.ops = &ops;
 	tcp->paused = true;
 	tcp->user_timeout = options->user_timeout_ms > 0;

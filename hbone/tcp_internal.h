@@ -50,8 +50,10 @@ struct hb_tcp {
 	struct hb_recv recv;
 	struct hb_tcp_sender *sender; /* NULL: nothing to send */
 	struct hb_tcp_guard *guard;   /* NULL: being read, and OPEN or ENDING */
-	struct hb_tcp *splice_to;     /* NULL: on_data is told all that comes */
-	struct hb_end why;
+	union {
+		struct hb_tcp *splice_to; /* OPEN; NULL: on_data is told all that comes */
+		struct hb_end why;        /* and from then on */
+	};
 	uint32_t linger_ms;
 	uint8_t state;
 	uint8_t thin; /* times in a row that little was there to splice */
@@ -85,6 +87,12 @@ static inline size_t hb_tcp_unsent(const struct hb_tcp *tcp)
 	const struct hb_tcp_sender *sender = tcp->sender;
 
 	return sender ? sender->piped + sender->sending.bytes + sender->backlog.bytes : 0;
+}
+
+/* Whom bulk may go to past its owner, or NULL. */
+static inline struct hb_tcp *hb_tcp_splice_to(const struct hb_tcp *tcp)
+{
+	return tcp->state == HB_TCP_OPEN ? tcp->splice_to : NULL;
 }
 
 /* --- tcp.c --- */

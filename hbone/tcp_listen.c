@@ -3,7 +3,14 @@
  */
 #include <hbone/tcp.h>
 
+#include "tcp_options.h"
+
 #define BACKLOG 128
+
+void hb_tcp_prepare(int fd, const struct hb_tcp_options *options)
+{
+	hb_tcp_set_options(fd, options); /* Linux copies them all, congestion control too */
+}
 
 int hb_tcp_listen(const struct hb_addr *addr)
 {

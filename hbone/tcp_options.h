@@ -1,5 +1,5 @@
 /*
- * tcp_options: sets up a connected socket. Private to tcp.
+ * tcp_options: sets up a socket. Private to tcp.
  */
 #pragma once
 

@@ -73,12 +73,9 @@ static void compact_if_scattered(struct hb_tcp_sender *sender)
 
 static void join_backlog(struct hb_tcp_sender *sender, struct hb_buf *chain)
 {
-	size_t before = sender->backlog.bytes;
-
 	for (struct hb_buf *buf = chain; buf; buf = buf->next)
 		sender->small_bufs += buf->len < COMPACT_BYTES;
 	hb_bufq_push(&sender->backlog, chain);
-	sender->tcp->stream.bytes_out += sender->backlog.bytes - before;
 }
 
 /* Makes msg look at as much of the backlog as one send takes. */
@@ -135,6 +132,9 @@ int hb_tcp_send_now(struct hb_tcp *tcp)
 static void shut(struct hb_tcp *tcp)
 {
 	tcp->shut = true;
+	/* The close that follows at once says it as well, as nothing is left to be read. */
+	if (tcp->state == HB_TCP_CLOSING && tcp->peer_finished)
+		return;
 	/* ENOTCONN: the peer's reset; receiving reports it. */
 	(void)shutdown(hb_tcp_fd(tcp), SHUT_WR);
 }
@@ -234,7 +234,7 @@ static bool may_send_directly(const struct hb_tcp *tcp)
 	const struct hb_tcp_sender *sender = tcp->sender;
 
 	return tcp->state < HB_TCP_ENDING && !sender->op.in_flight && !sender->pipe &&
-	       hb_loop_is_send_direct(hb_tcp_loop(tcp));
+	       sender->backlog.head && hb_loop_sends_directly(hb_tcp_loop(tcp));
 }
 
 /* 0; or -errno, and the stream has failed. What finds no room waits for it as an operation. */

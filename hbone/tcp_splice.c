@@ -40,10 +40,10 @@ static bool set_nonblock(struct hb_tcp *tcp)
 
 void hb_tcp_came_at_once(struct hb_tcp *tcp, size_t bytes)
 {
-	struct hb_tcp *to = tcp->splice_to;
+	struct hb_tcp *to = hb_tcp_splice_to(tcp);
 	int r;
 
-	if (bytes < SPLICE_FROM_BYTES || tcp->state != HB_TCP_OPEN || to->state != HB_TCP_OPEN)
+	if (bytes < SPLICE_FROM_BYTES || !to || to->state != HB_TCP_OPEN)
 		return;
 	if (!set_nonblock(tcp) || !set_nonblock(to))
 		return;
@@ -162,7 +162,8 @@ static void go_on(struct hb_tcp *tcp, const struct moved *moved)
 
 void hb_tcp_on_readable(struct hb_recv *recv)
 {
-	struct hb_tcp *tcp = hb_container_of(recv, struct hb_tcp, recv), *to = tcp->splice_to;
+	struct hb_tcp *tcp = hb_container_of(recv, struct hb_tcp, recv),
+		      *to = hb_tcp_splice_to(tcp);
 	struct hb_loop *loop = hb_tcp_loop(tcp);
 	struct hb_pipe *pipe = to && is_free(to) ? hb_pipe_get(loop) : NULL;
 	struct moved moved;
@@ -174,7 +175,6 @@ void hb_tcp_on_readable(struct hb_recv *recv)
 	moved = move(tcp, to, pipe);
 	if (moved.bytes > 0) {
 		tcp->stream.bytes_in += moved.bytes;
-		to->stream.bytes_out += moved.bytes;
 		hb_pipe_count(loop, moved.bytes);
 		hb_container_of(tcp->stream.events, const struct hb_tcp_joined, events)
 		    ->on_spliced(&tcp->stream, moved.bytes);

@@ -167,7 +167,6 @@ static void tls_write(struct hb_stream *stream, struct hb_buf *chain)
 		hb_buf_free_all(chain);
 		return;
 	}
-	stream->bytes_out += hb_buf_chain_bytes(chain);
 	while (chain && ok) {
 		struct hb_buf *buf = chain;
 

@@ -17,10 +17,6 @@ struct setting_pod {                             /* standalone: a pod by its nam
 	int line;                                /* in the settings file */
 };
 
-struct setting_pair {
-	const char *key, *value;
-};
-
 #define SETTING_HEADERS_MAX 32
 
 struct setting_header {
@@ -30,6 +26,10 @@ struct setting_header {
 struct setting_headers { /* XDS_HEADER_<name>, CA_HEADER_<name> */
 	struct setting_header list[SETTING_HEADERS_MAX];
 	size_t count;
+};
+
+struct setting_pair {
+	const char *key, *value;
 };
 
 /* ZTUNNEL_WORKER_THREADS: "4", "0" (all), "50%". AUTO when it was not set. */

@@ -77,7 +77,7 @@ const struct setting_row setting_rows[] = {
 	{ .key = "instanceIp", .variables = { "INSTANCE_IP" },
 	  .type = SETTING_STRING, .offset = AT(instance_ip), .max = 255, .initial = "1.1.1.1",
 	  .help = "The agent's own address, as istiod is told. Its metadata is told, too: `proxyMetadata` of the proxy "
-		  "config, `ISTIO_META_*`, and as JSON `ISTIO_METAJSON_*`." },
+		  "config, `ISTIO_META_*`, and as JSON `ISTIO_METAJSON_*`; `XDS_HEADER_*` are headers of the requests." },
 	{ .key = "fakeCa", .variables = { "FAKE_CA" },
 	  .type = SETTING_BOOL, .offset = AT(fake_ca), .initial = "false",
 	  .help = "Sign workload certificates with the built-in CA. Not for production." },

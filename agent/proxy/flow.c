@@ -96,7 +96,7 @@ uint64_t flow_bytes_recv(const struct flow *flow)
 
 uint64_t flow_duration_ms(const struct flow *flow, uint64_t now_ms)
 {
-	return (flow->outcome ? flow->outcome->end_ms : now_ms) - flow->start_ms;
+	return (flow->state == FLOW_CLOSED ? flow->outcome->end_ms : now_ms) - flow->start_ms;
 }
 
 const struct flow *flows_recent(const struct flows *flows, size_t index)

@@ -42,11 +42,13 @@ struct flow_outcome {
 struct flow {
 	struct hb_list node;
 	struct flows *flows;
-	struct pod *pod;                    /* valid until it has ended */
-	struct flow_opening *opening;       /* OPENING; its owner sets it */
-	const struct facts *facts;          /* NULL: none are known */
-	const struct flow_outcome *outcome; /* CLOSED */
-	uint64_t id;                        /* unique in the process */
+	struct pod *pod; /* valid until it has ended */
+	union {
+		struct flow_opening *opening;       /* OPENING; its owner sets it */
+		const struct flow_outcome *outcome; /* CLOSED */
+	};
+	const struct facts *facts; /* NULL: none are known */
+	uint64_t id;               /* unique in the process */
 	uint64_t start_ms;
 	struct hb_relay relay;   /* its totals: from flow_opened() on */
 	struct hb_addr src, dst; /* as the access log means them */

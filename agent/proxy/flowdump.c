@@ -41,7 +41,7 @@ void flowdump_connection(FILE *out, const struct flow *flow, uint64_t now_ms)
 {
 	static const char *const directions[] = { "outbound", "inbound", "passthrough" };
 	static const char *const states[] = { "opening", "open", "closed" };
-	const struct flow_outcome *outcome = flow->outcome;
+	const struct flow_outcome *outcome = flow->state == FLOW_CLOSED ? flow->outcome : NULL;
 
 	fprintf(out, "{\"id\":%" PRIu64, flow->id);
 	member(out, "pod", flow_text(flow, FLOW_POD));

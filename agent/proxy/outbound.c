@@ -539,7 +539,7 @@ static struct outbound *outbound_new(struct pod *pod, struct flow *flow, int fd,
 		discard_fd(fd);
 		return NULL;
 	}
-	out->app = hb_tcp_new(pod->worker->loop, fd, &pod->worker->app_leg);
+	out->app = hb_tcp_new(pod->worker->loop, fd, &pod->worker->captured_leg);
 	if (!out->app) {
 		free(out);
 		return NULL;

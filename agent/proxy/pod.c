@@ -129,6 +129,8 @@ struct pod *pod_new(struct worker *worker, struct pod_spec *spec, const int fds[
 		if (fds[i] < 0)
 			continue;
 		pod->accepting++;
+		if (i / 2 == POD_OUTBOUND || i / 2 == POD_SOCKS)
+			hb_tcp_prepare(fds[i], &worker->app_leg);
 		hb_loop_accept(worker->loop, &listener->accept, fds[i], on_accept);
 	}
 	hb_list_add(&worker->pods, &pod->node);
@@ -219,6 +221,7 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 	if (!flow)
 		return NULL;
 	pod->flows++;
+	reclaim_note(&pod->worker->reclaim, 1); /* opening takes memory that idling does not */
 	(void)flow_set_texts(flow, texts); /* without memory the line lacks a word */
 	return flow;
 }

@@ -34,7 +34,7 @@ struct reclaim {
 void reclaim_init(struct reclaim *reclaim, struct hb_loop *loop, uint32_t after_ms,
                   void (*release)(struct reclaim *reclaim));
 void reclaim_done(struct reclaim *reclaim);
-/* So many @flows have ended, or what leaves as much. */
+/* So many @flows have begun or ended, or what leaves as much. */
 void reclaim_note(struct reclaim *reclaim, unsigned flows);
 /* malloc's free pages go back, those of all threads. Any thread but a worker's. */
 void reclaim_release(void);

@@ -151,6 +151,8 @@ static void set_legs(struct worker *worker)
 	worker->mesh_leg = leg;
 	worker->app_leg = leg;
 	worker->app_leg.unpaced = settings->unpaced_local;
+	worker->captured_leg = worker->app_leg;
+	worker->captured_leg.inherited = true;
 	worker->pool_leg = leg;
 	worker->pool_leg.read_max = HB_BUF_PAYLOAD;
 }

@@ -117,14 +117,15 @@ struct worker {
 	struct metrics *metrics;
 	struct flow_metrics *flow_metrics;
 	struct newcomers newcomers;
-	struct balance_memory balance;  /* what is known of endpoints */
-	struct hb_pace handshakes;      /* of peers: steps of them that wait for their turn */
-	struct hb_tcp_options app_leg;  /* to and from apps on this node */
-	struct hb_tcp_options mesh_leg; /* plain TCP to and from anything else */
-	struct hb_tcp_options peer_leg; /* below TLS, from peers: HTTP/2 pings, TCP does not */
-	struct hb_tcp_options pool_leg; /* below TLS, to peers */
-	size_t setups;                  /* half-made flows the kernel may refer to */
-	uint32_t turn;                  /* of appdial */
+	struct balance_memory balance;      /* what is known of endpoints */
+	struct hb_pace handshakes;          /* of peers: steps of them that wait for their turn */
+	struct hb_tcp_options app_leg;      /* to and from apps on this node */
+	struct hb_tcp_options captured_leg; /* the same, accepted from listeners that have them */
+	struct hb_tcp_options mesh_leg;     /* plain TCP to and from anything else */
+	struct hb_tcp_options peer_leg;     /* below TLS, from peers: HTTP/2 pings, TCP does not */
+	struct hb_tcp_options pool_leg;     /* below TLS, to peers */
+	size_t setups;                      /* half-made flows the kernel may refer to */
+	uint32_t turn;                      /* of appdial */
 	uint64_t random;
 	enum worker_phase phase;
 	bool pool_draining, pool_empty;

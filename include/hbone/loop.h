@@ -100,9 +100,9 @@ void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struc
                      socklen_t len);
 /* @msg and all it points to stay until done. May complete short. One send per socket at a time. */
 void hb_loop_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const struct msghdr *msg);
-/* Whether sendmsg(2) is now the cheaper way: with epoll always, with io_uring when little has
- * happened in this turn, so that there is hardly anything to send along with. */
-bool hb_loop_is_send_direct(const struct hb_loop *loop);
+/* Whether sendmsg(2) is the cheaper way for one more send in this turn: with epoll always, with
+ * io_uring where turns have few. It is counted, so ask once for each. */
+bool hb_loop_sends_directly(struct hb_loop *loop);
 /* res: poll(2) events. */
 void hb_loop_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events);
 /* Asks to end it early; done still runs, with what really happened. */

@@ -23,7 +23,8 @@ typedef void (*hb_relay_done)(struct hb_relay *relay, struct hb_end why);
 
 struct hb_relay_side {
 	struct hb_stream *stream;
-	uint64_t bytes : 61;   /* that came from this side */
+	uint64_t bytes : 60;   /* that came from this side */
+	uint64_t ending : 1;   /* of side a: both are to end */
 	uint64_t finished : 1; /* its last byte has come */
 	uint64_t closed : 1;
 	uint64_t full : 1;
@@ -44,12 +45,13 @@ struct hb_relay_totals { /* of any number of relays */
 
 struct hb_relay { /* embedded by the caller, who keeps it until on_done */
 	struct hb_relay_side a, b;
-	struct hb_relay_watch *watch;   /* NULL: nothing does */
+	union {
+		struct hb_relay_watch *watch; /* NULL: nothing does */
+		struct hb_end why;            /* ending */
+	};
 	struct hb_relay_totals *totals; /* counts its bytes, too, as they come; NULL: nobody does.
 	                                   The owner's, who sets it once the relay has started */
 	hb_relay_done on_done;
-	struct hb_end why;
-	bool ending;
 };
 
 /* Takes both streams, open and paused, and their events. @limits NULL: none. */

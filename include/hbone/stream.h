@@ -53,9 +53,8 @@ struct hb_stream_events {
 struct hb_stream {
 	const struct hb_stream_ops *ops;
 	const struct hb_stream_events *events;
-	void *owner;        /* the events' user sets it and alone reads it */
-	uint64_t bytes_in;  /* delivered by on_data so far */
-	uint64_t bytes_out; /* taken by write so far */
+	void *owner;       /* the events' user sets it and alone reads it */
+	uint64_t bytes_in; /* delivered by on_data so far */
 };
 
 static inline void hb_stream_write(struct hb_stream *s, struct hb_buf *chain)

@@ -29,7 +29,13 @@ struct hb_tcp_options {
 	 * kernel's own limits. */
 	uint32_t user_timeout_ms;
 	uint32_t linger_ms; /* 0: HB_TCP_LINGER_MS */
+	/* It was accepted from a socket that hb_tcp_prepare() was given with the same options. */
+	bool inherited;
 };
+
+/* What is accepted from @fd, which listens or will, has @options from birth: a system call for each
+ * that need not be made for each connection. */
+void hb_tcp_prepare(int fd, const struct hb_tcp_options *options);
 
 /* The stream is open and owns @fd, also on failure (NULL: no memory). Options that the socket's
  * kind or the kernel does not know are ignored. */

@@ -115,9 +115,11 @@ def kernel_threads(prefix):
 
 
 class Lab:
-    def __init__(self, tools, build, cpus, cc, conns_max):
-        """@cc: congestion control of the namespaces, or "host"; @conns_max: open at once."""
+    def __init__(self, tools, build, cpus, cc, conns_max, files_each=4):
+        """@cc: congestion control of the namespaces, or "host"; @conns_max: open at once;
+        @files_each: descriptors of an agent for each of these."""
         self.tools, self.build, self.cpus, self.cc = tools, build, cpus, cc
+        self.files_each = files_each
         self.conns_max = conns_max
         self.server = self.directory = self.lock = None
 
@@ -178,14 +180,14 @@ class Lab:
 
     def raise_descriptors(self):
         """An agent may hold three descriptors a connection (splice pipes: more, bounded)."""
-        wanted = 4 * self.conns_max + 1024
+        wanted = self.files_each * self.conns_max + 1024
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < wanted:
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
                 return
             except (ValueError, OSError):
-                raise Failure(f"--idle {self.conns_max} needs {wanted} open files for each agent;"
+                raise Failure(f"{self.conns_max} connections need {wanted} open files for each agent;"
                               f" the limit here is {hard}") from None
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 

@@ -40,8 +40,7 @@ static struct {
 
 static void send_on(struct end *end)
 {
-	while (end->stream && !end->full && end->sent < end->send_bytes &&
-	       end->stream->bytes_out - end->sent < PIECE) {
+	while (end->stream && !end->full && end->sent < end->send_bytes) {
 		struct hb_buf *buf = hb_buf_new(hb_loop_pool(rig.loop));
 
 		ck_assert_ptr_nonnull(buf);

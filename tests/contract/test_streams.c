@@ -61,8 +61,8 @@ static void bytes_come_in_order(void)
 	must_be(turn_until_size(ends.loop, &far->len, BULK, TURNS), "bytes are missing");
 	must_be(turn_until_size(ends.loop, &near->len, 100000, TURNS), "bytes are missing");
 	must_be(heard(far, BULK) && heard(near, 100000), "bytes differ");
-	must_be(near->stream->bytes_out == BULK && far->stream->bytes_in == BULK, "counters");
-	must_be(far->stream->bytes_out == 100000 && near->stream->bytes_in == 100000, "counters");
+	must_be(far->stream->bytes_in == BULK, "counters");
+	must_be(near->stream->bytes_in == 100000, "counters");
 	both_finish_and_close();
 }
 
@@ -134,7 +134,6 @@ static void writes_after_finish_are_dropped(void)
 	say(near, 1000, 100);
 	probe_finish(near);
 	say(near, 5000, 500);
-	must_be(near->stream->bytes_out == 1000, "counted as taken");
 	must_be(wait_for(&far->finishes), "no finish");
 	turn_some(ends.loop, QUIET);
 	must_be(heard(far, 1000), "more than was said before the finish");

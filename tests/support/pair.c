@@ -190,13 +190,11 @@ static void on_linger(struct hb_timer *timer)
 static void pair_write(struct hb_stream *s, struct hb_buf *chain)
 {
 	struct end *e = of_stream(s);
-	size_t bytes = hb_buf_chain_bytes(chain);
 
 	if (e->state != OPEN || e->finished) {
 		hb_buf_free_all(chain);
 		return;
 	}
-	s->bytes_out += bytes;
 	if (e->peer->state >= ENDING) {
 		/* Nobody is there any more, and says so. */
 		hb_buf_free_all(chain);

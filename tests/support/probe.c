@@ -149,6 +149,7 @@ void probe_write(struct probe *probe, struct hb_loop *loop, const void *data, si
 			abort();
 		memcpy(buf->data, at, n);
 		buf->len = (uint32_t)n;
+		probe->written += n;
 		asking++;
 		hb_stream_write(probe->stream, buf);
 		asking--;

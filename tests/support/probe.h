@@ -13,6 +13,7 @@ struct probe {
 	struct hb_stream *stream; /* NULL once closed; freed by the probe */
 	uint8_t *data;
 	size_t len, size;
+	size_t written; /* by probe_write() */
 	unsigned opens, datas, finishes, fulls, draineds, closes;
 	struct hb_end end;
 	const char *broken; /* the first breach, or NULL */

@@ -179,6 +179,39 @@ START_TEST(idle_connections_are_released)
 }
 END_TEST
 
+/* Two tunnels on two connections end: the first is kept for those who come, also when it is the one
+ * that became idle last. */
+START_TEST(spare_connections_are_released)
+{
+	pool_rig_up();
+	rig.grant = 1;
+	rig.options.idle_ms = 60000;
+	rig.options.spare_ms = 20;
+	pool_rig_start();
+	rig_ask(0);
+	ck_assert(turn_until(rig.loop, &rig.gets_done, 1, 300));
+	rig_ask(1);
+	ck_assert(turn_until(rig.loop, &rig.gets_done, 2, 300));
+	ck_assert_uint_eq(hb_pool_connections(rig.pool), 2);
+	rig_end_get(_i ? 1 : 0);
+	for (int i = 0; i < 10; i++)
+		hb_loop_turn(rig.loop, 10);
+	ck_assert_uint_eq(hb_pool_connections(rig.pool), 2); /* neither is spare yet */
+	rig_end_get(_i ? 0 : 1);
+	for (int i = 0; i < 300 && hb_pool_connections(rig.pool) > 1; i++)
+		hb_loop_turn(rig.loop, 20);
+	ck_assert_uint_eq(hb_pool_connections(rig.pool), 1);
+	for (int i = 0; i < 20; i++)
+		hb_loop_turn(rig.loop, 10);
+	ck_assert_uint_eq(hb_pool_connections(rig.pool), 1);
+	rig_ask(2);
+	ck_assert(turn_until(rig.loop, &rig.gets_done, 3, 300));
+	ck_assert_uint_eq(rig.accepted, 2); /* none was dialled anew */
+	rig_end_get(2);
+	pool_rig_down();
+}
+END_TEST
+
 START_TEST(cancelled_waits_stay_silent)
 {
 	pool_rig_up();
@@ -355,6 +388,7 @@ int main(void)
 	tcase_add_test(tc, refused_by_policy_is_final);
 	tcase_add_test(tc, silence_has_a_deadline);
 	tcase_add_test(tc, idle_connections_are_released);
+	tcase_add_loop_test(tc, spare_connections_are_released, 0, 2);
 	tcase_add_test(tc, cancelled_waits_stay_silent);
 	tcase_add_loop_test(tc, lost_while_it_is_asked, 0, 2);
 	tcase_add_test(tc, empty_comes_after_all_were_told);

@@ -156,7 +156,6 @@ START_TEST(eight_mebibytes_both_ways)
 		ck_assert_uint_eq(ends[e]->len, BULK);
 		ck_assert(memcmp(ends[e]->data, bulk[!e], BULK) == 0);
 		ck_assert_uint_eq(ends[e]->stream->bytes_in, BULK);
-		ck_assert_uint_eq(ends[e]->stream->bytes_out, BULK);
 	}
 	rig_down(&rig);
 }
@@ -290,16 +289,19 @@ END_TEST
  */
 START_TEST(a_reader_that_does_not_come)
 {
+	size_t written = 0;
+
 	open_both(0);
 	hb_stream_pause(server->stream);
 	for (int i = 0; i < 2000 && client->fulls == client->draineds; i++) {
 		hb_stream_write(client->stream, full_slot(HB_BUF_PAYLOAD));
+		written += HB_BUF_PAYLOAD;
 		rig_turn(&rig, 0);
 	}
 	ck_assert_uint_gt(client->fulls, client->draineds);
 	ck_assert_uint_eq(server->len, 0);
 	hb_stream_resume(server->stream);
-	ck_assert(rig_until_size(&rig, &server->len, client->stream->bytes_out, 10000));
+	ck_assert(rig_until_size(&rig, &server->len, written, 10000));
 	ck_assert_uint_eq(client->fulls, client->draineds);
 	rig_down(&rig);
 }
@@ -339,11 +341,11 @@ static void say_all(void)
 {
 	static const uint8_t words[600] = { 'w' };
 
-	if (client->opens && !client->datas && client->stream && !client->stream->bytes_out) {
+	if (client->opens && !client->datas && client->stream && !client->written) {
 		probe_write(client, loop, words, sizeof(words), 300);
 		hb_stream_finish(client->stream);
 	}
-	if (server->finishes && server->stream && !server->stream->bytes_out) {
+	if (server->finishes && server->stream && !server->written) {
 		probe_write(server, loop, words, sizeof(words), 500);
 		hb_stream_close(server->stream, HB_END_CLEAN);
 	}

@@ -34,6 +34,13 @@ static const struct {
 	{ "PROXY_CONFIG: over the file", "workerThreads: 2\n", { "PROXY_CONFIG=concurrency: 3" }, "workerThreads", "3" },
 	{ "PROXY_CONFIG: metadata", NULL, { "PROXY_CONFIG=proxyMetadata: {ISTIO_META_CLUSTER_ID: c}" }, "clusterId", "c" },
 	{ "PROXY_CONFIG: metadata without its prefix", NULL, { "PROXY_CONFIG=proxyMetadata: {CLUSTER_ID: c, FOO: {}}" }, "clusterId", "c" },
+	{ "PROXY_CONFIG: istiod's address", NULL, { "PROXY_CONFIG=discoveryAddress: d:1" }, "xdsAddress", "d:1" },
+	{ "PROXY_CONFIG: another in the variable", NULL, { "PROXY_CONFIG=discoveryAddress: d:1", "XDS_ADDRESS=x:1" }, "xdsAddress", "x:1" },
+	{ "istiod: in a cluster", NULL, { "KUBERNETES_SERVICE_HOST=10.0.0.1" }, "xdsAddress", "https://istiod.istio-system.svc:15012" },
+	{ "istiod: elsewhere", NULL, { 0 }, "xdsAddress", "https://localhost:15012" },
+	{ "istiod: none", NULL, { "XDS_ADDRESS=", "KUBERNETES_SERVICE_HOST=10.0.0.1" }, "xdsAddress", "" },
+	{ "istiod: standalone there need be none", "nodeName: n\n", { "KUBERNETES_SERVICE_HOST=10.0.0.1" }, "xdsAddress", "" },
+	{ "istiod: standalone, named", "xdsAddress: https://i:1\n", { 0 }, "xdsAddress", "https://i:1" },
 	{ "our address", NULL, { 0 }, "instanceIp", "1.1.1.1" },
 	{ "PROXY_CONFIG: empty", NULL, { "PROXY_CONFIG=" }, "adminPort", "15000" },
 	{ "without a file it is as ztunnel starts", NULL, { 0 }, "proxyMode", "shared" },
@@ -169,6 +176,20 @@ START_TEST(metadata_is_kept)
 	ck_assert_str_eq(settings->metadata[0].value, "c");
 	ck_assert_str_eq(settings->metadata[1].key, "B");
 	ck_assert_str_eq(settings->metadata[1].value, "b");
+	settings_free(settings);
+}
+END_TEST
+
+/* It may be the token itself. */
+START_TEST(token_is_not_shown)
+{
+	static const char *const variables[] = { "AUTH_TOKEN=secret-of-mine", NULL };
+	struct settings *settings = load("token", NULL, variables);
+	char *dump = settings_dump(settings);
+
+	ck_assert_str_eq(settings->auth_token, "secret-of-mine");
+	ck_assert_ptr_null(strstr(dump, "secret-of-mine"));
+	free(dump);
 	settings_free(settings);
 }
 END_TEST
@@ -351,6 +372,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(tc, metadata_is_kept);
+	tcase_add_test(tc, token_is_not_shown);
 	tcase_add_loop_test(tc, values, 0, HB_ARRAY_LEN(rows));
 	tcase_add_loop_test(tc, workers, 0, HB_ARRAY_LEN(worker_rows));
 	tcase_add_loop_test(tc, unknown, 0, HB_ARRAY_LEN(unknown_rows));

@@ -139,33 +139,46 @@ static const char *hint_of(const struct grpc_status *status)
 	return "";
 }
 
-/* The server takes less in one request than we sent: the next one goes without versions. */
-static void learn_limit(struct xds *xds, const struct grpc_status *status)
+static bool is_too_large(const struct grpc_status *status)
 {
-	if (status->code != GRPC_RESOURCE_EXHAUSTED || !strstr(status->message, "larger than max"))
-		return;
+	return status->code == GRPC_RESOURCE_EXHAUSTED &&
+	       strstr(status->message, "larger than max");
+}
+
+/* The server takes less in one request than we sent: the next one goes without versions. false: it
+ * would be the same request again. */
+static bool learn_limit(struct xds *xds)
+{
 	if (xds->sent_bytes <= REQUEST_MIN || xds->sent_bytes > xds->options.request_max)
-		return;
+		return false;
 	xds->options.request_max = xds->sent_bytes - 1;
 	log_warn("the xds server takes no request as large as ours, and will send all anew",
 	         "server=%s request_bytes=%zu", server_of(xds), xds->sent_bytes);
+	return true;
 }
 
 static void on_end(void *ctx, const struct grpc_status *status)
 {
 	struct xds *xds = ctx;
 	const char *name = grpc_code_name(status->code);
+	const char *reason = reason_of(xds, status);
+	const char *hint = hint_of(status);
 	char why[300];
 
 	xds->call = NULL;
-	learn_limit(xds, status);
 	if (status->kind == GRPC_END_SERVER)
 		snprintf(why, sizeof(why), "%s%s%.200s", name ? name : "an unknown status",
 		         *status->message ? ", " : "", status->message);
 	else
 		snprintf(why, sizeof(why), "%.250s",
 		         *status->message ? status->message : grpc_kind_name(status->kind));
-	wait_for_retry(xds, reason_of(xds, status), why, hint_of(status));
+	if (is_too_large(status) && !learn_limit(xds)) {
+		/* One type may have been answered before the other's request was refused: without
+		 * this the same request would go out several times a second for ever. */
+		xds->came = false;
+		hint = "; ours cannot be smaller, and is sent again less and less often";
+	}
+	wait_for_retry(xds, reason, why, hint);
 }
 
 /*

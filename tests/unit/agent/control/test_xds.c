@@ -211,6 +211,30 @@ START_TEST(limit_is_learned)
 }
 END_TEST
 
+/* What cannot be made smaller is sent again, but less and less often, though something came. */
+START_TEST(limit_below_our_least)
+{
+	const char *const why = "grpc: received message larger than max (50 vs. 40)";
+	struct rig rig;
+
+	rig_init(&rig, NULL);
+	for (int i = 0; i < 3; i++) {
+		rig_say(&rig, WORKLOAD("a", "1") SAY_ADDRESS);
+		rig_end(&rig, GRPC_END_SERVER, GRPC_RESOURCE_EXHAUSTED, why);
+		ck_assert_str_eq(server.sent[0], "node Address v[a=1]");
+	}
+	ck_assert_uint_eq(server.waits, 3);
+	ck_assert_uint_eq(server.resets, 0);
+	ck_assert_uint_eq(rig_metric(&rig, METRIC_XDS_ENDS, "Error"), 3);
+	rig_end(&rig, GRPC_END_GOAWAY, GRPC_UNAVAILABLE, "");
+	ck_assert_uint_eq(server.resets, 0); /* nothing came on that one */
+	rig_say(&rig, SAY_ADDRESS);
+	rig_end(&rig, GRPC_END_GOAWAY, GRPC_UNAVAILABLE, "");
+	ck_assert_uint_eq(server.resets, 1);
+	rig_done(&rig);
+}
+END_TEST
+
 START_TEST(call_ends_while_a_response_is_taken)
 {
 	struct grpc_status status = { .code = GRPC_UNAVAILABLE,
@@ -316,6 +340,7 @@ int main(void)
 	tcase_add_loop_test(tcase, stream_ends, 0, HB_ARRAY_LEN(ends));
 	tcase_add_test(tcase, trimmed_and_replaced);
 	tcase_add_test(tcase, limit_is_learned);
+	tcase_add_test(tcase, limit_below_our_least);
 	tcase_add_test(tcase, call_ends_while_a_response_is_taken);
 	tcase_add_test(tcase, no_response_at_all);
 	tcase_add_test(tcase, not_published);

@@ -69,6 +69,14 @@ static void write_health(const struct pod_view *pod, void *arg)
 	list->comma = ",";
 }
 
+/* In the order in which a source is chosen (certfeed). */
+static const char *certs_from(const struct settings *settings)
+{
+	if (settings->fake_ca)
+		return "built-in, not for production";
+	return *settings->cert_file ? settings->cert_file : settings->ca_address;
+}
+
 static void handle_health(struct admin_request *request, void *owner)
 {
 	const struct agent *agent = owner;
@@ -93,7 +101,9 @@ static void handle_health(struct admin_request *request, void *owner)
 	xdsfeed_write(text.out, agent);
 	fputs(",\"pods\":[", text.out);
 	podlist_each(agent, write_health, &(struct listing){ .out = text.out, .comma = "" });
-	fputs("],\"ca\":\"built-in, not for production\"}\n", text.out);
+	fputs("],\"ca\":", text.out);
+	flowdump_text(text.out, certs_from(agent->settings));
+	fputs("}\n", text.out);
 	text_reply(&text, request);
 }
 

@@ -36,6 +36,25 @@ comes() {
 	controlplane_start
 	lab_wait 10 answers || fail "not answered: $(cat "$LAB_DATA/curl")"
 	expect_match "the state" 'demo/sa/client +Leaf +Available' "$(lab_ctl a certificates)"
+	expect_match "the status" "^CA: +https://$(lab_ip outside):15012\$" "$(lab_ctl a status)"
+	dumped
+}
+# As istioctl ztunnel-config certificate reads it: without all of these it says that a certificate is not valid.
+dumped() {
+	lab_ctl a raw /config_dump >"$LAB_DATA/dump.json"
+	python3 - "$LAB_DATA/dump.json" <<-'PY' || fail "not as istioctl reads it"
+	import base64, datetime, json, sys
+	rows = json.load(open(sys.argv[1]))["certificates"]
+	rows = [row for row in rows if row["state"] == "Available"] # the others are still being asked for
+	assert any(row["identity"].endswith("/sa/client") for row in rows), rows
+	for row in rows:
+	    assert row["certChain"] and row["rootCerts"], row
+	    for cert in row["certChain"] + row["rootCerts"]:
+	        assert base64.b64decode(cert["pem"]).startswith(b"-----BEGIN CERTIFICATE-----")
+	        assert int(cert["serialNumber"]) > 0
+	        begin, end = (datetime.datetime.strptime(cert[key], "%Y-%m-%dT%H:%M:%SZ") for key in ("validFrom", "expirationTime"))
+	        assert begin < datetime.datetime.utcnow() < end, cert
+	PY
 }
 renewed_under_traffic() {
 	local before mark client rc=0

@@ -216,7 +216,7 @@ static void judge_listed(struct tally *tally, const struct snapshot *s, const st
 }
 
 /* reference/datapath 4.3 */
-static void decide(const struct tally *tally, struct policy_verdict *verdict)
+static void decide(const struct tally *tally, bool stands, struct policy_verdict *verdict)
 {
 	const struct said *said = &tally->said[false];
 	struct hit by = { 0 };
@@ -227,6 +227,9 @@ static void decide(const struct tally *tally, struct policy_verdict *verdict)
 	} else if (tally->missing) {
 		verdict->reason = POLICY_MISSING;
 		verdict->key = tally->missing;
+		/* Even where known ALLOW policies do not match: the missing one may be one that
+		 * does. */
+		verdict->allowed = stands;
 	} else if (said->allowed.policy) {
 		verdict->reason = POLICY_ALLOWED_BY;
 		by = said->allowed;
@@ -262,7 +265,7 @@ void policy_judge(const struct snapshot *s, const struct workload *dst,
 		judge_namespace(&tally, s, dst->ns, &peer);
 	judge_listed(&tally, s, dst, &peer);
 
-	decide(&tally, &verdict);
+	decide(&tally, query->stands, &verdict);
 	verdict.audit.denies = dry->denied.policy;
 	verdict.audit.allows = dry->allowed.policy;
 	if (!dry->allowed.policy && !tally.said[false].allowed.policy)

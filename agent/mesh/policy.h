@@ -2,7 +2,9 @@
  * policy: may this peer reach this port of this workload, and which rule said so
  * (reference/datapath 4). Pure; no allocation.
  *
- * A policy that the workload lists and that is not in the snapshot denies (design, promise 2).
+ * A policy that the workload lists and that is not in the snapshot denies (design, promise 2), but
+ * ends no connection that is there already: istiod tells of the list first, and of the policy a
+ * moment later.
  */
 #pragma once
 
@@ -12,6 +14,7 @@ struct policy_query {
 	struct hb_addr src;   /* TCP source as the agent sees it */
 	const char *identity; /* peer's spiffe:// text; NULL or "": plaintext */
 	struct hb_addr dst;   /* the pod's address and the app's port */
+	bool stands;          /* it was allowed before, and is asked about again */
 };
 
 enum policy_reason {
@@ -19,7 +22,8 @@ enum policy_reason {
 	POLICY_ALLOWED_BY,        /* by names the policy */
 	POLICY_DENIED_BY,         /* by names the policy */
 	POLICY_NONE_ALLOWED,      /* allow policies exist, but none allowed */
-	POLICY_MISSING,           /* key names a listed policy that is not known: denied */
+	POLICY_MISSING,           /* key names a listed policy that is not known: denied, or
+	                           * allowed where it stands */
 };
 
 /*

@@ -117,5 +117,8 @@ int verdict_first(struct pod *pod, const struct policy_query *query,
 int verdict_again(struct pod *pod, const struct policy_query *query,
                   struct verdict_words *ret_words)
 {
-	return judge(pod, query, false, ret_words);
+	struct policy_query standing = *query;
+
+	standing.stands = true;
+	return judge(pod, &standing, false, ret_words);
 }

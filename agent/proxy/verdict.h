@@ -19,7 +19,8 @@ struct verdict_words {
 /* @pod->workload is known. 0, or HB_E_POLICY. */
 int verdict_first(struct pod *pod, const struct policy_query *query,
                   struct verdict_words *ret_words);
-/* The same for one that was allowed before: it is not counted as a denial or a dry run again, and
- * strict mode is milder with it (strict_query.stands). */
+/* The same for one that was allowed before: it is not counted as a denial or a dry run again; a
+ * policy that is not known (policy_query.stands) does not end it, and strict mode is milder with it
+ * (strict_query.stands). */
 int verdict_again(struct pod *pod, const struct policy_query *query,
                   struct verdict_words *ret_words);

@@ -16,17 +16,23 @@ static const char one_policy[] =
     "- {name: p, namespace: app, scope: Namespace, action: Allow,\n"
     "   dryRun: false, rules: %s}\n";
 
-static struct policy_verdict judge(const struct snapshot *s, const char *identity)
+static struct policy_verdict ask(const struct snapshot *s, const char *identity, bool stands)
 {
 	struct policy_query query = {
 		.src = addr_of("127.0.0.1:40000"),
 		.identity = identity,
 		.dst = addr_of("127.0.0.2:8080"),
+		.stands = stands,
 	};
 	struct policy_verdict verdict;
 
 	policy_judge(s, snapshot_workload_by_uid(s, "w"), &query, &verdict);
 	return verdict;
+}
+
+static struct policy_verdict judge(const struct snapshot *s, const char *identity)
+{
+	return ask(s, identity, false);
 }
 
 /* clang-format off */
@@ -151,6 +157,8 @@ static const struct {
 	  "denied by a policy that is not known: app/gone", false },
 	{ "missing, though an ALLOW matches", "app/gone", MINE("a", "Allow", "false", MATCHING),
 	  "denied by a policy that is not known: app/gone", false },
+	{ "missing, and no ALLOW that is known matches", "app/gone", MINE("a", "Allow", "false", NOT),
+	  "denied by a policy that is not known: app/gone", false },
 	{ "missing, and a DENY that can be named", "app/gone", MINE("d", "Deny", "false", MATCHING),
 	  "explicitly denied by: app/d", false },
 	{ "first by key is named: DENY", "",
@@ -195,6 +203,10 @@ START_TEST(set)
 	policy_verdict_format(&verdict, got, sizeof(got));
 	ck_assert_msg(verdict.allowed == sets[_i].allowed && strcmp(got, sets[_i].want) == 0,
 	              "%s: %s", sets[_i].name, got);
+	/* A connection that stands is ended by what is known to deny it, and by nothing else. */
+	ck_assert_msg(ask(s, IDENTITY, true).allowed ==
+	                  (sets[_i].allowed || verdict.reason == POLICY_MISSING),
+	              "%s, standing", sets[_i].name);
 	snapshot_unref(s);
 }
 END_TEST

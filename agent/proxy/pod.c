@@ -222,7 +222,7 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 		return NULL;
 	pod->flows++;
 	reclaim_note(&pod->worker->reclaim, 1); /* opening takes memory that idling does not */
-	(void)flow_set_texts(flow, texts); /* without memory the line lacks a word */
+	(void)flow_set_texts(flow, texts);      /* without memory the line lacks a word */
 	return flow;
 }
 

@@ -58,6 +58,8 @@ static const struct family {
 	  "As of when what is served from the disk was known; 0: its source has spoken since the start.", 0 },
 	[METRIC_KNOWN_FAILURES] = { "culvert_last_known_write_failures_total", COUNTER, { "state" },
 	  "Times that the last known state could not be written to the disk.", 0 },
+	[METRIC_KNOWN_CERTS_USED] = { "culvert_last_known_certificates_used_total", COUNTER, { NULL },
+	  "Certificates that were used from the disk, before the CA was asked.", 0 },
 	[METRIC_FAILED_EARLY] = { "culvert_connections_failed_early_total", COUNTER, { "reporter" },
 	  "Connections that failed before anything about their ends was known; istio_tcp_* lacks them.", 0 },
 	[METRIC_UNLABELLED] = { "culvert_connections_unlabelled_total", COUNTER, { NULL },

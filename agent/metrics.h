@@ -38,7 +38,8 @@ enum metric {
 	METRIC_XDS_NACKS,      /* url */
 	METRIC_KNOWN_SERVED,   /* state; Unix time */
 	METRIC_KNOWN_FAILURES, /* state */
-	METRIC_FAILED_EARLY,   /* reporter */
+	METRIC_KNOWN_CERTS_USED,
+	METRIC_FAILED_EARLY, /* reporter */
 	METRIC_UNLABELLED,
 	METRIC_CONNECTIONS_REFUSED, /* reason */
 	METRIC_FAILOVERS,           /* after */

@@ -68,6 +68,7 @@ static int init(struct hb_loop *loop, struct hb_loop_options options)
 {
 	loop->now_ms = clock_us() / 1000;
 	hb_wheel_init(&loop->wheel, loop->now_ms);
+	hb_pipes_init(&loop->pipes);
 	hb_list_init(&loop->tasks);
 	hb_list_init(&loop->recv_waiting);
 	hb_list_init(&loop->recv_ready);

@@ -9,6 +9,7 @@
 /* One for each stream that is spliced and whose reader is slow; the others share one. */
 #define PIPES_MAX  64
 #define FREES_KEPT 4
+#define REST_MS    1000u
 /* Bytes; the kernel's default is a quarter, and stays where a user's pipes are many. */
 #define PIPE_SIZE (256 * 1024)
 
@@ -49,11 +50,29 @@ static struct hb_pipe *open_pipe(void)
 	return pipe;
 }
 
+static void on_rest(struct hb_timer *timer)
+{
+	struct hb_pipes *pipes = hb_container_of(timer, struct hb_pipes, rest);
+	struct hb_loop *loop = hb_container_of(pipes, struct hb_loop, pipes);
+
+	if (!pipes->used)
+		hb_pipes_close(pipes);
+	pipes->used = false;
+	if (pipes->free)
+		hb_wheel_start(&loop->wheel, timer, REST_MS);
+}
+
+void hb_pipes_init(struct hb_pipes *pipes)
+{
+	hb_timer_init(&pipes->rest, on_rest);
+}
+
 struct hb_pipe *hb_pipe_get(struct hb_loop *loop)
 {
 	struct hb_pipes *pipes = &loop->pipes;
 	struct hb_pipe *pipe = pipes->free;
 
+	pipes->used = true;
 	if (pipe) {
 		pipes->free = pipe->next;
 		pipes->frees--;
@@ -76,6 +95,8 @@ void hb_pipe_put(struct hb_loop *loop, struct hb_pipe *pipe, bool empty)
 	pipe->next = pipes->free;
 	pipes->free = pipe;
 	pipes->frees++;
+	if (!hb_timer_is_running(&pipes->rest))
+		hb_wheel_start(&loop->wheel, &pipes->rest, REST_MS);
 }
 
 void hb_pipe_count(struct hb_loop *loop, uint64_t bytes)

@@ -1,6 +1,7 @@
 /*
  * loop_pipes: pipes to splice through, borrowed for as long as bytes are in them. Bounded; the
- * few that are free are kept open until the loop is trimmed or goes.
+ * few that are free are kept open until none was asked for in a second or two, or the loop is
+ * trimmed or goes.
  */
 #pragma once
 
@@ -15,9 +16,12 @@ struct hb_pipe {
 struct hb_pipes {
 	struct hb_pipe *free;
 	unsigned frees, out;
-	uint64_t bytes; /* that went through them */
+	bool used;            /* since the timer was started */
+	struct hb_timer rest; /* runs while there are free ones */
+	uint64_t bytes;       /* that went through them */
 };
 
+void hb_pipes_init(struct hb_pipes *pipes);
 /*
  * An empty one, or NULL: the bound, no descriptors, no memory; or SIGPIPE would end the process:
  * splice(2) has no MSG_NOSIGNAL.

@@ -258,6 +258,26 @@ START_TEST(pipes_are_bounded)
 }
 END_TEST
 
+/* Nor does the loop, for longer than two seconds. */
+START_TEST(idle_pipes_go)
+{
+	unsigned before = open_pipes();
+	uint64_t until;
+
+	signal(SIGPIPE, SIG_IGN);
+	flow_up(&flows[0], AF_UNIX, NULL);
+	probe_write(&flows[0].app[0], loop, bytes, sizeof(bytes), HB_BUF_READ_MAX);
+	ck_assert(turn_until_size(loop, &flows[0].app[1].len, sizeof(bytes), 5000));
+	ck_assert_uint_gt(open_pipes(), before);
+	until = hb_loop_now_ms(loop) + 10000;
+	while (open_pipes() > before && hb_loop_now_ms(loop) < until)
+		hb_loop_turn(loop, 100);
+	ck_assert_uint_eq(open_pipes(), before);
+	hb_relay_abort(&flows[0].relay, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_DRAIN));
+	flow_down(&flows[0], "idle");
+}
+END_TEST
+
 START_TEST(copied_where_no_pipe_is_to_be_had)
 {
 	struct rlimit old, none;
@@ -356,6 +376,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, disturbed_halfway, 0, 4 * HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, pipes_are_bounded);
+	tcase_add_test(tc, idle_pipes_go);
 	tcase_add_test(tc, copied_where_no_pipe_is_to_be_had);
 	tcase_add_test(tc, little_is_copied);
 	tcase_add_loop_test(tc, urgent_data_does_not_stop_it, 0, 2);

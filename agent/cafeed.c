@@ -7,8 +7,10 @@
 
 #include "agent.h"
 #include "control/ca.h"
+#include "control/keptsource.h"
 #define LOG_SCOPE "identity"
 #include "log.h"
+#include "metrics.h"
 
 _Static_assert(SETTING_HEADERS_MAX <= GRPC_HEADERS_MAX, "what may be set can be sent");
 
@@ -56,6 +58,50 @@ int cafeed_check(const struct agent *agent, char *why, size_t why_size)
 	return -EINVAL;
 }
 
+/* Each certificate stands for itself, and says itself until when it is good. */
+static bool is_whole(void *owner)
+{
+	return true;
+}
+
+static bool is_current(void *owner)
+{
+	return false;
+}
+
+static void on_kept(void *owner)
+{
+	keeper_kick(owner);
+}
+
+/* Takes @source. */
+static struct cert_source *keep(struct agent *agent, struct cert_source *source)
+{
+	struct cafeed *feed = &agent->cafeed;
+	struct keptsource_options options = {
+		.source = source,
+		.on_change = on_kept,
+		.owner = &feed->keeper,
+	};
+
+	feed->keeper.is_whole = is_whole;
+	feed->keeper.is_current = is_current;
+	if (keeper_open(&feed->keeper, agent->loop, agent->settings->state_dir, KEPTSOURCE_NAME) <
+	    0) {
+		source->ops->free(source);
+		return NULL;
+	}
+	options.known = feed->keeper.state;
+	feed->kept = keptsource_new(agent->loop, &options);
+	if (feed->kept && keptsource_counts(feed->kept).found)
+		log_info("certificates were kept, and are used until they are renewed",
+		         "certificates=%zu known_seconds_ago=%llu",
+		         keptsource_counts(feed->kept).found,
+		         (unsigned long long)keeper_restored_age_s(&feed->keeper));
+	keeper_kick(&feed->keeper); /* what could not be used is not to stay there */
+	return feed->kept;
+}
+
 int cafeed_open(struct agent *agent, struct cert_source **ret_source, char *why, size_t why_size)
 {
 	const struct settings *settings = agent->settings;
@@ -79,6 +125,8 @@ int cafeed_open(struct agent *agent, struct cert_source **ret_source, char *why,
 		return -EINVAL;
 	options.channel = feed->channel;
 	*ret_source = ca_source_new(&options);
+	if (*ret_source)
+		*ret_source = keep(agent, *ret_source);
 	if (!*ret_source)
 		return -ENOMEM;
 	log_info("certificates come from the CA", "server=%s", grpc_channel_target(feed->channel));
@@ -90,8 +138,29 @@ static void on_channel_closed(void *owner)
 	((struct agent *)owner)->cafeed.channel = NULL;
 }
 
+void cafeed_forget(struct agent *agent, const char *identity)
+{
+	/* On the way down pods go, but may be there again at the next start. */
+	if (agent->cafeed.kept && agent->phase == AGENT_RUN)
+		keptsource_forget(agent->cafeed.kept, identity);
+}
+
+void cafeed_count(const struct agent *agent, struct metrics *metrics)
+{
+	static const char *const state = KEPTSOURCE_NAME;
+
+	if (!agent->cafeed.kept)
+		return;
+	*metrics_at(metrics, METRIC_KNOWN_FAILURES, &state) =
+	    laststate_report(agent->cafeed.keeper.state).failures;
+	*metrics_at(metrics, METRIC_KNOWN_CERTS_USED, NULL) =
+	    keptsource_counts(agent->cafeed.kept).used;
+}
+
 void cafeed_close(struct agent *agent)
 {
+	agent->cafeed.kept = NULL;
+	keeper_close(&agent->cafeed.keeper);
 	if (!agent->cafeed.channel)
 		return;
 	grpc_channel_close(agent->cafeed.channel, on_channel_closed, agent);

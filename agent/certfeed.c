@@ -24,6 +24,8 @@ static void on_news(void *owner, const struct certmanager_news *news)
 {
 	struct agent *agent = owner;
 
+	if (news->forgotten)
+		cafeed_forget(agent, news->identity);
 	for (unsigned i = 0; agent->phase != AGENT_STOP && i < agent->workers_count; i++)
 		if (tell_worker(agent->workers[i], news) < 0)
 			log_error("a worker does not hear of a certificate",

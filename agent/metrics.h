@@ -33,10 +33,13 @@ enum metric {
 	METRIC_XDS_MESSAGES, /* url */
 	METRIC_XDS_BYTES,    /* url */
 	METRIC_XDS_CONNECTED,
-	METRIC_XDS_RESOURCES, /* url */
-	METRIC_XDS_REJECTED,  /* url */
-	METRIC_XDS_NACKS,     /* url */
-	METRIC_FAILED_EARLY,  /* reporter */
+	METRIC_XDS_RESOURCES,  /* url */
+	METRIC_XDS_REJECTED,   /* url */
+	METRIC_XDS_NACKS,      /* url */
+	METRIC_KNOWN_SERVED,   /* state; Unix time */
+	METRIC_KNOWN_FAILURES, /* state */
+	METRIC_KNOWN_CERTS_USED,
+	METRIC_FAILED_EARLY, /* reporter */
 	METRIC_UNLABELLED,
 	METRIC_CONNECTIONS_REFUSED, /* reason */
 	METRIC_FAILOVERS,           /* after */

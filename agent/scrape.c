@@ -131,8 +131,8 @@ static void write_all(FILE *out, const struct gather *gather)
 	add_pods(gather->sum, &agent->inpod);
 	add_certs(gather->sum, agent->certs);
 	add_process(gather->sum, agent);
-	if (agent->xdsfeed.metrics)
-		metrics_merge(gather->sum, agent->xdsfeed.metrics);
+	xdsfeed_count(agent, gather->sum);
+	cafeed_count(agent, gather->sum);
 	flow_metrics_report(gather->flows, gather->sum);
 	flow_metrics_write(out, gather->format, gather->flows);
 	metrics_write(out, gather->format, gather->sum);

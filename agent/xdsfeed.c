@@ -82,9 +82,14 @@ static int node_make(struct agent *agent)
 
 static int on_publish(void *owner, const struct xds_push *push)
 {
+	struct keeper *keeper = &((struct agent *)owner)->xdsfeed.keeper;
 	struct store_changes changes;
 	int err = agent_publish(owner, &changes);
 
+	if (!err && keeper->state && push->type != XDS_TYPES) {
+		laststate_confirm(keeper->state, keeper_now_ms());
+		keeper_kick(keeper);
+	}
 	if (!err && push->type == XDS_AUTHORIZATION && changes.policies)
 		log_info("policies have changed", "changed=%zu", changes.policies);
 	return err;
@@ -97,10 +102,41 @@ static void on_ready(void *owner)
 
 	if (agent->phase != AGENT_RUN)
 		return;
+	if (xds_view(agent->xdsfeed.xds)->from_known)
+		log_warn("the xds server does not answer, serving what was known",
+		         "server=%s known_seconds_ago=%llu resources=%zu",
+		         grpc_channel_target(agent->xdsfeed.channel),
+		         (unsigned long long)keeper_restored_age_s(&agent->xdsfeed.keeper),
+		         xds_view(agent->xdsfeed.xds)->restored);
 	if (agent_begin_pods(agent, why, sizeof(why)) == 0)
 		return;
 	log_error("the mesh is known but pods cannot begin, ending", "%s", why);
 	agent_shutdown(agent);
+}
+
+/* Before the server has told all, a file would hold half of the mesh. */
+static bool is_whole(void *owner)
+{
+	const struct agent *agent = owner;
+
+	return agent->xdsfeed.xds && xds_is_ready(agent->xdsfeed.xds) && !xdsfeed_is_busy(agent);
+}
+
+static bool is_current(void *owner)
+{
+	const struct xds_view *view = xds_view(((struct agent *)owner)->xdsfeed.xds);
+
+	return view->state == XDS_CONNECTED && !view->from_known;
+}
+
+static int keeper_make(struct agent *agent)
+{
+	struct keeper *keeper = &agent->xdsfeed.keeper;
+
+	keeper->is_whole = is_whole;
+	keeper->is_current = is_current;
+	keeper->owner = agent;
+	return keeper_open(keeper, agent->loop, agent->settings->state_dir, "mesh");
 }
 
 /* Nodes that start together shall not wait alike. */
@@ -125,8 +161,9 @@ static int client_make(struct agent *agent)
 	};
 
 	feed->metrics = metrics_new();
-	if (!feed->metrics || node_make(agent) < 0)
+	if (!feed->metrics || node_make(agent) < 0 || keeper_make(agent) < 0)
 		return -ENOMEM;
+	options.known = feed->keeper.state;
 	options.metrics = feed->metrics;
 	options.node = feed->node;
 	options.node_size = feed->node_size;
@@ -168,6 +205,7 @@ void agent_stop_xds(struct agent *agent)
 
 	if (agent->stuck)
 		return;
+	keeper_close(&feed->keeper);
 	xds_free(hb_take(&feed->xds));
 	if (feed->channel)
 		grpc_channel_close(feed->channel, on_channel_closed, agent);
@@ -185,6 +223,43 @@ bool xdsfeed_is_ready(const struct agent *agent)
 bool xdsfeed_is_busy(const struct agent *agent)
 {
 	return agent->xdsfeed.xds && xds_is_busy(agent->xdsfeed.xds);
+}
+
+/* What is on the disk, and whether it is what is served. */
+static void write_known(FILE *out, const struct xdsfeed *feed, const struct xds_view *view)
+{
+	struct laststate_report report = laststate_report(feed->keeper.state);
+	uint64_t now = keeper_now_ms();
+
+	fputs(",\"lastKnown\":{\"file\":", out);
+	flowdump_text(out, report.path);
+	fprintf(out, ",\"records\":%zu,\"written\":%s,\"failures\":%llu", report.records,
+	        report.is_dirty || report.is_writing ? "false" : "true",
+	        (unsigned long long)report.failures);
+	if (report.as_of_ms)
+		fprintf(out, ",\"knownSecondsAgo\":%llu",
+		        (unsigned long long)(now > report.as_of_ms ? (now - report.as_of_ms) / 1000
+		                                                   : 0));
+	fprintf(out, ",\"serving\":%s", view->from_known ? "true" : "false");
+	if (view->from_known)
+		fprintf(out, ",\"servingSecondsOld\":%llu",
+		        (unsigned long long)keeper_restored_age_s(&feed->keeper));
+	fputc('}', out);
+}
+
+void xdsfeed_count(const struct agent *agent, struct metrics *metrics)
+{
+	static const char *const state = "mesh";
+	const struct xdsfeed *feed = &agent->xdsfeed;
+	struct laststate_report report;
+
+	if (!feed->xds)
+		return;
+	report = laststate_report(feed->keeper.state);
+	metrics_merge(metrics, feed->metrics);
+	*metrics_at(metrics, METRIC_KNOWN_SERVED, &state) =
+	    xds_view(feed->xds)->from_known ? report.restored_as_of_ms / 1000 : 0;
+	*metrics_at(metrics, METRIC_KNOWN_FAILURES, &state) = report.failures;
 }
 
 void xdsfeed_write(FILE *out, const struct agent *agent)
@@ -209,6 +284,7 @@ void xdsfeed_write(FILE *out, const struct agent *agent)
 	        xds_is_ready(agent->xdsfeed.xds) ? "true" : "false");
 	fprintf(out, ",\"resources\":{\"addresses\":%zu,\"policies\":%zu}",
 	        view->resources[XDS_ADDRESS], view->resources[XDS_AUTHORIZATION]);
+	write_known(out, &agent->xdsfeed, view);
 	fputs(",\"lastNack\":", out);
 	flowdump_text(out, view->last_nack);
 	fputs(",\"lastEnd\":", out);

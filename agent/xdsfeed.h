@@ -1,12 +1,13 @@
 /*
- * xdsfeed: the mesh as istiod tells it (control/xds.h), where an address of istiod is set.
- * Thread: the control loop's.
+ * xdsfeed: the mesh as istiod tells it (control/xds.h), where an address of istiod is set, and as
+ * it told it last (stateDir/mesh.state). Thread: the control loop's.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "keeper.h"
 #include "lookups.h"
 
 struct agent;
@@ -16,8 +17,9 @@ struct xds;
 struct xdsfeed {
 	struct lookups lookups;
 	struct grpc_channel *channel; /* NULL: there is none, or it has closed */
-	struct xds *xds;              /* NULL: no address is set */
-	struct metrics *metrics;      /* what it counts; NULL: as xds */
+	struct keeper keeper;
+	struct xds *xds;         /* NULL: no address is set */
+	struct metrics *metrics; /* what it counts; NULL: as xds */
 	uint8_t *node;
 	size_t node_size;
 };
@@ -30,3 +32,5 @@ bool xdsfeed_is_ready(const struct agent *agent);
 bool xdsfeed_is_busy(const struct agent *agent);
 /* Its state as a JSON value; null: there is none. */
 void xdsfeed_write(FILE *out, const struct agent *agent);
+/* What a scrape finds out. */
+void xdsfeed_count(const struct agent *agent, struct metrics *metrics);

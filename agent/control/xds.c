@@ -1,6 +1,8 @@
 /*
  * xds: the stream's life, and one response at a time through it.
  *
+ *   (what was known -->) CONNECTING
+ *
  *   WAITING --time--> CONNECTING --headers or a response--> CONNECTED
  *      ^                  |                                     |
  *      +------------------+-------------- the call ends --------+
@@ -19,6 +21,8 @@
 
 #include "control/backoff.h"
 #include "control/grpc.h"
+#include "control/xds_ends.h"
+#include "control/xds_known.h"
 #include "control/xds_wants.h"
 #define LOG_SCOPE "xds"
 #include "log.h"
@@ -35,7 +39,9 @@ struct xds {
 	struct xds_options options;
 	struct grpc_call *call; /* NULL: none */
 	struct backoff backoff;
-	struct hb_timer retry, slice;
+	struct hb_timer retry, slice, patience;
+	struct xds_restore restore;
+	bool restoring; /* what was known is on its way into the store */
 	bool retry_due; /* a call waits for the response that is being taken */
 	bool came;      /* something came on this call */
 
@@ -64,6 +70,31 @@ static const char *server_of(const struct xds *xds)
 	return grpc_channel_target(xds->options.channel);
 }
 
+static void become_ready(struct xds *xds)
+{
+	xds->ready = true;
+	if (xds->options.on_ready)
+		xds->options.on_ready(xds->options.owner);
+}
+
+/* The server had its time, or cannot be reached at all. */
+static void serve_known(struct xds *xds)
+{
+	hb_loop_timer_stop(xds->loop, &xds->patience);
+	if (xds->ready || !xds->view.has_known)
+		return;
+	xds->view.from_known = true;
+	become_ready(xds);
+}
+
+static void on_patience(struct hb_timer *timer)
+{
+	struct xds *xds = hb_container_of(timer, struct xds, patience);
+
+	/* Half a response is in the store; what is published already is good to serve. */
+	serve_known(xds);
+}
+
 /*
  * The end of a call, and the next (2.9). @reason: as ztunnel counts it.
  */
@@ -82,6 +113,7 @@ static void wait_for_retry(struct xds *xds, const char *reason, const char *why,
 	         hint);
 	enter(xds, XDS_WAITING);
 	hb_loop_timer_start(xds->loop, &xds->retry, after_ms);
+	serve_known(xds);
 }
 
 static void give_up_call(struct xds *xds, const char *why)
@@ -98,45 +130,6 @@ static void on_retry(struct hb_timer *timer)
 	xds->retry_due = xds_is_busy(xds);
 	if (!xds->retry_due)
 		stream_open(xds);
-}
-
-/* Stream ends that are everyday: the server restarts, or lets old connections go. */
-static bool is_everyday(const struct grpc_status *status)
-{
-	switch (status->kind) {
-	case GRPC_END_LOST:
-	case GRPC_END_GOAWAY:
-	case GRPC_END_DEADLINE:
-		return true;
-	case GRPC_END_SERVER:
-		return status->code == GRPC_UNKNOWN || status->code == GRPC_CANCELLED ||
-		       status->code == GRPC_DEADLINE_EXCEEDED ||
-		       (status->code == GRPC_UNAVAILABLE &&
-		        (strstr(status->message, "transport is closing") ||
-		         strstr(status->message, "received prior goaway")));
-	default:
-		return false;
-	}
-}
-
-static const char *reason_of(const struct xds *xds, const struct grpc_status *status)
-{
-	if (status->kind == GRPC_END_SERVER && status->code == GRPC_OK)
-		return "Complete";
-	if (status->kind == GRPC_END_CONNECT || status->kind == GRPC_END_TOKEN)
-		return "ConnectionError";
-	if (is_everyday(status))
-		return "Reconnect";
-	return xds->came || status->kind != GRPC_END_SERVER ? "Error" : "ConnectionError";
-}
-
-static const char *hint_of(const struct grpc_status *status)
-{
-	if (status->kind == GRPC_END_SERVER && strstr(status->message, "authentication failure"))
-		return "; istiod's log says why it does not know us";
-	if (status->kind == GRPC_END_CONNECT && strstr(status->message, "resolve"))
-		return "; is DNS reachable from here?";
-	return "";
 }
 
 static bool is_too_large(const struct grpc_status *status)
@@ -161,8 +154,8 @@ static void on_end(void *ctx, const struct grpc_status *status)
 {
 	struct xds *xds = ctx;
 	const char *name = grpc_code_name(status->code);
-	const char *reason = reason_of(xds, status);
-	const char *hint = hint_of(status);
+	const char *reason = xds_end_reason(status, xds->came);
+	const char *hint = xds_end_hint(status);
 	char why[300];
 
 	xds->call = NULL;
@@ -372,13 +365,14 @@ static void note_sync(struct xds *xds, enum xds_type type)
 	xds->view.synced[type] = true;
 	for (int i = 0; i < XDS_TYPES; i++)
 		all &= xds->view.synced[i] || (i == XDS_ADDRESS && xds->options.on_demand);
-	if (!all || xds->ready)
+	if (!all || (xds->ready && !xds->view.from_known))
 		return;
-	xds->ready = true;
+	xds->view.from_known = false;
+	hb_loop_timer_stop(xds->loop, &xds->patience);
 	log_info("the mesh is known", "server=%s addresses=%zu policies=%zu", server_of(xds),
 	         xds->versions[XDS_ADDRESS].count, xds->versions[XDS_AUTHORIZATION].count);
-	if (xds->options.on_ready)
-		xds->options.on_ready(xds->options.owner);
+	if (!xds->ready)
+		become_ready(xds);
 }
 
 static void answer_wants(struct xds *xds)
@@ -436,6 +430,7 @@ static void on_slice(struct hb_timer *timer)
 
 	push->on_name = on_name;
 	push->owner = xds;
+	push->known = xds->options.known;
 	push->full = push->type != XDS_TYPES && xds->full[push->type];
 	more = xds_push_step(push);
 	if (more > 0) {
@@ -448,6 +443,41 @@ static void on_slice(struct hb_timer *timer)
 	} else {
 		push_fail(xds, "what the server sent is no response of xDS");
 	}
+}
+
+/*
+ * What was known (laststate), before the server is asked.
+ */
+static void forget_known(struct xds *xds)
+{
+	store_discard(xds->options.store);
+	for (int type = 0; type < XDS_TYPES; type++)
+		xds_versions_done(&xds->versions[type]);
+	log_error("what was known of the mesh cannot be taken, waiting for the server",
+	          "server=%s: no memory", server_of(xds));
+}
+
+static void on_restore(struct hb_timer *timer)
+{
+	struct xds *xds = hb_container_of(timer, struct xds, slice);
+	int more = xds_restore_step(&xds->restore, xds->options.store, xds->versions);
+
+	if (more > 0) {
+		hb_loop_timer_start(xds->loop, timer, 0);
+		return;
+	}
+	xds->push.type = XDS_TYPES;
+	if (more == 0)
+		more = xds->options.on_publish(xds->options.owner, &xds->push);
+	if (more < 0)
+		forget_known(xds);
+	xds->view.has_known = more == 0;
+	xds->view.restored = more == 0 ? xds->restore.taken : 0;
+	xds_restore_done(&xds->restore);
+	xds->restoring = false;
+	hb_timer_init(&xds->slice, on_slice);
+	hb_loop_timer_start(xds->loop, &xds->patience, XDS_PATIENCE_MS);
+	stream_open(xds);
 }
 
 /*
@@ -466,9 +496,12 @@ struct xds *xds_new(struct hb_loop *loop, const struct xds_options *options)
 	backoff_init(&xds->backoff, RETRY_FLOOR_MS, RETRY_FIRST_MS, RETRY_MAX_MS, options->seed);
 	xds_wants_init(&xds->wants);
 	hb_timer_init(&xds->retry, on_retry);
-	hb_timer_init(&xds->slice, on_slice);
+	hb_timer_init(&xds->patience, on_patience);
 	enter(xds, XDS_CONNECTING);
-	hb_loop_timer_start(loop, &xds->retry, 0);
+	xds->restore.known = options->known;
+	xds->restoring = options->known && laststate_report(options->known).restored_as_of_ms > 0;
+	hb_timer_init(&xds->slice, xds->restoring ? on_restore : on_slice);
+	hb_loop_timer_start(loop, xds->restoring ? &xds->slice : &xds->retry, 0);
 	return xds;
 }
 
@@ -480,11 +513,13 @@ void xds_free(struct xds *xds)
 		grpc_call_cancel(xds->call);
 	hb_loop_timer_stop(xds->loop, &xds->retry);
 	hb_loop_timer_stop(xds->loop, &xds->slice);
-	if (xds_is_busy(xds)) {
+	hb_loop_timer_stop(xds->loop, &xds->patience);
+	if (xds_is_busy(xds))
 		store_discard(xds->options.store);
+	xds_restore_done(&xds->restore);
+	if (xds->bytes)
 		xds_push_done(&xds->push);
-		free(xds->bytes);
-	}
+	free(xds->bytes);
 	hb_list_for_each_safe (node, &xds->wants.waiting)
 		xds_want_cancel(hb_container_of(node, struct xds_want, node));
 	for (int type = 0; type < XDS_TYPES; type++)
@@ -499,7 +534,7 @@ bool xds_is_ready(const struct xds *xds)
 
 bool xds_is_busy(const struct xds *xds)
 {
-	return xds->bytes;
+	return xds->bytes || xds->restoring;
 }
 
 const struct xds_view *xds_view(const struct xds *xds)

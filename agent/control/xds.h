@@ -7,6 +7,9 @@
  * sentence for each resource that could not be taken. When the stream ends, all stays as it is, and
  * another is opened after a while; it begins with what we have, so that little has to come again.
  *
+ * Where the last known state is kept (control/laststate.h), an agent that starts takes it first,
+ * asks only for what is new since, and is ready from it when the server does not answer in time.
+ *
  * While xds_is_busy() the store holds half a response: nobody else may put, publish or discard.
  * Thread: the control loop's.
  */
@@ -23,6 +26,7 @@ struct metrics;
 
 #define XDS_MESSAGE_MAX (200u << 20)         /* bytes of a response: 2.3 */
 #define XDS_REQUEST_MAX ((4u << 20) - 1024u) /* of a request: istiod takes 4 MiB */
+#define XDS_PATIENCE_MS 1000u                /* for an answer, before what was known is served */
 #define XDS_WANTS_MAX   1024u                /* names that may be waited for at once */
 
 struct xds_options {
@@ -30,21 +34,26 @@ struct xds_options {
 	struct store *store;          /* borrowed */
 	const uint8_t *node;          /* xds_node_new(); borrowed */
 	size_t node_size;
+	struct laststate
+	    *known;         /* what comes is put there, what was there taken; borrowed; or NULL */
 	bool on_demand;     /* workloads and services only as they are wanted */
 	size_t request_max; /* bytes; 0: XDS_REQUEST_MAX. Learned where the server takes less */
 	struct metrics *metrics; /* counted into; borrowed */
 	uint64_t seed;           /* see backoff.h */
 	/* The store holds a whole response: publish it. 0; or -ENOMEM, and the store has undone it.
-	 * In here the store is free, and no function of this header may be called. */
+	 * In here the store is free, and no function of this header may be called. @push->type is
+	 * XDS_TYPES where it is not the server's word but what was known before. */
 	int (*on_publish)(void *owner, const struct xds_push *push);
-	/* Once: all that is to be known from the start is there (2.10). May be NULL. */
+	/* Once: all that is to be known from the start is there (2.10), or what was known before,
+	 * and the server does not answer: view's from_known. May be NULL. */
 	void (*on_ready)(void *owner);
 	void *owner;
 };
 
 struct xds;
 
-/* Begins to connect; nothing happens before the next turn of the loop. NULL: no memory. */
+/* Begins to take what was known, and to connect; nothing happens before the next turn of the loop.
+ * NULL: no memory. */
 struct xds *xds_new(struct hb_loop *loop, const struct xds_options *options);
 /* No event comes any more; who waits is not told. What was half done in the store is discarded.
  * Takes NULL. */
@@ -62,6 +71,9 @@ struct xds_view { /* for people */
 	uint64_t connects;        /* streams on which something came */
 	size_t resources[XDS_TYPES];
 	bool synced[XDS_TYPES]; /* had an ACK */
+	bool has_known;         /* what was known is in the store, or was */
+	bool from_known;        /* it is ready, but the server has not said all since the start */
+	size_t restored;        /* resources of what was known */
 	char last_nack[256];    /* reasons, clipped; "": there was none */
 	char last_end[256];     /* why the last stream ended; "": none has */
 };

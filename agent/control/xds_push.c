@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/xds_known.h"
+
 #define SLICE_HEADERS 20000u      /* of SCAN, fields that are passed over, SWEEP's slots */
 #define SLICE_ITEMS   128u        /* resources, removals */
 #define SLICE_BYTES   (64u << 10) /* of resources */
@@ -163,6 +165,8 @@ static int resource_take(struct xds_push *push, const struct xds_field *field)
 		err = 0;
 	} else if (!err) {
 		err = xds_versions_put(versions, resource.name, resource.version);
+		xds_known_put(push->known, types[push->type].url, resource.name, resource.version,
+		              resource.value, resource.value_size);
 	}
 	if (!err)
 		tell_all(push, &resource);
@@ -176,6 +180,7 @@ static int name_remove(struct xds_push *push, const char *name)
 
 	if (err == -ENOMEM)
 		return err;
+	xds_known_remove(push->known, types[push->type].url, name);
 	push->removed++; /* one that is not there is a name that nobody has: on-demand */
 	return xds_versions_mark_gone(&push->versions[push->type], name);
 }

@@ -26,6 +26,7 @@ struct xds_push {
 	enum { PUSH_SCAN, PUSH_RESOURCES, PUSH_REMOVED, PUSH_SWEEP, PUSH_DONE } phase;
 	struct store *store;
 	struct xds_versions *versions; /* of all types, by enum xds_type */
+	struct laststate *known;       /* what is taken and removed is kept here, too; or NULL */
 	struct hb_arena arena;
 	struct xds_walk walk;
 	size_t sweep_at;

@@ -55,6 +55,7 @@ static void add_duration(struct table *table, long long ms)
 static void show_xds(const json_t *xds, FILE *out)
 {
 	const json_t *resources = json_object_get(xds, "resources");
+	const json_t *known = json_object_get(xds, "lastKnown");
 
 	if (!json_is_object(xds))
 		return;
@@ -67,6 +68,9 @@ static void show_xds(const json_t *xds, FILE *out)
 	fputc('\n', out);
 	if (strcmp(text_of(xds, "state"), "connected") != 0 && *text_of(xds, "lastEnd"))
 		fprintf(out, "          ended last: %s\n", text_of(xds, "lastEnd"));
+	if (json_is_true(json_object_get(known, "serving")))
+		fprintf(out, "          serving what was known %llds ago\n",
+		        number_of(known, "servingSecondsOld"));
 	if (*text_of(xds, "lastNack"))
 		fprintf(out, "          refused last: %s\n", text_of(xds, "lastNack"));
 }

@@ -20,6 +20,8 @@ expect_refused() { ! answers || fail "it was answered"; }
 expect_said() { # SECONDS MARK REGEX
 	lab_wait_log "$1" agent-a "$2" "$3" || fail "agent a says nothing like $3, but: $(lab_since agent-a "$2" | grep -P '\tidentity\t|IDENTITY' | tail -n 5)"
 }
+# What was kept would be used, and nobody be asked.
+certificates_lost() { rm -f "$LAB_DIR"/state/[ab]/certificates.state; }
 issued() { lab_ctl a raw /metrics | sed -n 's/^culvert_certificate_requests_total{result="issued"} //p'; }
 issued_more() { [ "$(issued)" -ge "$1" ]; }
 
@@ -60,7 +62,7 @@ renewed_under_traffic() {
 	local before mark client rc=0
 	controlplane ca-ttl 4 >/dev/null
 	# What is there has hours to go: the agents begin anew, with short ones.
-	lab_agents_stop && lab_agents_start
+	lab_agents_stop && certificates_lost && lab_agents_start
 	lab_wait 10 answers || fail "not answered"
 	mark=$(lab_mark agent-a)
 	before=$(issued)
@@ -119,6 +121,7 @@ wrong() {
 slow() {
 	local mark
 	lab_stop agent-a
+	certificates_lost
 	controlplane ca-slow 60 >/dev/null
 	lab_agent_start a
 	mark=$(lab_mark agent-a)

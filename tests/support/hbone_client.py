@@ -55,7 +55,7 @@ def case_exchange(args):
     expect("the answer", [(":status", "200"), ("baggage", args.baggage)], stream.headers)
     c.wait(lambda: c.peer_settings is not None, "SETTINGS")
     settings = dict(c.peer_settings)
-    expect("MAX_CONCURRENT_STREAMS", 200, settings.get(3))
+    expect("MAX_CONCURRENT_STREAMS", 1000, settings.get(3))
     expect("MAX_HEADER_LIST_SIZE", 65536, settings.get(6))
     expect("the connection's credit", 16777216 - 65535, c.peer_window)
     data = bytes(range(256)) * 1000

@@ -83,7 +83,8 @@ renewed_under_traffic() {
 	wait $client || rc=$?
 	cat "$LAB_DATA/client"
 	expect_eq "the client's end" 0 "$rc"
-	expect_eq "warnings" "" "$(lab_since agent-a "$mark" | grep -P '\t(warn|error)\tidentity' || true)"
+	lab_since agent-a "$mark" >"$LAB_DATA/since"
+	expect_none "warnings" -P '\t(warn|error)\tidentity' "$LAB_DATA/since"
 }
 # It is used until it ends; then connections fail, with the CA's words; then it is had again.
 refused() {
@@ -97,13 +98,22 @@ refused() {
 	controlplane ca-accept $CLIENT >/dev/null
 	lab_wait 10 answers || fail "not answered"
 }
+# Wrong answers until agent a has had one: agent b may take those that were ordered.
+expect_said_of() { # MARK FAULT REGEX
+	for _ in 1 2 3 4 5 6 7 8; do
+		controlplane ca-fault "$2" 4 >/dev/null
+		if lab_wait_log 4 agent-a "$1" "$3"; then
+			return
+		fi
+	done
+	expect_said 1 "$1" "$3"
+}
 wrong() {
 	local mark fault
 	while read -r fault text; do
 		mark=$(lab_mark agent-a)
 		# Both agents ask, for four identities, every two seconds.
-		controlplane ca-fault "$fault" 4 >/dev/null
-		expect_said 15 "$mark" "(was not renewed|no certificate).*: $text"
+		expect_said_of "$mark" "$fault" "(was not renewed|no certificate).*: $text"
 		lab_wait 20 answers || fail "not answered after $fault"
 	done <<-'FAULTS'
 	no-root no root certificate present
@@ -113,8 +123,7 @@ wrong() {
 	other-key the certificate is for another key
 	FAULTS
 	mark=$(lab_mark agent-a)
-	controlplane ca-fault other-root 4 >/dev/null
-	expect_said 15 "$mark" 'certificate is taken, but.*does not lead to any of the roots'
+	expect_said_of "$mark" other-root 'certificate is taken, but.*does not lead to any of the roots'
 	lab_wait 20 answers || fail "not answered"
 }
 # The deadline frees the place that a request has; who waits hears sooner.
@@ -132,9 +141,10 @@ slow() {
 	lab_wait 15 answers || fail "not answered"
 }
 nothing_secret() {
-	expect_eq "tokens in logs" "" "$(grep -lF -e "$(cat "$LAB_DIR/token-a")" -e "$(cat "$LAB_DIR/token-b")" "$LAB_DIR"/log/agent-*.log || true)"
-	expect_eq "PEM in logs" "" "$(grep -l -e '-----BEGIN' "$LAB_DIR"/log/agent-*.log || true)"
-	expect_eq "the token in the dump" "" "$(lab_ctl a raw /config_dump | grep -F "$(cat "$LAB_DIR/token-a")" || true)"
+	expect_none "tokens in logs" -lF -e "$(cat "$LAB_DIR/token-a")" -e "$(cat "$LAB_DIR/token-b")" "$LAB_DIR"/log/agent-*.log
+	expect_none "PEM in logs" -l -e '-----BEGIN' "$LAB_DIR"/log/agent-*.log
+	lab_ctl a raw /config_dump >"$LAB_DATA/dump"
+	expect_none "the token in the dump" -F "$(cat "$LAB_DIR/token-a")" "$LAB_DATA/dump"
 }
 
 cases_start

@@ -40,6 +40,15 @@ fail() {
 expect_eq() { # WHAT WANT GOT
 	[ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"
 }
+# No line that grep would find. A file that is not there is a failure, not an answer; so of what a command says a file
+# is made first.
+expect_none() { # WHAT GREP-ARGUMENTS... FILE...
+	local what=$1 found rc=0
+	shift
+	found=$(grep "$@") || rc=$?
+	[ $rc -le 1 ] || fail "$what: grep could not look (status $rc)" || return
+	expect_eq "$what" "" "$found"
+}
 expect_match() { # WHAT REGEX GOT
 	grep -qE -e "$2" <<<"$3" || fail "$1: expected to match '$2', got '$3'"
 }

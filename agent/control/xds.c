@@ -60,8 +60,9 @@ static bool first_request_send(struct xds *xds, enum xds_type type)
 	if (!bytes)
 		return false;
 	all = size + versions->wire_bytes;
-	xds->full[type] = all > xds->options.request_max;
-	if (!xds->full[type]) {
+	if (all > xds->options.request_max) {
+		xds_settle_begin(xds, type);
+	} else {
 		xds_versions_encode(versions, bytes + size);
 		size = all;
 	}
@@ -115,6 +116,11 @@ static void on_message(void *ctx, uint8_t *bytes, size_t size)
 	xds->view.last_message_ms = hb_loop_now_ms(xds->loop);
 	xds->bytes = bytes;
 	xds_push_init(&xds->push, xds->options.store, xds->versions, bytes, size);
+	xds_push_begin(xds);
+}
+
+void xds_push_begin(struct xds *xds)
+{
 	grpc_call_pause(xds->call);
 	hb_loop_timer_start(xds->loop, &xds->slice, 0);
 }
@@ -149,6 +155,7 @@ static void push_end(struct xds *xds)
 {
 	xds_push_done(&xds->push);
 	free(hb_take(&xds->bytes));
+	xds->sweeping = false;
 	if (xds->retry_due) {
 		xds->retry_due = false;
 		xds_stream_open(xds);
@@ -181,7 +188,8 @@ static void count(struct xds *xds)
 	const char *url = url_of(push);
 	struct metrics *metrics = xds->options.metrics;
 
-	metrics_count(metrics, METRIC_XDS_MESSAGES, url);
+	if (!xds->sweeping)
+		metrics_count(metrics, METRIC_XDS_MESSAGES, url);
 	*metrics_at(metrics, METRIC_XDS_BYTES, &url) += push->value_bytes;
 	if (push->rejected) {
 		*metrics_at(metrics, METRIC_XDS_REJECTED, &url) += push->rejected;
@@ -207,8 +215,13 @@ static void say(struct xds *xds)
 	if (push->skipped)
 		log_warn("xds resources have parts that are no names or addresses, left out",
 		         "type=%s parts=%zu", url_of(push), push->skipped);
-	log_debug("xds response taken", "type=%s resources=%zu removed=%zu bytes=%zu", url_of(push),
-	          push->resources, push->removed, push->walk.size);
+	if (xds->sweeping)
+		log_info("what the xds server has not told again is removed",
+		         "server=%s type=%s removed=%zu", xds_server(xds), url_of(push),
+		         push->removed);
+	else
+		log_debug("xds response taken", "type=%s resources=%zu removed=%zu bytes=%zu",
+		          url_of(push), push->resources, push->removed, push->walk.size);
 }
 
 /* The gate (2.10): each type that is pushed as a whole has had an ACK. */
@@ -253,16 +266,17 @@ static void push_finish(struct xds *xds)
 			return;
 		}
 		xds_versions_commit(&xds->versions[type]);
-		xds->full[type] = false;
+		xds_settle_heard(xds, type);
+		xds->useful = xds->call;
 	}
 	count(xds);
 	say(xds);
 	answer.error = push->rejected ? push->reasons : NULL;
-	if (xds->call && !request_send(xds, &answer))
+	if (xds->call && !xds->sweeping && !request_send(xds, &answer))
 		xds_give_up(xds, "no memory for an answer");
 	else if (xds->call)
 		grpc_call_resume(xds->call);
-	if (xds->call && type != XDS_TYPES && !push->rejected)
+	if (xds->call && !xds->sweeping && type != XDS_TYPES && !push->rejected)
 		note_sync(xds, type);
 	push_end(xds);
 	answer_wants(xds);
@@ -285,7 +299,6 @@ static void on_slice(struct hb_timer *timer)
 	push->on_name = on_name;
 	push->owner = xds;
 	push->known = xds->options.known;
-	push->full = push->type != XDS_TYPES && xds->full[push->type];
 	more = xds_push_step(push);
 	if (more > 0) {
 		hb_loop_timer_start(xds->loop, timer, 0);
@@ -347,8 +360,11 @@ struct xds *xds_new(struct hb_loop *loop, const struct xds_options *options)
 	xds->options = *options;
 	if (!xds->options.request_max)
 		xds->options.request_max = XDS_REQUEST_MAX;
+	if (!xds->options.settle_ms)
+		xds->options.settle_ms = XDS_SETTLE_MS;
 	xds_wants_init(&xds->wants);
 	xds_retry_init(xds);
+	xds_settle_init(xds);
 	xds_enter(xds, XDS_CONNECTING);
 	xds->restore.known = options->known;
 	xds->restoring = options->known && laststate_report(options->known).restored_as_of_ms > 0;
@@ -366,6 +382,7 @@ void xds_free(struct xds *xds)
 	hb_loop_timer_stop(xds->loop, &xds->retry);
 	hb_loop_timer_stop(xds->loop, &xds->slice);
 	hb_loop_timer_stop(xds->loop, &xds->patience);
+	xds_settle_stop(xds);
 	if (xds_is_busy(xds))
 		store_discard(xds->options.store);
 	xds_restore_done(&xds->restore);
@@ -386,7 +403,7 @@ bool xds_is_ready(const struct xds *xds)
 
 bool xds_is_busy(const struct xds *xds)
 {
-	return xds->bytes || xds->restoring;
+	return xds->bytes || xds->restoring || xds->sweeping;
 }
 
 const struct xds_view *xds_view(const struct xds *xds)

@@ -63,10 +63,12 @@ static void wait_for_retry(struct xds *xds, const char *reason, const char *why,
 {
 	uint32_t after_ms;
 
-	if (xds->came)
+	/* What came and could not be taken would come again as soon as we asked. */
+	if (xds->useful)
 		backoff_reset(&xds->backoff);
 	after_ms = backoff_next_ms(&xds->backoff);
-	xds->came = false;
+	xds->came = xds->useful = false;
+	xds_settle_stop(xds);
 	metrics_count(xds->options.metrics, METRIC_XDS_ENDS, reason);
 	snprintf(xds->view.last_end, sizeof(xds->view.last_end), "%s", why);
 	log_warn("xds stream ended, opening another; the mesh stays as it is",
@@ -81,6 +83,7 @@ void xds_give_up(struct xds *xds, const char *why)
 {
 	if (xds->call)
 		grpc_call_cancel(hb_take(&xds->call));
+	xds->useful = false;
 	wait_for_retry(xds, "Error", why, "");
 }
 
@@ -129,7 +132,7 @@ void xds_on_end(void *ctx, const struct grpc_status *status)
 	if (is_too_large(status) && !learn_limit(xds)) {
 		/* One type may have been answered before the other's request was refused: without
 		 * this the same request would go out several times a second for ever. */
-		xds->came = false;
+		xds->useful = false;
 		hint = "; ours cannot be smaller, and is sent again less and less often";
 	}
 	wait_for_retry(xds, reason, why, hint);

@@ -89,6 +89,8 @@ static const struct family {
 	  "Identities of the node's pods: available, initializing, unavailable.", 0 },
 	[METRIC_CERT_REQUESTS] = { "culvert_certificate_requests_total", COUNTER, { "result" },
 	  "Answers to requests for certificates: issued, or failed for whatever reason.", 0 },
+	[METRIC_CERT_WISHES_LOST] = { "culvert_certificate_wishes_lost_total", COUNTER, { NULL },
+	  "Identities that were to be asked for, or let go, and were not for lack of memory.", 0 },
 	[METRIC_CERT_ENDS] = { "culvert_certificate_expiry_timestamp_seconds", GAUGE, { "identity" },
 	  "When the certificate that is used ends, in Unix time.", 0 },
 	[METRIC_ACCEPT_ERRORS] = { "culvert_accept_errors_total", COUNTER, { NULL },

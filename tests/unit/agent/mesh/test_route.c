@@ -24,6 +24,7 @@ static const char mesh[] =
 	"- {uid: farwp, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 15008}, workloadIps: [], services: {app/farwp: {15008: 15008}, app/farbare: {15008: 15008}}}\n"
 	W("name", "", "hostname: db.example.com, services: {app/db: {80: 80}}")
 	W("both", "10.96.0.20", "services: {}")
+	W("bothway", "10.96.0.33", "protocol: HBONE, waypoint: {destination: app/wp, hboneMtlsPort: 15008}, services: {}")
 	W("gw", "10.0.0.8", "network: net2, services: {app/gw: {15008: 15443}, app/gwvip: {15008: 0}}")
 	W("namehbone", "", "hostname: far.example.com, protocol: HBONE, services: {app/dbh: {80: 8080}}")
 	W("gw9", "", "hostname: gw9.example.com, services: {}")
@@ -70,6 +71,7 @@ static const char mesh[] =
 	"- {name: far8, namespace: app, hostname: far8, vips: [/10.96.2.8, \"/fd96::2:8\"], ports: {80: 0}}\n"
 	"- {name: gw, namespace: app, hostname: gw, vips: [], ports: {15008: 0}, subjectAltNames: ['spiffe://td/ns/x/sa/gwsan']}\n"
 	"- {name: gwvip, namespace: app, hostname: gwvip, vips: [net2/10.96.1.1], ports: {15008: 15444}}\n"
+	"- {name: bothway, namespace: app, hostname: bothway, vips: [/10.96.0.33], ports: {80: 0}, endpoints: {plain: {workloadUid: plain, port: {80: 9}, status: Healthy}}}\n"
 	"- {name: both, namespace: app, hostname: both, vips: [/10.96.0.20], ports: {80: 80}}\n"
 	"- {name: wpsvc, namespace: app, hostname: wp.app, vips: [/10.96.0.21], ports: {15008: 15008, 15009: 15009}, subjectAltNames: ['spiffe://td/ns/app/sa/wpsan']}\n"
 	"- {name: wpsvc2, namespace: app, hostname: wp, vips: [], ports: {15008: 15008}, subjectAltNames: ['spiffe://td/ns/app/sa/wpsan']}\n"
@@ -143,6 +145,7 @@ static const struct {
 	{ "nobody could prove to be the far end", "10.96.2.8:80", "service far8 has endpoints in network net2, but no subjectAltNames" },
 	{ "unhealthy and unknown endpoints; the workload's word counts", "10.96.0.16:80", "plain 10.0.0.4:1" },
 	{ "both a workload and a VIP: the service, and never the address", "10.96.0.20:80", "no healthy upstream: 10.96.0.20:80" },
+	{ "both a workload with a waypoint and a VIP: the service's word counts", "10.96.0.33:80", "plain 10.0.0.4:9" },
 	{ "a CIDR VIP", "10.97.3.4:80", "plain 10.0.0.4:7" },
 };
 /* clang-format on */

@@ -95,12 +95,15 @@ class Mesh:
             self.changed.notify_all()
             return len(self.streams)
 
+    def new_stream(self, context):
+        return Stream(self, context)
+
     def serve(self, requests, context):
         """The gRPC method: messages as bytes."""
         with self.changed:
             self.counts["streams"] += 1
             refusal = self.refusals.popleft() if self.refusals else None
-        stream = Stream(self, context)
+        stream = self.new_stream(context)
         try:
             if refusal:
                 raise Ended(*refusal)

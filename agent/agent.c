@@ -356,6 +356,7 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 		.crls = agent->crlfile ? crlfile_current(agent->crlfile) : NULL,
 		.resolver = agent->resolver,
 		.wish = agent_wish,
+		.ask_name = xdsfeed_is_on_demand(agent->settings) ? agent_ask_name : NULL,
 		.owner = agent,
 	};
 

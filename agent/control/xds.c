@@ -401,7 +401,7 @@ static void on_name(void *owner, const char *name)
 	bool is_gone = xds->push.phase == PUSH_REMOVED;
 
 	if (xds->options.on_demand && xds->push.type == XDS_ADDRESS)
-		xds_wants_answer(&xds->wants, name,
+		xds_wants_answer(&xds->wants, name, is_gone,
 		                 is_gone && xds_versions_has(&xds->versions[XDS_ADDRESS], name));
 }
 

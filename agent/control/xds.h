@@ -28,7 +28,7 @@ struct metrics;
 #define XDS_REQUEST_MAX ((4u << 20) - 1024u) /* of a request: istiod takes 4 MiB */
 #define XDS_PATIENCE_MS 1000u                /* for an answer, before what was known is served */
 #define XDS_WANTS_MAX   1024u                /* that may wait for a name at once */
-#define XDS_FRESH_MS    3000u                /* for which an answer about a name holds */
+#define XDS_FRESH_MS    3000u /* for which it holds that there is nothing of a name */
 
 struct xds_options {
 	struct grpc_channel *channel; /* borrowed */
@@ -84,8 +84,8 @@ const struct xds_view *xds_view(const struct xds *xds); /* valid until it is ask
 /*
  * On-demand: somebody waits for a name: "network/ip", "namespace/hostname" or a uid
  * (reference/controlplane 2.12). The owner embeds it, and keeps it and its name in place until
- * on_done or xds_want_cancel(). A name that was answered less than XDS_FRESH_MS ago is not
- * asked for again: what is known of it is true.
+ * on_done or xds_want_cancel(). A name that there was nothing of less than XDS_FRESH_MS ago is not
+ * asked for again.
  */
 struct xds_want {
 	struct hb_list node; /* xds's, as what follows up to on_done */

@@ -13,6 +13,7 @@ struct asked_name {
 	struct hb_list node;     /* its bucket's */
 	struct hb_list answered; /* empty: it is open */
 	uint64_t answered_ms;
+	bool nothing;
 	char text[];
 };
 
@@ -64,7 +65,8 @@ enum xds_asked_state xds_asked_state(const struct xds_asked *asked, const char *
 		return ASKED_NOT;
 	if (hb_list_is_empty(&found->answered))
 		return ASKED_OPEN;
-	return now_ms - found->answered_ms < asked->fresh_ms ? ASKED_FRESH : ASKED_STALE;
+	return found->nothing && now_ms - found->answered_ms < asked->fresh_ms ? ASKED_FRESH
+	                                                                       : ASKED_STALE;
 }
 
 int xds_asked_open(struct xds_asked *asked, const char *name)
@@ -88,12 +90,13 @@ int xds_asked_open(struct xds_asked *asked, const char *name)
 	return 0;
 }
 
-bool xds_asked_answer(struct xds_asked *asked, const char *name, uint64_t now_ms)
+bool xds_asked_answer(struct xds_asked *asked, const char *name, bool nothing, uint64_t now_ms)
 {
 	struct asked_name *found = lookup(asked, name);
 
 	if (!found)
 		return false;
+	found->nothing = nothing;
 	found->answered_ms = now_ms;
 	hb_list_remove(&found->answered);
 	hb_list_add(&asked->answered, &found->answered);

@@ -27,8 +27,8 @@ struct xds_asked {
 enum xds_asked_state {
 	ASKED_NOT,
 	ASKED_OPEN,  /* not answered yet */
-	ASKED_FRESH, /* answered just now: what is known of it is true */
-	ASKED_STALE, /* answered before that */
+	ASKED_FRESH, /* there was nothing of that name just now */
+	ASKED_STALE, /* answered otherwise, or before that */
 };
 
 void xds_asked_init(struct xds_asked *asked, uint32_t fresh_ms);
@@ -37,8 +37,8 @@ enum xds_asked_state xds_asked_state(const struct xds_asked *asked, const char *
                                      uint64_t now_ms);
 /* It is asked for now: OPEN, whatever it was. 0; -ENOMEM; -ENOBUFS: XDS_ASKED_MAX are there. */
 int xds_asked_open(struct xds_asked *asked, const char *name);
-/* Something was said of it. False: it was not asked for. */
-bool xds_asked_answer(struct xds_asked *asked, const char *name, uint64_t now_ms);
+/* Something was said of it, or that there is @nothing. False: it was not asked for. */
+bool xds_asked_answer(struct xds_asked *asked, const char *name, bool nothing, uint64_t now_ms);
 /* The one that was answered first of all; NULL: none was. Valid until it is removed. */
 const char *xds_asked_oldest(const struct xds_asked *asked);
 void xds_asked_remove(struct xds_asked *asked, const char *name);

@@ -112,13 +112,13 @@ void xds_want_cancel(struct xds_want *want)
 	want->wants->count--;
 }
 
-void xds_wants_answer(struct xds_wants *wants, const char *name, bool was_known)
+void xds_wants_answer(struct xds_wants *wants, const char *name, bool nothing, bool was_known)
 {
 	uint64_t now = hb_loop_now_ms(wants->loop);
 
-	if (!xds_asked_answer(&wants->asked, name, now) && was_known && make_room(wants) == 0 &&
-	    xds_asked_open(&wants->asked, name) == 0)
-		(void)xds_asked_answer(&wants->asked, name, now);
+	if (!xds_asked_answer(&wants->asked, name, nothing, now) && was_known &&
+	    make_room(wants) == 0 && xds_asked_open(&wants->asked, name) == 0)
+		(void)xds_asked_answer(&wants->asked, name, nothing, now);
 	hb_list_for_each (node, &wants->waiting)
 		if (strcmp(WANT_OF(node)->name, name) == 0)
 			WANT_OF(node)->answered = true;

@@ -29,9 +29,9 @@ bool xds_wants_stream(struct xds_wants *wants);
 void xds_wants_start(struct xds_wants *wants, struct xds_want *want, const char *name,
                      uint32_t deadline_ms, bool known,
                      void (*on_done)(struct xds_want *want, int err));
-/* The server has said something of @name. @was_known: it takes away what it had told before, and
- * what it tells of by itself is subscribed to. */
-void xds_wants_answer(struct xds_wants *wants, const char *name, bool was_known);
+/* The server has said something of @name, or that there is @nothing. @was_known: it takes away what
+ * it had told before, and what it tells of by itself is subscribed to. */
+void xds_wants_answer(struct xds_wants *wants, const char *name, bool nothing, bool was_known);
 /* The answers came to nothing: all wait on. */
 void xds_wants_forget_answers(struct xds_wants *wants);
 /* All that has been answered is told so. */

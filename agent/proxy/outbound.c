@@ -3,13 +3,15 @@
  *
  *   accepted --refused by route--> reset
  *      |
+ *      +--not known yet--> ASKING (outbound_demand.c) --> refused, or as below
+ *      |
  *      +--a host name--> RESOLVING --> one of its addresses; as below
  *      |
  *      +--HBONE--> CREDENTIAL --> TUNNEL --+    (single or double: the pool knows the way)
  *      |                                   +--> joined (flow, relay)
  *      '--plain--> DIALLING ---------------'
  *
- * In each of the four the app may go, the pod may be taken away, or the far side fail: then DONE,
+ * In each of the five the app may go, the pod may be taken away, or the far side fail: then DONE,
  * and the app is reset. But where the name, or the far side of TUNNEL or DIALLING, fails, or takes
  * too long, and there is another endpoint or address, it begins again with that one: the app has
  * not been read yet. The struct is freed when it is DONE and holds the app's stream no more.
@@ -108,6 +110,10 @@ static void fail(struct outbound *out, struct hb_end why)
 static void give_up(struct outbound *out, struct hb_end why)
 {
 	switch (out->state) {
+	case OUTBOUND_ASKING:
+		demand_cancel(&out->demand);
+		outbound_fail_early(out, why, NULL);
+		break;
 	case OUTBOUND_RESOLVING:
 		outbound_look_up_cancel(out);
 		outbound_fail_early(out, why, NULL);
@@ -383,11 +389,16 @@ static void begin(struct outbound *out)
 		outbound_start(out);
 }
 
-void outbound_begin_with(struct outbound *out, const struct route *route)
+void outbound_take(struct outbound *out, const struct route *route)
 {
 	snapshot_unref(out->snapshot);
 	out->snapshot = snapshot_ref(out->worker->snapshot);
 	out->route = *route;
+}
+
+void outbound_begin_with(struct outbound *out, const struct route *route)
+{
+	outbound_take(out, route);
 	begin(out);
 }
 
@@ -466,9 +477,10 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 {
 	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
-	struct route route;
+	struct route route = { .kind = ROUTE_REFUSE };
 	struct route_query query = { .random = worker_random(pod->worker) };
-	char words[256] = "";
+	char words[256] = "", missing[ROUTE_MISSING_SIZE];
+	bool lacks;
 	int err;
 
 	if (!flow) {
@@ -484,6 +496,9 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		flow->dst = flow->orig_dst;
 		err = outbound_decide(pod, flow, &query, &route, words, sizeof(words));
 	}
+	lacks = outbound_lacks(pod->worker, &route, &query, missing);
+	if (lacks)
+		err = 0;
 	if (err < 0)
 		discard_fd(fd);
 	else if (!(out = outbound_new(pod, flow, fd, &route, query.random)))
@@ -493,5 +508,8 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), *words ? words : NULL);
 		return;
 	}
-	begin(out);
+	if (lacks)
+		outbound_await(out, missing);
+	else
+		begin(out);
 }

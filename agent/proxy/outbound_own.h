@@ -15,6 +15,7 @@
 struct resolver_question;
 
 enum outbound_state {
+	OUTBOUND_ASKING,
 	OUTBOUND_RESOLVING,
 	OUTBOUND_CREDENTIAL,
 	OUTBOUND_TUNNEL,
@@ -31,6 +32,8 @@ struct outbound {
 	struct snapshot *snapshot;
 	const struct workload *src; /* of it */
 	struct route route;
+	struct demand_wait demand;          /* OUTBOUND_ASKING */
+	uint64_t asking_until_ms;           /* the same; the loop's time */
 	struct resolver_question *question; /* OUTBOUND_RESOLVING */
 	struct credential_wait credential;
 	struct hb_pool_wait wait;
@@ -60,11 +63,22 @@ bool outbound_try_elsewhere(struct outbound *out, struct hb_end why);
 bool outbound_has_another_try(const struct outbound *out);
 /* By what the mesh says now. 0; or a code, with words: then nothing is changed. */
 int outbound_decide_again(struct outbound *out, struct route *route, char *words, size_t size);
-/* From the beginning, with @route of the worker's snapshot. */
+/* @route of the worker's snapshot; nothing begins. */
+void outbound_take(struct outbound *out, const struct route *route);
+/* The same, from the beginning. */
 void outbound_begin_with(struct outbound *out, const struct route *route);
 /* To out->route.next_hop, whose address is known. */
 void outbound_start(struct outbound *out);
 struct route_query outbound_query_of(const struct outbound *out);
+
+/*
+ * outbound_demand.c
+ */
+/* Does it make sense to ask what @route lacks? Then the name is in @missing. */
+bool outbound_lacks(const struct worker *worker, const struct route *route,
+                    const struct route_query *query, char missing[ROUTE_MISSING_SIZE]);
+/* What out->route lacks is asked for: OUTBOUND_ASKING, until it goes on by itself. */
+void outbound_await(struct outbound *out, const char *missing);
 
 /*
  * outbound_names.c

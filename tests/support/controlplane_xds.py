@@ -198,6 +198,8 @@ class Stream:
         elif not request.resource_names_subscribe and not request.resource_names_unsubscribe:
             self.violation("a request that changes nothing")
         self.subscribe(subscription, request)
+        if not subscription.is_wildcard:
+            subscription.names |= set(request.initial_resource_versions)  # as istiod does
         with self.mesh.changed:
             self.subscriptions[request.type_url] = subscription
         return True
@@ -210,6 +212,9 @@ class Stream:
                 # As istiod does: what came already, for the address of a service say, brings no answer.
                 if name not in subscription.names | subscription.found:
                     subscription.asked.append(name)
+                elif name in subscription.names:
+                    with self.mesh.changed:
+                        self.violation(f"subscribes again to {name}")
                 subscription.names.add(name)
         for name in request.resource_names_unsubscribe:
             if name == "*":

@@ -25,15 +25,17 @@ static void down(void)
 START_TEST(from_asked_to_stale)
 {
 	ck_assert_int_eq(xds_asked_state(&asked, "a", 10), ASKED_NOT);
-	ck_assert(!xds_asked_answer(&asked, "a", 10));
+	ck_assert(!xds_asked_answer(&asked, "a", true, 10));
 	ck_assert_int_eq(xds_asked_open(&asked, "a"), 0);
 	ck_assert_int_eq(xds_asked_state(&asked, "a", 10), ASKED_OPEN);
 	ck_assert_ptr_null(xds_asked_oldest(&asked));
-	ck_assert(xds_asked_answer(&asked, "a", 10));
+	ck_assert(xds_asked_answer(&asked, "a", true, 10));
 	ck_assert_int_eq(xds_asked_state(&asked, "a", 10 + FRESH_MS - 1), ASKED_FRESH);
 	ck_assert_int_eq(xds_asked_state(&asked, "a", 10 + FRESH_MS), ASKED_STALE);
 	ck_assert_int_eq(xds_asked_open(&asked, "a"), 0);
 	ck_assert_int_eq(xds_asked_state(&asked, "a", 10 + FRESH_MS), ASKED_OPEN);
+	ck_assert(xds_asked_answer(&asked, "a", false, 20)); /* should it go, nobody may tell */
+	ck_assert_int_eq(xds_asked_state(&asked, "a", 20), ASKED_STALE);
 	ck_assert_uint_eq(asked.count, 1);
 	xds_asked_remove(&asked, "a");
 	xds_asked_remove(&asked, "a");
@@ -47,10 +49,10 @@ START_TEST(the_oldest_answer)
 
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(xds_asked_open(&asked, names[i]), 0);
-	xds_asked_answer(&asked, "b", 1);
-	xds_asked_answer(&asked, "a", 2);
+	xds_asked_answer(&asked, "b", true, 1);
+	xds_asked_answer(&asked, "a", true, 2);
 	ck_assert_str_eq(xds_asked_oldest(&asked), "b");
-	xds_asked_answer(&asked, "b", 3); /* again: what it says has changed */
+	xds_asked_answer(&asked, "b", true, 3); /* again: what it says has changed */
 	ck_assert_str_eq(xds_asked_oldest(&asked), "a");
 	xds_asked_remove(&asked, "a");
 	xds_asked_remove(&asked, "b");
@@ -69,7 +71,7 @@ START_TEST(as_many_as_there_may_be)
 	}
 	ck_assert_int_eq(xds_asked_open(&asked, "one more"), -ENOBUFS);
 	ck_assert_int_eq(xds_asked_open(&asked, name), 0); /* it is there */
-	ck_assert(xds_asked_answer(&asked, name, 1));
+	ck_assert(xds_asked_answer(&asked, name, true, 1));
 	xds_asked_remove(&asked, name);
 	ck_assert_int_eq(xds_asked_open(&asked, "one more"), 0);
 }

@@ -63,7 +63,7 @@ const struct setting_row setting_rows[] = {
 	{ .key = "xdsOnDemand", .variables = { "XDS_ON_DEMAND" },
 	  .type = SETTING_BOOL, .offset = AT(xds_on_demand), .initial = "false",
 	  .help = "Ask for workloads and services when a connection needs them, and for all of this node's, instead of "
-		  "having all. Such a connection waits 5 s at most." },
+		  "having all. Such a connection waits 5 s at most. Not with `waypointStrict`." },
 	{ .key = "caAddress", .variables = { "CA_ADDRESS" },
 	  .type = SETTING_STRING, .offset = AT(ca_address), .max = 512,
 	  .help = "CA server, as `xdsAddress`, and with the same default. Not asked with `fakeCa`." },

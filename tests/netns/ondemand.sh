@@ -38,10 +38,11 @@ begin() {
 	for name in server vault; do knows_not a $name || fail "agent a knows $name already"; done
 }
 by_address() {
-	local mark
-	mark=$(lab_mark agent-a)
+	local mark at_b
+	mark=$(lab_mark agent-a) at_b=$(lab_mark agent-b)
 	expect_works pod-a1 "http://$SERVER:8080/"
 	logged a "$mark" "src.workload=\"client\".*dst.workload=\"server\".*dst.identity=\"$SA/server\".*direction=\"outbound\""
+	logged b "$at_b" "src.workload=\"client\".*dst.workload=\"server\".*direction=\"inbound\""
 	knows a server || fail "agent a does not know the server"
 	expect_eq "waits that were answered" 1 "$(waits a answered)"
 	expect_works pod-a1 "http://$SERVER:8080/"
@@ -102,6 +103,12 @@ started_anew() { # its stream has heard of nothing
 	expect_works pod-a2 "http://$SERVER:8080/"
 	lab_wait 20 answers pod-a1 "http://$OUT:8080/" || fail "not asked again"
 }
+strict_needs_all() {
+	local said
+	sed 's/^xdsOnDemand: .*/&\nwaypointStrict: true/' "$LAB_DIR/agent-a.yaml" >"$LAB_DATA/strict.yaml"
+	said=$("$LAB_BUILD/agent/culvertd" --check --config "$LAB_DATA/strict.yaml" 2>&1) && fail "it is taken: $said"
+	expect_match "what it says" 'xdsOnDemand .* and waypointStrict cannot both be true' "$said"
+}
 as_the_protocol_wants_it() {
 	controlplane no-violations >/dev/null
 	controlplane no-nacks >/dev/null
@@ -121,5 +128,6 @@ case_run "somebody has it later, and leaves" somebody_later
 case_run "a client that nobody knows" inbound_alone
 case_run "no answer: refused, in time" no_answer
 case_run "another stream" started_anew
+case_run "waypointStrict needs the whole mesh" strict_needs_all
 case_run "as the protocol wants it" as_the_protocol_wants_it
 cases_end

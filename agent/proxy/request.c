@@ -24,6 +24,7 @@
 #include "proxy/worker.h"
 
 #define SOURCE_WAIT_MS 1000u /* for what is told of the source only */
+#define WORD_MAX       64    /* of a peer's, in the log */
 
 struct request {
 	struct flow_opening opening;
@@ -260,6 +261,22 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	snprintf(target->words, sizeof(target->words), "%s", words.error);
 }
 
+/* What was asked for that is not a CONNECT to somewhere, for the log. */
+static void say_unread(const struct hb_stream *tunnel, char *words, size_t size)
+{
+	const struct hb_header *method = hb_h2_header(tunnel, ":method");
+	const struct hb_header *authority = hb_h2_header(tunnel, ":authority");
+
+	if (method && (method->value_len != 7 || memcmp(method->value, "CONNECT", 7) != 0))
+		snprintf(words, size, "%.*s was asked, only CONNECT is served",
+		         (int)hb_min_size(method->value_len, WORD_MAX), method->value);
+	else if (authority)
+		snprintf(words, size, "\":authority\" of a CONNECT is \"%.*s\", expected HOST:PORT",
+		         (int)hb_min_size(authority->value_len, WORD_MAX), authority->value);
+	else
+		snprintf(words, size, "a CONNECT without \":authority\", expected HOST:PORT");
+}
+
 static void find_target(const struct inbound *in, const struct hb_tunnel_authority *authority,
                         struct target *target)
 {
@@ -288,8 +305,10 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 	flow->early = true;
 	target->code = HB_E_BAD_REQUEST;
 	target->status = hb_tunnel_request_parse(tunnel, &authority);
-	if (target->status)
+	if (target->status) {
+		say_unread(tunnel, target->words, sizeof(target->words));
 		return;
+	}
 	if (!in->pod->workload) { /* it left the mesh while the connection stood */
 		target->status = 503;
 		target->code = HB_E_UNKNOWN_WORKLOAD;

@@ -68,6 +68,8 @@ static const struct family {
 	  "Connections ended for a limit, before anything was carried.", 0 },
 	[METRIC_FAILOVERS] = { "culvert_failovers_total", COUNTER, { "after" },
 	  "Connections tried at another endpoint, waypoint or address, by the layer at which one failed.", 0 },
+	[METRIC_ON_DEMAND] = { "culvert_on_demand_waits_total", COUNTER, { "result" },
+	  "Times that a connection waited for what the mesh did not know (xdsOnDemand): answered, timeout, limit, failed.", 0 },
 	[METRIC_HANDSHAKES_PACED] = { "culvert_tls_handshakes_paced_total", COUNTER, { NULL },
 	  "Steps of TLS handshakes of peers that had to wait for their turn.", 0 },
 	[METRIC_TLS_HANDSHAKES] = { "culvert_tls_handshakes_total", COUNTER, { "result" },

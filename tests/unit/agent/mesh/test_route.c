@@ -169,6 +169,48 @@ START_TEST(decide)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name, *dst, *missing; /* "": nothing */
+} lacks[] = {
+	{ "an address that nobody has", "1.2.3.4:443", "/1.2.3.4" },
+	{ "of IPv6", "[2001:db8::1]:443", "/2001:db8::1" },
+	{ "host-network workloads have none", "10.0.0.5:80", "/10.0.0.5" },
+	{ "a workload is known", "10.0.0.3:9000", "" },
+	{ "a service is known, whose endpoints are sick", "10.96.0.16:80", "" },
+	{ "a service without a choice among endpoints", "10.96.0.4:80", "" },
+	{ "a port that it has not", "10.96.0.1:81", "" },
+	{ "a waypoint by name, known", "10.96.0.5:80", "" },
+	{ "by address, unknown", "10.96.0.6:80", "net/10.9.9.9" },
+	{ "drawn by weight, unknown", "10.96.0.7:80", "app/one" },
+	{ "known, but nobody behind it", "10.96.0.22:80", "" },
+	{ "a gateway by name, known", "10.96.2.2:80", "" },
+	{ "a gateway by name, unknown", "10.96.2.5:80", "app/nobody" },
+	{ "a gateway by address, unknown", "10.96.2.6:80", "net3/10.0.0.8" },
+	{ "known, but not at that port", "10.96.2.7:80", "" },
+};
+/* clang-format on */
+
+START_TEST(missing)
+{
+	struct snapshot *s = mesh_from(mesh);
+	struct route_query query = {
+		.src = snapshot_workload_by_uid(s, "src"),
+		.network = "",
+		.dst = addr_of(lacks[_i].dst),
+		.random = 7,
+	};
+	char got[ROUTE_MISSING_SIZE] = "";
+	struct route route;
+
+	route_decide(s, &query, &route);
+	ck_assert_msg(route_missing(&route, &query, got) == (*lacks[_i].missing != 0), "%s: %s",
+	              lacks[_i].name, got);
+	ck_assert_msg(strcmp(got, lacks[_i].missing) == 0, "%s: %s", lacks[_i].name, got);
+	snapshot_unref(s);
+}
+END_TEST
+
 /* What the node does not know as a service has no name to ask a gateway for. */
 START_TEST(a_gateway_needs_a_service)
 {
@@ -227,6 +269,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, decide, 0, HB_ARRAY_LEN(rows));
+	tcase_add_loop_test(tc, missing, 0, HB_ARRAY_LEN(lacks));
 	tcase_add_test(tc, a_gateway_needs_a_service);
 	tcase_add_test(tc, identities_are_bounded);
 	suite_add_tcase(suite, tc);

@@ -219,7 +219,9 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 
 	hb_tunnel_read(tunnel, &read);
 	describe_src(in, &read, &said, texts, &parties);
-	service = service_meant(pod, &read.service, target->app.port);
+	service = target->service;
+	if (!service)
+		service = service_meant(pod, &read.service, target->app.port);
 	parties.service = service;
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
@@ -233,6 +235,21 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	target->status = 401;
 	target->code = err;
 	snprintf(target->words, sizeof(target->words), "%s", words.error);
+}
+
+/* What makes no sense, in ztunnel's words. */
+static void explain_bad(const struct hb_stream *tunnel, struct target *target)
+{
+	const struct hb_header *method = hb_h2_header(tunnel, ":method");
+	const struct hb_header *said = hb_h2_header(tunnel, ":authority");
+
+	if (method && !(method->value_len == 7 && memcmp(method->value, "CONNECT", 7) == 0))
+		snprintf(target->words, sizeof(target->words), "expected method CONNECT, got %.*s",
+		         (int)hb_min_size(method->value_len, 64), method->value);
+	else
+		snprintf(
+		    target->words, sizeof(target->words), "no valid authority pseudo header: %.*s",
+		    said ? (int)hb_min_size(said->value_len, 200) : 0, said ? said->value : "");
 }
 
 /* Reads and weighs what is asked for. */
@@ -256,8 +273,10 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 	flow->early = true;
 	target->code = HB_E_BAD_REQUEST;
 	target->status = hb_tunnel_request_parse(tunnel, &authority);
-	if (target->status)
+	if (target->status) {
+		explain_bad(tunnel, target);
 		return;
+	}
 	if (!in->pod->workload) { /* it left the mesh while the connection stood */
 		target->status = 503;
 		target->code = HB_E_UNKNOWN_WORKLOAD;

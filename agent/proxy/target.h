@@ -22,6 +22,8 @@ struct target {
 	int status, code; /* 0; or what to answer, and an enum hb_error for the log, */
 	char words[256];  /* in words; "": the code's own */
 
+	const struct service
+	    *service;             /* that the peer asked for by name, of the snapshot, or NULL */
 	struct hb_addr app;       /* what policy judges */
 	struct hb_addr dial;      /* what is connected to */
 	bool keep_src;            /* the app is to see the peer's address */

@@ -251,8 +251,10 @@ static void finish_config(struct gather *gather, struct text *text)
 	xdsfeed_write(out, agent);
 	fputs(",\n", out);
 	write_member(out, "config", settings_dump(agent->settings));
-	fprintf(out, "\"version\":{\"version\":\"%s\",\"program\":\"culvertd\"}}\n",
+	fprintf(out, "\"version\":{\"version\":\"%s\",\"program\":\"culvertd\",\"istioVersion\":",
 	        CULVERT_VERSION);
+	flowdump_text(out, agent->settings->istio_version);
+	fputs("}}\n", out);
 }
 
 static void on_answer(struct worker_ask *ask)

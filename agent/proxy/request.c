@@ -21,6 +21,8 @@
 #include "proxy/verdict.h"
 #include "proxy/worker.h"
 
+#define WORD_MAX 200 /* of a peer's, in the log */
+
 struct request {
 	struct flow_opening opening;
 	struct hb_dial dial;
@@ -237,19 +239,19 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	snprintf(target->words, sizeof(target->words), "%s", words.error);
 }
 
-/* What makes no sense, in ztunnel's words. */
-static void explain_bad(const struct hb_stream *tunnel, struct target *target)
+/* What was asked for that is not a CONNECT to somewhere, in ztunnel's words. */
+static void say_unread(const struct hb_stream *tunnel, char *words, size_t size)
 {
 	const struct hb_header *method = hb_h2_header(tunnel, ":method");
-	const struct hb_header *said = hb_h2_header(tunnel, ":authority");
+	const struct hb_header *authority = hb_h2_header(tunnel, ":authority");
 
-	if (method && !(method->value_len == 7 && memcmp(method->value, "CONNECT", 7) == 0))
-		snprintf(target->words, sizeof(target->words), "expected method CONNECT, got %.*s",
-		         (int)hb_min_size(method->value_len, 64), method->value);
+	if (method && (method->value_len != 7 || memcmp(method->value, "CONNECT", 7) != 0))
+		snprintf(words, size, "expected method CONNECT, got %.*s",
+		         (int)hb_min_size(method->value_len, WORD_MAX), method->value);
 	else
-		snprintf(
-		    target->words, sizeof(target->words), "no valid authority pseudo header: %.*s",
-		    said ? (int)hb_min_size(said->value_len, 200) : 0, said ? said->value : "");
+		snprintf(words, size, "no valid authority pseudo header: %.*s",
+		         authority ? (int)hb_min_size(authority->value_len, WORD_MAX) : 0,
+		         authority ? authority->value : "");
 }
 
 /* Reads and weighs what is asked for. */
@@ -274,7 +276,7 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 	target->code = HB_E_BAD_REQUEST;
 	target->status = hb_tunnel_request_parse(tunnel, &authority);
 	if (target->status) {
-		explain_bad(tunnel, target);
+		say_unread(tunnel, target->words, sizeof(target->words));
 		return;
 	}
 	if (!in->pod->workload) { /* it left the mesh while the connection stood */

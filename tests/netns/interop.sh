@@ -208,9 +208,12 @@ wrong_identity() {
 # ---- nghttp2's tools ----
 
 nghttp_gets_400() {
+	local mark
+	mark=$(lab_mark agent-b)
 	lab_in outside timeout 20 nghttp -v --no-dep --cert="$CERTS/peer.crt" --key="$CERTS/peer.key" -y \
 		"https://$SERVER:15008/" >"$LAB_DATA/nghttp" 2>&1 || fail "nghttp: $(tail "$LAB_DATA/nghttp")"
 	expect_match "nghttp's report" ':status: 400' "$(cat "$LAB_DATA/nghttp")"
+	lab_wait_log 5 agent-b "$mark" 'error="expected method CONNECT, got GET"'
 }
 
 # h2load has no client certificates, so haproxy puts it into TLS.

@@ -282,12 +282,27 @@ no_bpf() {
 }
 
 # The agent's own pod: its metrics, in a tunnel to its own namespace.
+# The values of these labels, a line for each line of labels.
+labels_of() { # LABEL...
+	local line name out
+	while IFS= read -r line; do
+		out=
+		for name; do out+=" \"$(sed -nE "s/(^|.*,)$name=\"([^\"]*)\".*/\2/p" <<<"$line")\""; done
+		say "${out# }"
+	done
+}
+
 metrics_in_a_tunnel() {
 	local mark
 	mark=$(lab_mark agent-b)
 	expect_eq "curl's status" 200 "$(lab_curl pod-a1 "http://$(lab_ip node-b):15020/metrics" -o "$LAB_DATA/body" -w '%{http_code}')"
 	grep -q '^culvert_tls_handshakes_total' "$LAB_DATA/body"
 	lab_wait_log 5 agent-b "$mark" 'src.identity="spiffe://cluster.local/ns/demo/sa/client".*dst.hbone_addr=[^ ]*:15020.*sa/agent"'
+	lab_curl node-b http://127.0.0.1:15020/metrics -o "$LAB_DATA/body"
+	expect_match "connections to the agent itself" \
+		'"destination" "mutual_tls" "spiffe://cluster.local/ns/demo/sa/agent" "spiffe://cluster.local/ns/demo/sa/client"' \
+		"$(sed -nE 's/^istio_tcp_connections_opened_total\{(.*)\} [1-9][0-9]*$/\1/p' "$LAB_DATA/body" | labels_of \
+			reporter connection_security_policy destination_principal source_principal)"
 	lab_has_no_listener node-b 15001
 	lab_has_no_listener node-b 15006
 }

@@ -110,9 +110,9 @@ static const struct family {
 	[METRIC_RESIDENT] = { "process_resident_memory_bytes", GAUGE, { NULL },
 	  "Resident memory size.", 0 },
 	[METRIC_OPEN_FDS] = { "process_open_fds", GAUGE, { NULL },
-	  "Open file descriptors.", 0 },
+	  "Number of open file descriptors", 0 },
 	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
-	  "Limit of open file descriptors.", 0 },
+	  "Maximum number of file descriptors", 0 },
 	[METRIC_LONGEST_TURN] = { "culvert_loop_longest_turn_seconds", GAUGE, { "worker" },
 	  "The longest turn of a loop since it was last asked for; worker control: of the control loop.", 1000000 },
 };

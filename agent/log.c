@@ -290,6 +290,16 @@ int log_set_levels(const char *directives, char *why, size_t why_size)
 	return 0;
 }
 
+void log_levels(char *out, size_t size)
+{
+	char text[LOG_FILTER_TEXT];
+
+	pthread_mutex_lock(&sink.lock);
+	log_filter_format(&sink.filter, text);
+	pthread_mutex_unlock(&sink.lock);
+	snprintf(out, size, "%s", text);
+}
+
 bool log_enabled(const char *scope, enum log_level level)
 {
 	bool enabled;

@@ -17,6 +17,8 @@ int log_init(const char *directives, bool json, char *why, size_t why_size);
 void log_done(void); /* writes what is queued */
 /* At run time: replaces all levels, from the same form. On -EINVAL nothing has changed. */
 int log_set_levels(const char *directives, char *why, size_t why_size);
+/* The levels in force, in that form (log_filter_format()). */
+void log_levels(char *out, size_t size);
 bool log_enabled(const char *scope, enum log_level level);
 uint64_t log_dropped(void);
 uint64_t log_suppressed(void); /* warnings left out */

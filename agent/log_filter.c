@@ -10,6 +10,7 @@
 
 #define CRATE "ztunnel"
 
+/* The first ones in the enum's order: its number is where its name is. */
 static const struct {
 	const char *name;
 	enum log_level level;
@@ -125,6 +126,21 @@ int log_filter_add(struct log_filter *filter, const char *directives, char *why,
 	find_most(&next);
 	*filter = next;
 	return 0;
+}
+
+const char *log_filter_format(const struct log_filter *filter, char out[LOG_FILTER_TEXT])
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < filter->targets; i++) {
+		const char *prefix = filter->target[i].prefix;
+
+		used +=
+		    (size_t)snprintf(out + used, LOG_FILTER_TEXT - used, "%s=%s,",
+		                     *prefix ? prefix : CRATE, names[filter->target[i].level].name);
+	}
+	snprintf(out + used, LOG_FILTER_TEXT - used, "%s", names[filter->level].name);
+	return out;
 }
 
 /* ztunnel's own targets live below its crate's name, but for these two. */

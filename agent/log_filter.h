@@ -15,6 +15,8 @@
 
 #define LOG_TARGETS_MAX  32
 #define LOG_TARGET_BYTES 64 /* with the NUL */
+/* What log_filter_format() needs: each target with '=', the longest level's name and ','. */
+#define LOG_FILTER_TEXT (LOG_TARGETS_MAX * (LOG_TARGET_BYTES + 8) + 8)
 
 struct log_filter {
 	enum log_level level; /* of scopes that no target names */
@@ -33,3 +35,6 @@ void log_filter_init(struct log_filter *filter); /* info */
  */
 int log_filter_add(struct log_filter *filter, const char *directives, char *why, size_t why_size);
 enum log_level log_filter_level(const struct log_filter *filter, const char *scope);
+/* As directives that say the same, each target once and the default last, as ztunnel has it:
+ * "access=off,ztunnel=debug,info". Returns @out. */
+const char *log_filter_format(const struct log_filter *filter, char out[LOG_FILTER_TEXT]);

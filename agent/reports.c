@@ -11,6 +11,7 @@
 #include "agent.h"
 #include "certreport.h"
 #include "log.h"
+#include "log_filter.h"
 #include "mesh/dump.h"
 #include "podlist.h"
 #include "proxy/flowdump.h"
@@ -316,29 +317,32 @@ static void handle_shutdown(struct admin_request *request, void *owner)
 	agent_shutdown(owner);
 }
 
-/* reference/operations 5.1; istioctl says level=a:debug where ztunnel wants level=a=debug. */
+/*
+ * reference/operations 5.1. What is said is laid over what is in force, or over the settings'; what
+ * is answered is what came of it, each target once, however often it was said.
+ */
 static void handle_logging(struct admin_request *request, void *owner)
 {
-	struct agent *agent = owner;
+	hb_cleanup(hb_free_ptr) char *levels = NULL;
+	const struct agent *agent = owner;
 	const char *level = admin_query(request, "level");
-	char levels[sizeof(agent->log_levels)], why[128], body[512];
+	char current[LOG_FILTER_TEXT], why[256], body[sizeof(current) + 64];
 
-	snprintf(levels, sizeof(levels), "%s",
-	         admin_query(request, "reset") ? agent->settings->log : agent->log_levels);
-	if (level && *level) {
-		size_t used = strlen(levels);
-
-		snprintf(levels + used, sizeof(levels) - used, "%s%s", used ? "," : "", level);
-		for (char *p = levels + used; *p; p++)
-			*p = *p == ':' ? '=' : *p;
+	log_levels(current, sizeof(current));
+	if (asprintf(&levels, "%s,%s",
+	             admin_query(request, "reset") ? agent->settings->log : current,
+	             level ? level : "") < 0) {
+		levels = NULL;
+		no_memory(request);
+		return;
 	}
 	if (log_set_levels(levels, why, sizeof(why)) < 0) {
 		snprintf(body, sizeof(body), "Invalid level provided: %s\n", why);
 		reply(request, 400, "text/plain", body);
 		return;
 	}
-	memcpy(agent->log_levels, levels, sizeof(levels));
-	snprintf(body, sizeof(body), "current log level is %s\n", levels);
+	log_levels(current, sizeof(current));
+	snprintf(body, sizeof(body), "current log level is %s\n", current);
 	reply(request, 200, "text/plain", body);
 }
 
@@ -427,7 +431,6 @@ int reports_start(struct agent *agent, char *why, size_t why_size)
 	const char *path = agent->settings->admin_socket;
 	int err;
 
-	snprintf(agent->log_levels, sizeof(agent->log_levels), "%s", agent->settings->log);
 	agent->admin = admin_new(agent->loop, routes, HB_ARRAY_LEN(routes), agent);
 	if (!agent->admin) {
 		snprintf(why, why_size, "admin: no memory");

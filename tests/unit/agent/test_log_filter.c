@@ -92,6 +92,54 @@ START_TEST(additions_stay)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name, *directives, *want;
+} texts[] = {
+	{ "nothing said", "", "info" },
+	{ "the default last", "debug,access=off,xds=trace", "access=off,xds=trace,debug" },
+	{ "said again and again", "info,debug,access=info,info,access=info,info", "access=info,info" },
+	{ "ztunnel alone", "ztunnel=debug", "ztunnel=debug,info" },
+	{ "ztunnel's prefix", "ztunnel::xds:warning", "xds=warn,info" },
+	{ "another's colons", "info,hickory_server::server::server_future=off", "hickory_server::server::server_future=off,info" },
+};
+/* clang-format on */
+
+/* What istioctl is told, and what the next directives are laid over. */
+START_TEST(as_text)
+{
+	struct log_filter filter;
+	char why[256] = "", text[LOG_FILTER_TEXT];
+
+	log_filter_init(&filter);
+	for (int again = 0; again < 2; again++) {
+		ck_assert_msg(log_filter_add(&filter, again ? text : texts[_i].directives, why,
+		                             sizeof(why)) == 0,
+		              "%s: %s", texts[_i].name, why);
+		log_filter_format(&filter, text);
+		ck_assert_msg(strcmp(text, texts[_i].want) == 0, "%s: got %s, want %s",
+		              texts[_i].name, text, texts[_i].want);
+	}
+}
+END_TEST
+
+START_TEST(text_of_the_most)
+{
+	char why[256], directive[LOG_TARGET_BYTES + 16], text[LOG_FILTER_TEXT];
+	struct log_filter filter;
+
+	log_filter_init(&filter);
+	for (int i = 0; i < LOG_TARGETS_MAX; i++) {
+		snprintf(directive, sizeof(directive), "%0*d=error", LOG_TARGET_BYTES - 1, i);
+		ck_assert_int_eq(log_filter_add(&filter, directive, why, sizeof(why)), 0);
+	}
+	ck_assert_int_eq(
+	    log_filter_add(&filter, log_filter_format(&filter, text), why, sizeof(why)), 0);
+	ck_assert_str_eq(text + strlen(text) - strlen("=error,info"), "=error,info");
+	ck_assert_uint_eq(filter.targets, LOG_TARGETS_MAX);
+}
+END_TEST
+
 START_TEST(too_many_targets)
 {
 	struct log_filter filter;
@@ -117,6 +165,8 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, levels, 0, sizeof(rows) / sizeof(rows[0]));
+	tcase_add_loop_test(tc, as_text, 0, sizeof(texts) / sizeof(texts[0]));
+	tcase_add_test(tc, text_of_the_most);
 	tcase_add_loop_test(tc, refusals, 0, sizeof(bad) / sizeof(bad[0]));
 	tcase_add_test(tc, additions_stay);
 	tcase_add_test(tc, too_many_targets);

@@ -352,7 +352,8 @@ static void say(struct xds *xds)
 	}
 	if (push->skipped)
 		log_warn("xds resources have parts that are no names or addresses, left out",
-		         "type=%s parts=%zu", url_of(push), push->skipped);
+		         "type=%s parts=%zu first=\"%s\"", url_of(push), push->skipped,
+		         push->skipped_of);
 	log_debug("xds response taken", "type=%s resources=%zu removed=%zu bytes=%zu", url_of(push),
 	          push->resources, push->removed, push->walk.size);
 }

@@ -64,7 +64,6 @@ struct agent {
 	struct hb_timer deadline;
 	unsigned draining, stopping; /* workers whose answer is still to come */
 	struct worker_ask *drain_asks, *stop_asks;
-	char log_levels[256]; /* as last set */
 };
 
 /* A step of coming up. 0; -EINVAL: the configuration is wrong; else -errno. One sentence in @why.

@@ -54,7 +54,8 @@ enum metric {
 	METRIC_POLICY_ENDED,
 	METRIC_CERTS,         /* state */
 	METRIC_CERT_REQUESTS, /* result */
-	METRIC_CERT_ENDS,     /* identity; Unix time */
+	METRIC_CERT_WISHES_LOST,
+	METRIC_CERT_ENDS, /* identity; Unix time */
 	METRIC_ACCEPT_ERRORS,
 	METRIC_ADMIN_REFUSED,
 	METRIC_LOG_DROPPED,

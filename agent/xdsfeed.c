@@ -136,7 +136,9 @@ static int keeper_make(struct agent *agent)
 	keeper->is_whole = is_whole;
 	keeper->is_current = is_current;
 	keeper->owner = agent;
-	return keeper_open(keeper, agent->loop, agent->settings->state_dir, "mesh");
+	return keeper_open(keeper, agent->loop, agent->settings->state_dir, "mesh",
+	                   grpc_channel_target(agent->xdsfeed.channel),
+	                   agent->settings->cluster_id);
 }
 
 /* Nodes that start together shall not wait alike. */

@@ -26,8 +26,13 @@ struct metrics;
 
 #define XDS_MESSAGE_MAX (200u << 20)         /* bytes of a response: 2.3 */
 #define XDS_REQUEST_MAX ((4u << 20) - 1024u) /* of a request: istiod takes 4 MiB */
-#define XDS_PATIENCE_MS 1000u                /* for an answer, before what was known is served */
-#define XDS_WANTS_MAX   1024u                /* that may wait for a name at once */
+/* Where our names do not fit into a request the server sends all it has, in as many responses as it
+ * likes, and delta xDS has no word for "that was the last". What we had and is not told again goes
+ * when for so long no response has told any of it. Longer than a PING takes to be sent and answered
+ * (30 s and 10 s): what the server had written before that has come. */
+#define XDS_SETTLE_MS   45000u
+#define XDS_PATIENCE_MS 1000u /* for an answer, before what was known is served */
+#define XDS_WANTS_MAX   1024u /* that may wait for a name at once */
 #define XDS_FRESH_MS    3000u /* for which it holds that there is nothing of a name */
 
 struct xds_options {
@@ -40,6 +45,7 @@ struct xds_options {
 	bool on_demand;     /* workloads and services only as they are wanted */
 	uint32_t fresh_ms;  /* see struct xds_want; 0: XDS_FRESH_MS */
 	size_t request_max; /* bytes; 0: XDS_REQUEST_MAX. Learned where the server takes less */
+	uint32_t settle_ms; /* 0: XDS_SETTLE_MS */
 	struct metrics *metrics; /* counted into; borrowed */
 	uint64_t seed;           /* see backoff.h */
 	/* The store holds a whole response: publish it. 0; or -ENOMEM, and the store has undone it.

@@ -38,16 +38,24 @@ static void refuse_unhealthy(struct route *route, const struct hb_addr *dst)
 	refuse(route, "no healthy upstream: %s", hb_addr_format(dst, text, sizeof(text)));
 }
 
+/* As ztunnel writes it: what the reference says, without a namespace. */
+static const char *ref_text(const struct mesh_ref *ref, char out[HOP_TEXT_SIZE])
+{
+	const char *text = hop_text(ref, out), *slash = strchr(text, '/');
+
+	return ref->kind == REF_HOSTNAME && slash ? slash + 1 : text;
+}
+
 /* Fail closed: whoever asked for a waypoint asked for what it enforces. */
 static void refuse_waypoint(struct route *route, const struct mesh_ref *ref, enum hop_fault fault)
 {
 	char text[HOP_TEXT_SIZE];
 
-	hop_text(ref, text);
 	if (fault == HOP_UNKNOWN)
-		refuse(route, "unknown waypoint: %.200s", text);
+		refuse(route, "unknown waypoint: waypoint %.200s not found", ref_text(ref, text));
 	else
-		refuse(route, "no healthy waypoint: %.200s, port %u", text, ref->port);
+		refuse(route, "no healthy waypoint: %.200s, port %u", hop_text(ref, text),
+		       ref->port);
 }
 
 /* One of the weighted ones by @random; the other one where none has a weight. NULL: none. */
@@ -91,12 +99,16 @@ static void expect_identities(struct route *route, const struct service *service
 
 /* ---- another network: reference/datapath 1.14 ---- */
 
-static void refuse_gateway(struct route *route, const struct mesh_ref *ref)
+static void refuse_gateway(struct route *route, const struct mesh_ref *ref, enum hop_fault fault)
 {
 	char text[HOP_TEXT_SIZE];
 
-	refuse(route, "no healthy gateway to network %.64s: %.160s", route->workload->network,
-	       hop_text(ref, text));
+	if (fault == HOP_UNKNOWN)
+		refuse(route, "unknown network gateway: network gateway %.200s not found",
+		       ref_text(ref, text));
+	else
+		refuse(route, "no healthy gateway to network %.64s: %.160s",
+		       route->workload->network, hop_text(ref, text));
 }
 
 /*
@@ -141,7 +153,7 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 	if (fault != HOP_FOUND ||
 	    !hop_dial(route, gateway.service, gateway.workload,
 	              ref->kind == REF_ADDRESS ? &ref->ip : &query->dst.ip, gateway.port)) {
-		refuse_gateway(route, ref);
+		refuse_gateway(route, ref, fault);
 		route->missing = fault == HOP_UNKNOWN ? ref : NULL;
 		return;
 	}

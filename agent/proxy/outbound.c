@@ -94,7 +94,7 @@ static void fail_with(struct outbound *out, struct hb_end why, const char *words
 
 static void fail(struct outbound *out, struct hb_end why)
 {
-	char words[192];
+	char words[192], text[96];
 	bool blocked =
 	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
@@ -102,7 +102,7 @@ static void fail(struct outbound *out, struct hb_end why)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
 		         "%u: %s",
-		         out->route.next_hop.port, hb_strerror(why.code));
+		         out->route.next_hop.port, flow_error_text(why.code, text, sizeof(text)));
 	fail_with(out, why, blocked ? words : NULL);
 }
 

@@ -24,7 +24,7 @@
 #include "proxy/worker.h"
 
 #define SOURCE_WAIT_MS 1000u /* for what is told of the source only */
-#define WORD_MAX       64    /* of a peer's, in the log */
+#define WORD_MAX       200   /* of a peer's, in the log */
 
 struct request {
 	struct flow_opening opening;
@@ -245,7 +245,9 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 
 	hb_tunnel_read(tunnel, &read);
 	describe_src(in, &read, &said, texts, &parties);
-	service = service_meant(pod, &read.service, target->app.port);
+	service = target->service;
+	if (!service)
+		service = service_meant(pod, &read.service, target->app.port);
 	parties.service = service;
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
@@ -261,20 +263,19 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	snprintf(target->words, sizeof(target->words), "%s", words.error);
 }
 
-/* What was asked for that is not a CONNECT to somewhere, for the log. */
+/* What was asked for that is not a CONNECT to somewhere, in ztunnel's words. */
 static void say_unread(const struct hb_stream *tunnel, char *words, size_t size)
 {
 	const struct hb_header *method = hb_h2_header(tunnel, ":method");
 	const struct hb_header *authority = hb_h2_header(tunnel, ":authority");
 
 	if (method && (method->value_len != 7 || memcmp(method->value, "CONNECT", 7) != 0))
-		snprintf(words, size, "%.*s was asked, only CONNECT is served",
+		snprintf(words, size, "expected method CONNECT, got %.*s",
 		         (int)hb_min_size(method->value_len, WORD_MAX), method->value);
-	else if (authority)
-		snprintf(words, size, "\":authority\" of a CONNECT is \"%.*s\", expected HOST:PORT",
-		         (int)hb_min_size(authority->value_len, WORD_MAX), authority->value);
 	else
-		snprintf(words, size, "a CONNECT without \":authority\", expected HOST:PORT");
+		snprintf(words, size, "no valid authority pseudo header: %.*s",
+		         authority ? (int)hb_min_size(authority->value_len, WORD_MAX) : 0,
+		         authority ? authority->value : "");
 }
 
 static void find_target(const struct inbound *in, const struct hb_tunnel_authority *authority,

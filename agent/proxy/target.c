@@ -118,13 +118,30 @@ static uint16_t port_of_service(const struct target_query *query, const struct s
 	return 0;
 }
 
+/* ztunnel's words where it refuses, too (reference/operations 4.3). */
+static void refuse_name(const struct target_query *query, const struct service *service,
+                        const struct hb_tunnel_authority *authority, const char *host,
+                        struct target *target)
+{
+	if (!service)
+		refuse(target, 503, HB_E_NO_ROUTE, "no service or workload for hostname: %.200s",
+		       host);
+	else if (service_endpoint_of(service, query->workload) || query->workload->has_app_tunnel)
+		refuse(target, 503, HB_E_NO_ROUTE,
+		       "requested service %.200s:%u found, but cannot resolve port", host,
+		       authority->port);
+	else
+		refuse(target, 503, HB_E_NO_ROUTE,
+		       "requested service %.200s found, but the pod is no endpoint of it", host);
+}
+
 static uint16_t port_by_name(const struct target_query *query,
                              const struct hb_tunnel_authority *authority, struct target *target)
 {
 	const struct service *service = NULL;
 	const struct hb_ip *vip;
 	uint16_t port = 0;
-	char host[256];
+	char host[256] = "";
 
 	if (authority->host_len < sizeof(host)) {
 		memcpy(host, authority->host, authority->host_len);
@@ -134,9 +151,10 @@ static uint16_t port_by_name(const struct target_query *query,
 	if (service)
 		port = port_of_service(query, service, authority->port);
 	if (port == 0) {
-		refuse(target, 503, HB_E_NO_ROUTE, "no service of this pod by that name and port");
+		refuse_name(query, service, authority, host, target);
 		return 0;
 	}
+	target->service = service;
 	vip = vip_of(service, query->network);
 	if (vip)
 		target->proxy_dst = (struct hb_addr){ .ip = *vip, .port = authority->port };

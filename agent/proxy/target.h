@@ -25,6 +25,8 @@ struct target {
 	 * asked for it: "network/ip" or "namespace/hostname"; "": nothing is missing. */
 	char missing[ROUTE_MISSING_SIZE];
 
+	const struct service
+	    *service;             /* that the peer asked for by name, of the snapshot, or NULL */
 	struct hb_addr app;       /* what policy judges */
 	struct hb_addr dial;      /* what is connected to */
 	bool keep_src;            /* the app is to see the peer's address */

@@ -198,7 +198,7 @@ static int make_parts(struct worker *worker)
 	worker->flows.owner = worker;
 	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, release);
 	credentials_init(&worker->credentials, worker->loop, worker->options.wish,
-	                 worker->options.owner);
+	                 worker->options.owner, worker->metrics);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);

@@ -321,11 +321,9 @@ START_TEST(left_out)
 
 	rig_init(&rig);
 	ck_assert_int_eq(
-	    push_text(&rig,
-	              "2:{1:'v' 2:{2:{2:{2:'n' 3:'h'}}} 3:'n/h'}"
-	              " 2:{1:'v' 2:{2:{2:{2:'n' 3:'\xc3\xa9' 6:'a' 6:'b'}}} 3:'n/\xc3\xa9'}"
-	              " 2:{1:'v' 2:{2:{2:{2:'n' 3:'j' 6:'c'}}} 3:'n/j'} " ADDRESS NONCE,
-	              false),
+	    push_text(&rig, "2:{1:'v' 2:{2:{2:{2:'n' 3:'h'}}} 3:'n/h'}"
+	                    " 2:{1:'v' 2:{2:{2:{2:'n' 3:'\xc3\xa9' 6:'a' 6:'b'}}} 3:'n/\xc3\xa9'}"
+	                    " 2:{1:'v' 2:{2:{2:{2:'n' 3:'j' 6:'c'}}} 3:'n/j'} " ADDRESS NONCE),
 	    0);
 	ck_assert_uint_eq(rig.push.rejected, 0);
 	ck_assert_uint_eq(rig.push.skipped, 3);

@@ -43,6 +43,7 @@ enum metric {
 	METRIC_UNLABELLED,
 	METRIC_CONNECTIONS_REFUSED, /* reason */
 	METRIC_FAILOVERS,           /* after */
+	METRIC_ON_DEMAND,           /* result */
 	METRIC_HANDSHAKES_PACED,
 	METRIC_TLS_HANDSHAKES,   /* result */
 	METRIC_H2_ATTACKS,       /* kind */

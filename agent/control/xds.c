@@ -72,24 +72,15 @@ static bool first_request_send(struct xds *xds, enum xds_type type)
 	return sent;
 }
 
-static bool subscribe(struct xds *xds, const char *name)
+/* See struct xds_wants. */
+static bool tell_names(void *owner, const char *subscribe, const char *unsubscribe)
 {
-	return request_send(
-	    xds, &(struct xds_request){ .type_url = xds_type_url(XDS_ADDRESS), .subscribe = name });
-}
+	struct xds *xds = owner;
 
-/* What is waited for is asked for again: this stream has not heard of it. */
-static bool wanted_subscribe(struct xds *xds)
-{
-	bool sent = true;
-
-	hb_list_for_each (node, &xds->wants.waiting) {
-		const struct xds_want *want = hb_container_of(node, struct xds_want, node);
-
-		if (sent && xds_wants_is_first(&xds->wants, want))
-			sent = subscribe(xds, want->name);
-	}
-	return sent;
+	return xds->call &&
+	       request_send(xds, &(struct xds_request){ .type_url = xds_type_url(XDS_ADDRESS),
+	                                                .subscribe = subscribe,
+	                                                .unsubscribe = unsubscribe });
 }
 
 static void came_up(struct xds *xds)
@@ -139,7 +130,7 @@ void xds_stream_open(struct xds *xds)
 	xds->call = grpc_call_new(xds->options.channel, PATH, &options, &events, xds);
 	for (int type = 0; type < XDS_TYPES && xds->call && sent; type++)
 		sent = first_request_send(xds, (enum xds_type)type);
-	if (!xds->call || !sent || !wanted_subscribe(xds))
+	if (!xds->call || !sent || !xds_wants_stream(&xds->wants))
 		xds_give_up(xds, "no memory for the first requests");
 }
 
@@ -214,7 +205,8 @@ static void say(struct xds *xds)
 	}
 	if (push->skipped)
 		log_warn("xds resources have parts that are no names or addresses, left out",
-		         "type=%s parts=%zu", url_of(push), push->skipped);
+		         "type=%s parts=%zu first=\"%s\"", url_of(push), push->skipped,
+		         push->skipped_of);
 	if (xds->sweeping)
 		log_info("what the xds server has not told again is removed",
 		         "server=%s type=%s removed=%zu", xds_server(xds), url_of(push),
@@ -240,16 +232,6 @@ static void note_sync(struct xds *xds, enum xds_type type)
 	         xds->versions[XDS_ADDRESS].count, xds->versions[XDS_AUTHORIZATION].count);
 	if (!xds->ready)
 		xds_become_ready(xds);
-}
-
-static void answer_wants(struct xds *xds)
-{
-	struct xds_want *want;
-
-	while ((want = xds_wants_take_answered(&xds->wants))) {
-		hb_loop_timer_stop(xds->loop, &want->deadline);
-		want->on_done(want, 0);
-	}
 }
 
 /* All of it is in the store. */
@@ -279,15 +261,17 @@ static void push_finish(struct xds *xds)
 	if (xds->call && !xds->sweeping && type != XDS_TYPES && !push->rejected)
 		note_sync(xds, type);
 	push_end(xds);
-	answer_wants(xds);
+	xds_wants_tell_answered(&xds->wants);
 }
 
 static void on_name(void *owner, const char *name)
 {
 	struct xds *xds = owner;
+	bool is_gone = xds->push.phase == PUSH_REMOVED;
 
-	if (xds->wants.count && xds->push.type == XDS_ADDRESS)
-		xds_wants_answer(&xds->wants, name);
+	if (xds->options.on_demand && xds->push.type == XDS_ADDRESS)
+		xds_wants_answer(&xds->wants, name, is_gone,
+		                 is_gone && xds_versions_has(&xds->versions[XDS_ADDRESS], name));
 }
 
 static void on_slice(struct hb_timer *timer)
@@ -362,7 +346,8 @@ struct xds *xds_new(struct hb_loop *loop, const struct xds_options *options)
 		xds->options.request_max = XDS_REQUEST_MAX;
 	if (!xds->options.settle_ms)
 		xds->options.settle_ms = XDS_SETTLE_MS;
-	xds_wants_init(&xds->wants);
+	xds_wants_init(&xds->wants, loop, options->fresh_ms ? options->fresh_ms : XDS_FRESH_MS,
+	               tell_names, xds);
 	xds_retry_init(xds);
 	xds_settle_init(xds);
 	xds_enter(xds, XDS_CONNECTING);
@@ -389,8 +374,7 @@ void xds_free(struct xds *xds)
 	if (xds->bytes)
 		xds_push_done(&xds->push);
 	free(xds->bytes);
-	hb_list_for_each_safe (node, &xds->wants.waiting)
-		xds_want_cancel(hb_container_of(node, struct xds_want, node));
+	xds_wants_done(&xds->wants);
 	for (int type = 0; type < XDS_TYPES; type++)
 		xds_versions_done(&xds->versions[type]);
 	free(xds);
@@ -415,45 +399,10 @@ const struct xds_view *xds_view(const struct xds *xds)
 	return view;
 }
 
-/*
- * Wants.
- */
-static void on_want_time(struct hb_timer *timer)
-{
-	struct xds_want *want = hb_container_of(timer, struct xds_want, deadline);
-	int err = want->err;
-
-	xds_want_cancel(want);
-	want->on_done(want, err);
-}
-
 void xds_want_start(struct xds *xds, struct xds_want *want, const char *name, uint32_t deadline_ms,
                     void (*on_done)(struct xds_want *want, int err))
 {
-	bool again = xds_wants_has(&xds->wants, name);
+	bool known = !xds->options.on_demand || xds_versions_has(&xds->versions[XDS_ADDRESS], name);
 
-	*want = (struct xds_want){ .xds = xds, .name = name, .on_done = on_done };
-	hb_list_init(&want->node);
-	hb_timer_init(&want->deadline, on_want_time);
-	if (!xds->options.on_demand || xds_versions_has(&xds->versions[XDS_ADDRESS], name)) {
-		deadline_ms = 0;
-	} else if (xds->wants.count >= XDS_WANTS_MAX) {
-		want->err = -ENOBUFS;
-		deadline_ms = 0;
-	} else {
-		want->err = -ETIMEDOUT;
-		xds_wants_add(&xds->wants, want);
-		if (xds->call && !again)
-			(void)subscribe(xds, name); /* lost: the deadline says so */
-	}
-	hb_loop_timer_start(xds->loop, &want->deadline, deadline_ms);
-}
-
-void xds_want_cancel(struct xds_want *want)
-{
-	hb_loop_timer_stop(want->xds->loop, &want->deadline);
-	if (hb_list_is_empty(&want->node))
-		return;
-	hb_list_remove(&want->node);
-	want->xds->wants.count--;
+	xds_wants_start(&xds->wants, want, name, deadline_ms, known, on_done);
 }

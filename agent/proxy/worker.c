@@ -157,6 +157,13 @@ static void set_legs(struct worker *worker)
 	worker->pool_leg.read_max = HB_BUF_PAYLOAD;
 }
 
+static bool ask_name(void *owner, const char *name)
+{
+	const struct worker_options *options = &((struct worker *)owner)->options;
+
+	return options->ask_name(options->owner, options->index, name);
+}
+
 static int make_parts(struct worker *worker)
 {
 	const struct settings *settings = worker->options.settings;
@@ -197,6 +204,8 @@ static int make_parts(struct worker *worker)
 	worker->pool = hb_pool_new(worker->loop, &pool);
 	if (!worker->pool)
 		return -ENOMEM;
+	demand_init(&worker->demand, worker->loop, worker->metrics,
+	            worker->options.ask_name ? ask_name : NULL, worker);
 	rejudge_init(&worker->rejudge, worker);
 	recheck_start(worker, worker->options.crls);
 	return 0;
@@ -208,6 +217,7 @@ static void free_parts(struct worker *worker)
 		pod_free(hb_container_of(node, struct pod, node));
 	if (worker->pool) {
 		recheck_stop(worker);
+		demand_done(&worker->demand);
 		rejudge_stop(&worker->rejudge);
 		hb_pool_free(worker->pool);
 	}

@@ -17,6 +17,7 @@ static const struct {
 	{ HB_E_LAST, "no address for a host name" },
 	{ HB_E_USER_TIME, "peer took too long to acknowledge what was sent" },
 	{ HB_E_STATUS(401), "http status: 401 Unauthorized" },
+	{ HB_E_STATUS(204), "http status: 204 No Content" },
 	{ HB_E_STATUS(299), "http status: 299" },
 	{ HB_E_RST(8), "stream reset by peer (8 CANCEL)" },
 	{ HB_E_RST(77), "stream reset by peer (77 unknown)" },

@@ -44,6 +44,7 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_KEY_WAITERS] = "too many wait for a connection to this peer",
 	[HB_E_FIRST - HB_E_POLICY_CHANGED] = "connection closed due to policy change",
 	[HB_E_FIRST - HB_E_NAME] = "no address for a host name",
+	[HB_E_FIRST - HB_E_NOT_TLS] = "peer does not speak TLS",
 };
 
 /* RFC 9113 7. */

@@ -14,7 +14,7 @@ static const struct {
 	{ -ECONNRESET, "Connection reset by peer" },
 	{ HB_E_IDLE, "idle timeout" },
 	{ HB_E_POLICY_CHANGED, "connection closed due to policy change" },
-	{ HB_E_LAST, "no address for a host name" },
+	{ HB_E_LAST, "peer does not speak TLS" },
 	{ HB_E_USER_TIME, "peer took too long to acknowledge what was sent" },
 	{ HB_E_STATUS(401), "http status: 401 Unauthorized" },
 	{ HB_E_STATUS(204), "http status: 204 No Content" },

@@ -70,6 +70,8 @@ static const struct family {
 	  "Connections tried at another endpoint, waypoint or address, by the layer at which one failed.", 0 },
 	[METRIC_HANDSHAKES_PACED] = { "culvert_tls_handshakes_paced_total", COUNTER, { NULL },
 	  "Steps of TLS handshakes of peers that had to wait for their turn.", 0 },
+	[METRIC_DIALS_PACED] = { "culvert_dials_paced_total", COUNTER, { NULL },
+	  "Dials of apps, for requests of peers, that had to wait for their turn.", 0 },
 	[METRIC_TLS_HANDSHAKES] = { "culvert_tls_handshakes_total", COUNTER, { "result" },
 	  "TLS handshakes of peers on 15008 that ended.", 0 },
 	[METRIC_H2_ATTACKS] = { "culvert_h2_attacks_total", COUNTER, { "kind" },

@@ -44,6 +44,7 @@ enum metric {
 	METRIC_CONNECTIONS_REFUSED, /* reason */
 	METRIC_FAILOVERS,           /* after */
 	METRIC_HANDSHAKES_PACED,
+	METRIC_DIALS_PACED,
 	METRIC_TLS_HANDSHAKES,   /* result */
 	METRIC_H2_ATTACKS,       /* kind */
 	METRIC_REQUESTS_REFUSED, /* status */

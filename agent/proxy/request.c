@@ -1,9 +1,14 @@
 /*
  * request: from a CONNECT to a relay.
  *
- *   told --no--> REFUSED (answered; the stream ends by itself)
- *     '--yes--> DIALLING --app took it--> joined (flow, relay)
- *                  | app refused: 503 and REFUSED; peer left or pod left: DONE after the dial
+ *   told --no--> OVER (answered; the stream ends by itself)
+ *     '--yes--> WAITING --its turn--> DIALLING --app took it--> OVER: joined (flow, relay)
+ *                  |                     | app refused: 503 and OVER; peer left or pod left: after
+ * the dial
+ *                  '---------------------'
+ *
+ * A dial costs more than all else that a request does, so they have turns, by the peer's address:
+ * a thousand requests at once wait behind themselves.
  */
 #include "proxy/request.h"
 
@@ -21,33 +26,40 @@
 #include "proxy/verdict.h"
 #include "proxy/worker.h"
 
+enum request_state { REQUEST_WAITING, REQUEST_DIALLING, REQUEST_OVER };
+
 struct request {
 	struct flow_opening opening;
+	struct hb_pace_item turn; /* WAITING */
+	struct hb_addr app;       /* where it will be dialled */
 	struct hb_dial dial;
 	struct worker *worker;
 	struct pod *pod;          /* valid while flow is */
 	struct flow *flow;        /* NULL: ended, or carried by its relay now */
 	struct hb_stream *tunnel; /* NULL: closed, or given on */
-	bool dialling;
-	bool proxy;               /* the app gets a PROXY header first, */
+	enum request_state state;
+	bool keep_src;            /* the app sees the client's address */
+	bool proxy;               /* it gets a PROXY header first, */
 	struct hb_addr proxy_dst; /* with this destination */
 	const char *identity;     /* and the peer's; lives with the tunnel */
-	struct hb_end why;        /* why the dial is being cancelled */
+	struct hb_end why;        /* why it is given up */
 };
 
 static void let_go(struct request *request)
 {
-	if (request->dialling || request->tunnel)
+	if (request->state != REQUEST_OVER || request->tunnel)
 		return;
 	request->worker->setups--;
 	worker_settle(request->worker);
 	free(request);
 }
 
+/* The end comes with its turn, or with the dial's. */
 static void give_up(struct request *request, struct hb_end why)
 {
 	request->why = why;
-	hb_dial_cancel(&request->dial);
+	if (request->state == REQUEST_DIALLING)
+		hb_dial_cancel(&request->dial);
 }
 
 static void on_abort(struct flow_opening *opening, struct hb_end why)
@@ -62,7 +74,7 @@ static void on_tunnel_closed(struct hb_stream *tunnel, struct hb_end why)
 
 	request->tunnel = NULL;
 	hb_stream_free(tunnel);
-	if (request->dialling)
+	if (request->state != REQUEST_OVER)
 		give_up(request,
 		        why.code ? why : hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CANCELLED));
 	else
@@ -137,7 +149,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	struct pod *pod = request->pod;
 	struct hb_stream *app = NULL;
 
-	request->dialling = false;
+	request->state = REQUEST_OVER;
 	if (fd >= 0)
 		app = make_app(request, fd, &fd);
 	if (app) {
@@ -278,16 +290,32 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 	judge(in, tunnel, flow, target);
 }
 
-static int dial_app(struct request *request, struct inbound *in, const struct target *to)
+static void dial_app(struct request *request)
 {
 	struct appdial_target target = {
-		.pod = in->pod->spec,
-		.app = &to->dial,
-		.client = to->keep_src ? &in->src : NULL,
-		.turn = in->pod->worker->turn++,
+		.pod = request->pod->spec,
+		.app = &request->app,
+		.client = request->keep_src ? &request->flow->src : NULL,
+		.turn = request->worker->turn++,
 	};
+	int err = appdial_start(&request->dial, request->worker->loop, &target, on_dialled);
 
-	return appdial_start(&request->dial, in->pod->worker->loop, &target, on_dialled);
+	if (err < 0)
+		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
+	else
+		request->state = REQUEST_DIALLING;
+}
+
+static void on_turn(struct hb_pace_item *item)
+{
+	struct request *request = hb_container_of(item, struct request, turn);
+
+	request->state = REQUEST_OVER;
+	if (request->why.code)
+		refuse(request, 503, request->why, NULL);
+	else
+		dial_app(request);
+	let_go(request);
 }
 
 void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
@@ -296,7 +324,6 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	struct request *request = calloc(1, sizeof(*request));
 	struct target target = { 0 };
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
-	int err;
 
 	if (!request || !flow) {
 		free(request);
@@ -313,6 +340,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	request->pod = in->pod;
 	request->flow = flow;
 	request->tunnel = tunnel;
+	request->state = REQUEST_OVER; /* but for a yes */
 	request->worker->setups++;
 	tunnel->owner = request;
 	tunnel->events = &tunnel_events;
@@ -326,9 +354,9 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	request->proxy = target.proxy;
 	request->proxy_dst = target.proxy_dst;
 	request->identity = in->identity;
-	err = dial_app(request, in, &target);
-	if (err < 0)
-		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
-	else
-		request->dialling = true;
+	request->app = target.dial;
+	request->keep_src = target.keep_src;
+	request->state = REQUEST_WAITING;
+	hb_pace_item_init(&request->turn, on_turn);
+	hb_pace_ask(&in->pod->worker->dials, &request->turn, in->newcomer.group);
 }

@@ -70,13 +70,13 @@ attack() { # NAME
 	lab_in outside "${COMMAND[@]}"
 }
 
-# One takes as long as all others together, so it runs beside them.
+# One takes as long as all others together, so it runs beside them once its beginning has been looked at.
 slow_one_starts() {
 	attack_command never-reads-until-ended
-	lab_spawn never-reads outside "${COMMAND[@]}"
-	lab_wait 10 slow_one_is_served
+	lab_spawn never-reads outside "${COMMAND[@]}" --seen-s 5
+	lab_wait 40 lab_logged_or_gone never-reads 0 'have been looked at'
+	lab_ctl b connections | grep -q "$(lab_ip outside)"
 }
-slow_one_is_served() { lab_ctl b connections | grep -q "$(lab_ip outside)"; }
 slow_one_ended() {
 	lab_wait 75 lab_has_exited never-reads
 	cat "$LAB_DIR/log/never-reads.log"

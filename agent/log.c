@@ -295,6 +295,16 @@ int log_set_levels(const char *directives, char *why, size_t why_size)
 	return 0;
 }
 
+const char *log_levels(char *out)
+{
+	struct log_filter filter;
+
+	pthread_mutex_lock(&sink.lock);
+	filter = sink.filter;
+	pthread_mutex_unlock(&sink.lock);
+	return log_filter_text(&filter, out);
+}
+
 bool log_enabled(const char *scope, enum log_level level)
 {
 	bool enabled;

@@ -43,6 +43,17 @@ void xds_push_init(struct xds_push *push, struct store *store, struct xds_versio
 	};
 }
 
+void xds_push_init_sweep(struct xds_push *push, struct store *store, struct xds_versions *versions,
+                         enum xds_type type)
+{
+	*push = (struct xds_push){
+		.phase = PUSH_SWEEP,
+		.store = store,
+		.versions = versions,
+		.type = type,
+	};
+}
+
 void xds_push_done(struct xds_push *push)
 {
 	hb_arena_done(&push->arena);
@@ -61,7 +72,6 @@ static void enter(struct xds_push *push, int phase)
 {
 	push->phase = (unsigned)phase;
 	push->walk.at = 0;
-	push->sweep_at = 0;
 }
 
 /*
@@ -252,11 +262,9 @@ int xds_push_step(struct xds_push *push)
 	case PUSH_SCAN:
 		return scan(push);
 	case PUSH_RESOURCES:
-		if (push->walk.at == 0 && push->full)
-			xds_versions_unsee(&push->versions[push->type]);
 		return walk(push, FIELD_RESOURCES, resource_take, PUSH_REMOVED);
 	case PUSH_REMOVED:
-		return walk(push, FIELD_REMOVED, removed_take, push->full ? PUSH_SWEEP : PUSH_DONE);
+		return walk(push, FIELD_REMOVED, removed_take, PUSH_DONE);
 	case PUSH_SWEEP:
 		return sweep(push);
 	default:

@@ -138,13 +138,18 @@ static const char *result_of(int code)
 static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
 {
 	struct inbound *in = tls->owner;
+	char words[320] = "";
 
 	if (why.code == 0)
 		why = hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED);
 	metrics_count(in->pod->worker->metrics, METRIC_TLS_HANDSHAKES, result_of(why.code));
 	if (why.code == HB_TLS_REVOKED)
 		metrics_count(in->pod->worker->metrics, METRIC_CRL_REJECTED, "destination");
-	log_failed(in, why, NULL);
+	if (why.code == HB_E_TRUST_DOMAIN)
+		snprintf(words, sizeof(words),
+		         "tls error: peer certificate is of another trust domain: %s",
+		         hb_tls_peer_shown(tls));
+	log_failed(in, why, *words ? words : NULL);
 	hb_stream_free(tls);
 	inbound_free(in);
 }

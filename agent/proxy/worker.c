@@ -162,6 +162,13 @@ static void set_legs(struct worker *worker)
 	worker->pool_leg.read_max = HB_BUF_PAYLOAD;
 }
 
+static bool ask_name(void *owner, const char *name)
+{
+	const struct worker_options *options = &((struct worker *)owner)->options;
+
+	return options->ask_name(options->owner, options->index, name);
+}
+
 static int make_parts(struct worker *worker)
 {
 	const struct settings *settings = worker->options.settings;
@@ -198,12 +205,14 @@ static int make_parts(struct worker *worker)
 	worker->flows.owner = worker;
 	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, release);
 	credentials_init(&worker->credentials, worker->loop, worker->options.wish,
-	                 worker->options.owner);
+	                 worker->options.owner, worker->metrics);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);
 	if (!worker->pool)
 		return -ENOMEM;
+	demand_init(&worker->demand, worker->loop, worker->metrics,
+	            worker->options.ask_name ? ask_name : NULL, worker);
 	rejudge_init(&worker->rejudge, worker);
 	recheck_start(worker, worker->options.crls);
 	return 0;
@@ -215,6 +224,7 @@ static void free_parts(struct worker *worker)
 		pod_free(hb_container_of(node, struct pod, node));
 	if (worker->pool) {
 		recheck_stop(worker);
+		demand_done(&worker->demand);
 		rejudge_stop(&worker->rejudge);
 		hb_pool_free(worker->pool);
 	}

@@ -277,7 +277,7 @@ void metrics_write_label(FILE *out, const char *value)
 static void write_number(FILE *out, const struct family *family, uint64_t number)
 {
 	if (family->per)
-		fprintf(out, " %.3f\n", (double)number / family->per);
+		fprintf(out, " %.*f\n", family->per > 1000 ? 6 : 3, (double)number / family->per);
 	else
 		fprintf(out, " %llu\n", (unsigned long long)number);
 }

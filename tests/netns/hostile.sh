@@ -144,6 +144,7 @@ for name in rapid-reset made-you-reset settings ping priority window-update empt
 	case_run "$name flood ends" attack "$name"
 done
 case_run "streams above the limit alone are refused" attack too-many-streams
+case_run "streams that come and go" attack come-and-go
 case_run "malformed frames end the connection" attack malformed
 case_run "downloads that nobody reads" attack never-reads
 case_run "a dribbling client is served" attack dribbles

@@ -196,7 +196,7 @@ def tell_row(name, requests, errors, quiet, grown, kept, base, fds):
 
 def tell_cost(turn_ms, each):
     used = ", ".join(f"{name} {cpu:.0f} % {waited:.2f}" for name, (cpu, waited) in each.items())
-    print(f"      longest turn {turn_ms:.1f} ms; of a CPU, and ms waited for it each time: {used}")
+    print(f"      longest turn {turn_ms:.2f} ms; of a CPU, and ms waited for it each time: {used}")
 
 
 class Look:

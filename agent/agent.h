@@ -107,6 +107,9 @@ int agent_check_settings(const struct settings *settings, char *why, size_t why_
 void agent_prefetch(struct agent *agent);
 /* What a worker wishes; on its thread. */
 bool agent_wish(void *owner, const char *identity, enum credential_wish what);
+/* What a worker's connections wait for; on its thread. */
+bool agent_ask_name(void *owner, unsigned worker, const char *name);
+void agent_forget_names(struct agent *agent); /* nobody is answered any more */
 
 /* Reads all that can be wrong in files, and starts nothing. As a step of coming up. */
 int agent_check(struct agent *agent, char *why, size_t why_size);

@@ -581,6 +581,13 @@ const char *hb_tls_peer_identity(const struct hb_stream *stream)
 	return tls->state != TLS_OPENING && tls->peer.identity ? tls->peer.identity : "";
 }
 
+const char *hb_tls_peer_shown(const struct hb_stream *stream)
+{
+	const struct tls *tls = tls_of(stream);
+
+	return tls->peer.shown ? tls->peer.shown : "";
+}
+
 int hb_tls_recheck(struct hb_stream *stream, struct hb_tls_crls *crls, int64_t now_s)
 {
 	struct tls *tls = tls_of(stream);

@@ -154,6 +154,7 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 	    !hop_dial(route, gateway.service, gateway.workload,
 	              ref->kind == REF_ADDRESS ? &ref->ip : &query->dst.ip, gateway.port)) {
 		refuse_gateway(route, ref, fault);
+		route->missing = fault == HOP_UNKNOWN ? ref : NULL;
 		return;
 	}
 	route->via = true;
@@ -182,6 +183,7 @@ static void go_by_waypoint(const struct snapshot *s, struct route *route,
 	fault = hop_find(s, query, ref, BALANCE_WAYPOINT, query->random, &hop);
 	if (fault != HOP_FOUND) {
 		route->workload = NULL;
+		route->missing = fault == HOP_UNKNOWN ? ref : NULL;
 		refuse_waypoint(route, ref, fault);
 		return;
 	}
@@ -272,6 +274,7 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 	struct route route = { .kind = ROUTE_PASSTHROUGH, .next_hop = query->dst };
 	const struct mesh_ref *waypoint = NULL;
 	const struct service *asked = NULL;
+	bool is_workload;
 	const char *ns;
 
 	assert(query->src);
@@ -279,7 +282,8 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 
 	/* "What is this": in the node's network, workloads first. Only this finds service
 	 * waypoints. */
-	if (!snapshot_workload_at(s, query->network, &query->dst.ip))
+	is_workload = snapshot_workload_at(s, query->network, &query->dst.ip) != NULL;
+	if (!is_workload)
 		asked = snapshot_service_at(s, query->network, &query->dst.ip, ns);
 	if (asked)
 		waypoint = service_waypoint(asked, query->random);
@@ -298,8 +302,23 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 	} else if (asked && !is_passthrough(asked)) {
 		route.service = asked;
 		refuse_unhealthy(&route, &query->dst);
+	} else {
+		route.unknown = !is_workload && !asked && !route.service;
 	}
 	*ret_route = route;
+}
+
+bool route_missing(const struct route *route, const struct route_query *query,
+                   char out[ROUTE_MISSING_SIZE])
+{
+	char ip[HB_IP_STRLEN];
+
+	if (route->missing)
+		hop_text(route->missing, out);
+	else if (route->unknown)
+		snprintf(out, ROUTE_MISSING_SIZE, "%s/%s", query->network,
+		         hb_ip_format(&query->dst.ip, ip, sizeof(ip)));
+	return route->missing || route->unknown;
 }
 
 const char *route_authority(const struct route *route, char out[ROUTE_AUTHORITY_SIZE])

@@ -82,7 +82,7 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/bench.state", argv[1]);
 	unlink(path);
 	rss = rss_mib();
-	state = laststate_open(argv[1], "bench");
+	state = laststate_open(argv[1], "bench", "the bench");
 	if (!state)
 		return 1;
 	begun = cpu_ms();
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 	laststate_close(state);
 
 	begun = cpu_ms();
-	state = laststate_open(argv[1], "bench");
+	state = laststate_open(argv[1], "bench", "the bench");
 	printf("%-28s %8.1f ms CPU\n", "opened", cpu_ms() - begun);
 	while (laststate_next(state, &cursor, &record))
 		count++;

@@ -65,6 +65,22 @@ START_TEST(counted_and_merged)
 }
 END_TEST
 
+/* A turn is told to the microsecond: most are shorter than a millisecond. */
+START_TEST(a_turn_has_microseconds)
+{
+	const char *worker = "0";
+	struct metrics *metrics = metrics_new();
+	char *text;
+
+	*metrics_at(metrics, METRIC_LONGEST_TURN, &worker) = 437;
+	text = text_of(metrics);
+	ck_assert_ptr_nonnull(
+	    strstr(text, "culvert_loop_longest_turn_seconds{worker=\"0\"} 0.000437\n"));
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
 START_TEST(values_are_escaped)
 {
 	struct metrics *metrics = metrics_new();
@@ -171,6 +187,7 @@ int main(void)
 
 	tcase_add_test(tc, nothing);
 	tcase_add_test(tc, counted_and_merged);
+	tcase_add_test(tc, a_turn_has_microseconds);
 	tcase_add_test(tc, values_are_escaped);
 	tcase_add_test(tc, openmetrics);
 	tcase_add_loop_test(tc, negotiated, 0, sizeof(accepts) / sizeof(accepts[0]));

@@ -22,7 +22,10 @@ static const struct {
 	{ HB_E_RST(8), "stream reset by peer (8 CANCEL)" },
 	{ HB_E_RST(77), "stream reset by peer (77 unknown)" },
 	{ HB_E_CERT(10), "peer certificate refused (10): expired" },
-	{ HB_E_ALERT(116), "peer sent TLS alert 116" },
+	{ HB_E_ALERT(116), "peer sent TLS alert 116 certificate_required: we showed no certificate" },
+	{ HB_E_ALERT(71), "peer sent TLS alert 71 insufficient_security: nothing that we offer is strong enough for it" },
+	{ HB_E_ALERT(80), "peer sent TLS alert 80 internal_error" },
+	{ HB_E_ALERT(255), "peer sent TLS alert 255" },
 };
 /* clang-format on */
 

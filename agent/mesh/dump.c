@@ -120,16 +120,6 @@ static json_t *app_tunnel_json(const struct workload *w)
 	                 w->app_tunnel_port ? json_integer(w->app_tunnel_port) : json_null());
 }
 
-/* What it says of itself, known or not. */
-static json_t *memberships_json(const struct workload *w)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < w->services_count; i++)
-		json_array_append_new(list, json_string(w->services[i].service));
-	return list;
-}
-
 static json_t *workload_json(const struct workload *w)
 {
 	json_t *object = json_object(), *ips = json_array();
@@ -169,8 +159,6 @@ static json_t *workload_json(const struct workload *w)
 		json_object_set_new(object, "locality",
 		                    json_pack("{s:s, s:s, s:s}", "region", w->region, "zone",
 		                              w->zone, "subzone", w->subzone));
-	if (w->services_count)
-		json_object_set_new(object, "services", memberships_json(w));
 	json_object_set_new(object, "capacity", json_integer(w->capacity));
 	if (w->services_count)
 		json_object_set_new(object, "services", services_json(w));

@@ -49,9 +49,6 @@ static const struct {
 	  "[{\"name\":\"p\",\"namespace\":\"n\",\"scope\":\"WorkloadSelector\",\"action\":\"Deny\",\"rules\":[[[{\"namespaces\":[{\"Exact\":\"a\"}],\"notNamespaces\":[{\"Presence\":[]}],"
 	  "\"serviceAccounts\":[{\"namespace\":\"d\",\"serviceAccount\":\"e\"}],\"principals\":[{\"Prefix\":\"b\"},{\"Suffix\":\"c\"}],\"sourceIps\":[\"10.0.0.1/8\"],"
 	  "\"notDestinationIps\":[\"::ffff:10.0.0.1/128\"],\"destinationPorts\":[1,2]}]],[]],\"dryRun\":true}]" },
-	{ "a workload's services", "workloads: [{uid: u, namespace: n, workloadIps: [], services: {n/h: {80: 81}, n/g: {}}}]\nservices: [{name: s, namespace: n, hostname: h, vips: [], ports: {}}]", DUMP_WORKLOADS,
-	  "[{\"workloadIps\":[],\"protocol\":\"TCP\",\"networkMode\":\"Standard\",\"uid\":\"u\",\"name\":\"\",\"namespace\":\"n\",\"status\":\"Healthy\","
-	  "\"clusterId\":\"\",\"services\":[\"n/h\",\"n/g\"],\"capacity\":1}]" },
 	{ "staged endpoints", "workloads: [{uid: u, namespace: n, workloadIps: [], services: {n/h: {80: 81}, n/g: {}}}]", DUMP_STAGED,
 	  "{\"n/g\":{\"u\":{\"workloadUid\":\"u\",\"port\":{},\"status\":\"Healthy\"}},\"n/h\":{\"u\":{\"workloadUid\":\"u\",\"port\":{\"80\":81},\"status\":\"Healthy\"}}}" },
 	{ "text that JSON must escape", "services: [{name: \"a\\\"b\\nc\", namespace: n, hostname: h, vips: [], ports: {}}]", DUMP_SERVICES,

@@ -103,8 +103,7 @@ static void end(struct tls *tls, struct hb_end why, struct hb_end lower_why)
 		tls->state = TLS_CLOSING;
 		tls->why = why;
 	} else if (tls->why.code == 0) {
-		tls->why =
-		    why; /* an abort overtakes a clean close, and nothing overtakes an abort */
+		tls->why = why; /* an abort overtakes a clean close, and nothing an abort */
 	}
 	hb_loop_timer_stop(tls->loop, &tls->timer);
 	hb_loop_undefer(&tls->work);
@@ -522,10 +521,7 @@ static bool make_ssl(struct tls *tls)
 		return false;
 	}
 	SSL_set_bio(tls->ssl, bio, bio);
-	if (tls->peer.role == HB_TLS_SERVER)
-		SSL_set_accept_state(tls->ssl);
-	else
-		SSL_set_connect_state(tls->ssl);
+	(tls->peer.role == HB_TLS_SERVER ? SSL_set_accept_state : SSL_set_connect_state)(tls->ssl);
 	return SSL_set_app_data(tls->ssl, &tls->peer) == 1 &&
 	       hb_tls_name_tell(&tls->peer, tls->ssl);
 }

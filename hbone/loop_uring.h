@@ -12,9 +12,8 @@
  * an idle loop owns few pages, and a few busy receivers write where the cache is warm. */
 #define HB_LENT_MAX     64
 #define HB_LENT_FIRST   8
-#define HB_LENT_ENTRIES 128 /* at first one for so many entries of the ring, as far as that goes   \
-	                     */
-#define HB_LENT_GROUP 0
+#define HB_LENT_ENTRIES 128 /* a ring of few entries lends but one for each so many, and one */
+#define HB_LENT_GROUP   0
 
 /* The slots that the kernel may fill, by buffer id. */
 struct hb_lent {

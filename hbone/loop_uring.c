@@ -93,7 +93,7 @@ static int uring_open(struct hb_loop *loop, unsigned entries, size_t slots_max,
 		r = probe(&uring->ring, ret_why);
 	if (r < 0)
 		return r;
-	r = hb_lent_init(&uring->lent, &uring->ring, slots_max);
+	r = hb_lent_init(&uring->lent, &uring->ring, entries, slots_max);
 	if (r < 0) {
 		*ret_why = "no buffer ring (Linux 5.19)";
 		return r;
@@ -123,6 +123,9 @@ static int uring_start(struct hb_loop *loop)
 	if (r < 0)
 		return r;
 	hb_lent_fill(&loop->uring->lent, loop->pool);
+	/* Where the process has used that memory before, its pages are there; and are not needed.
+	 */
+	hb_lent_discard(&loop->uring->lent);
 	return 0;
 }
 

@@ -10,9 +10,10 @@
 /* Lent slots: what one turn of many small messages uses; 1 MiB at most. A power of two. The kernel
  * fills them in turn, each however little comes, so no more are lent than were ever wanted at once:
  * an idle loop owns few pages, and a few busy receivers write where the cache is warm. */
-#define HB_LENT_MAX   64
-#define HB_LENT_FIRST 8
-#define HB_LENT_GROUP 0
+#define HB_LENT_MAX     64
+#define HB_LENT_FIRST   8
+#define HB_LENT_ENTRIES 128 /* a ring of few entries lends but one for each so many, and one */
+#define HB_LENT_GROUP   0
 
 /* The slots that the kernel may fill, by buffer id. */
 struct hb_lent {
@@ -20,7 +21,7 @@ struct hb_lent {
 	struct hb_buf *bufs[HB_LENT_MAX]; /* NULL: not lent now */
 	unsigned lent;                    /* not NULL */
 	unsigned target;                  /* how many there should be, at most `max` */
-	unsigned max;
+	unsigned first, max;
 };
 
 struct hb_uring {
@@ -29,7 +30,7 @@ struct hb_uring {
 	struct hb_op wake; /* a poll on the loop's wake_fd */
 };
 
-int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max);
+int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, unsigned entries, size_t slots_max);
 void hb_lent_done(struct hb_lent *lent); /* the ring is closed already */
 /* The kernel ran out of them: twice as many are lent from now on. */
 void hb_lent_grow(struct hb_lent *lent);

@@ -13,7 +13,7 @@
 #include "loop_uring.h"
 
 /* liburing 2.3 has no io_uring_setup_buf_ring(); the memory is ours. */
-int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max)
+int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, unsigned entries, size_t slots_max)
 {
 	size_t size = HB_LENT_MAX * sizeof(struct io_uring_buf);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -21,7 +21,9 @@ int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, size_t slots_max)
 
 	/* At most a quarter of the bound: the rest is for those who write. */
 	lent->max = (unsigned)hb_min_size(HB_LENT_MAX, slots_max / 4 ? slots_max / 4 : 1);
-	lent->target = (unsigned)hb_min_size(HB_LENT_FIRST, lent->max);
+	lent->first =
+	    hb_min_u32(hb_min_u32(HB_LENT_FIRST, entries / HB_LENT_ENTRIES + 1), lent->max);
+	lent->target = lent->first;
 	lent->ring = aligned_alloc(page, (size + page - 1) / page * page);
 	if (!lent->ring)
 		return -ENOMEM;
@@ -53,7 +55,7 @@ void hb_lent_discard(struct hb_lent *lent)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
-	lent->target = (unsigned)hb_min_size(HB_LENT_FIRST, lent->max);
+	lent->target = lent->first;
 	for (size_t id = 0; id < HB_LENT_MAX; id++) {
 		const struct hb_buf *buf = lent->bufs[id];
 		uintptr_t start, end;

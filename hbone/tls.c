@@ -586,9 +586,7 @@ const char *hb_tls_peer_shown(const struct hb_stream *stream)
 
 int hb_tls_recheck(struct hb_stream *stream, struct hb_tls_crls *crls, int64_t now_s)
 {
-	struct tls *tls = tls_of(stream);
-
-	return hb_tls_peer_recheck(&tls->peer, tls->ssl, crls, now_s);
+	return hb_tls_peer_recheck(&tls_of(stream)->peer, tls_of(stream)->ssl, crls, now_s);
 }
 
 const char *hb_tls_describe(const struct hb_stream *stream)

@@ -197,7 +197,7 @@ class Server(Connection):
 
     def check_preface(self):
         self.wait(lambda: self.peer_settings is not None and self.peer_window, "SETTINGS and WINDOW_UPDATE")
-        expect("SETTINGS", {2: 0, 4: 262144, 6: 16384}, dict(self.peer_settings))
+        expect("SETTINGS", {2: 0, 4: 262144, 5: 49152, 6: 16384}, dict(self.peer_settings))
         expect("the connection's credit", 16777216 - 65535, self.peer_window)
         if min(self.streams, default=1) != 1:
             raise Failure("the first stream is not 1")

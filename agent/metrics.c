@@ -302,13 +302,14 @@ void metrics_write_head(FILE *out, enum metrics_format format, const char *name,
 	        counter ? "counter" : "gauge");
 }
 
-/* Only OpenMetrics has units, and ztunnel gives none to the metrics of its that are here. */
+/* Only OpenMetrics has units. ztunnel gives one where the name has it, as here, but for
+ * istio_tcp_*_bytes. */
 static void write_unit(FILE *out, enum metrics_format format, const struct family *family)
 {
 	static const char *const units[] = { "seconds", "bytes" };
 	size_t len = strlen(family->name);
 
-	if (format != METRICS_OPENMETRICS || strncmp(family->name, "istio_", 6) == 0)
+	if (format != METRICS_OPENMETRICS)
 		return;
 	if (ends_with(family->name, len, "_total"))
 		len -= strlen("_total");

@@ -243,6 +243,7 @@ static int session_start(struct hb_h2 *h2)
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
 		  hb_min_u32(HB_H2_WINDOW_FIRST, o->stream_window) },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_max },
+		{ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, HB_H2_FRAME_MAX },
 		/* A client grants no pushes; of a server's limit the wire is told: h2_send.c. */
 		{ client ? NGHTTP2_SETTINGS_ENABLE_PUSH : NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
 		  client ? 0 : INT32_MAX },

@@ -77,8 +77,10 @@ struct h2_stream {
 
 struct h2_memory { /* nghttp2's */
 	struct hb_slabs *slabs;
-	void *mapped; /* its one large buffer, or NULL */
-	size_t mapped_bytes;
+	struct h2_mapped {
+		void *at; /* NULL: none */
+		size_t bytes;
+	} mapped[2]; /* its one large buffer, and the larger one that takes its place */
 };
 
 struct hb_h2 {

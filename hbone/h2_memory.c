@@ -1,10 +1,11 @@
 /*
  * h2_memory: where the memory of an nghttp2 session comes from.
  *
- * A session makes one buffer for the largest frame it may send, 16 KiB, once and for its life. Our
- * payload never passes through it, so all but its first page stays untouched; but memory that
- * malloc gives has been used before and counts in full. So that buffer is mapped. Small objects, of
- * which each stream has one, come from slabs; the rest from malloc.
+ * A session makes one buffer for the largest frame it may send, 16 KiB, once and for its life, and
+ * another in its place before the first that is larger. Our payload never passes through it, so all
+ * but its first page stays untouched; but memory that malloc gives has been used before and counts
+ * in full. So that buffer is mapped. Small objects, of which each stream has one, come from slabs;
+ * the rest from malloc.
  */
 #include "h2_nghttp2.h"
 
@@ -19,14 +20,22 @@ struct prefix {
 	uint64_t slab_bytes; /* what was asked of a slab; 0: it is malloc's */
 };
 
-static void *map(struct h2_memory *memory, size_t size)
+/* Which of the mapped it is; NULL: none of them. With NULL, one that is free. */
+static struct h2_mapped *mapped_at(struct h2_memory *memory, const void *at)
+{
+	for (size_t i = 0; i < HB_ARRAY_LEN(memory->mapped); i++)
+		if (memory->mapped[i].at == at)
+			return &memory->mapped[i];
+	return NULL;
+}
+
+static void *map(struct h2_mapped *mapped, size_t size)
 {
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED)
 		return NULL;
-	memory->mapped = at;
-	memory->mapped_bytes = size;
+	*mapped = (struct h2_mapped){ at, size };
 	return at;
 }
 
@@ -62,12 +71,13 @@ static void *on_calloc(size_t count, size_t size, void *user)
 static void on_free(void *at, void *user)
 {
 	struct h2_memory *memory = user;
+	struct h2_mapped *mapped = mapped_at(memory, at);
 	struct prefix *prefix = at;
 
 	if (!at)
 		return;
-	if (at == memory->mapped) {
-		munmap(hb_take(&memory->mapped), memory->mapped_bytes);
+	if (mapped) {
+		munmap(hb_take(&mapped->at), mapped->bytes);
 		return;
 	}
 	prefix--;
@@ -78,21 +88,23 @@ static void on_free(void *at, void *user)
 }
 
 /* 0: malloc's, which knows itself. */
-static size_t bytes_of(const struct h2_memory *memory, const void *at)
+static size_t bytes_of(struct h2_memory *memory, const void *at)
 {
+	const struct h2_mapped *mapped = mapped_at(memory, at);
 	const struct prefix *prefix = at;
 
-	return at == memory->mapped ? memory->mapped_bytes : (size_t)prefix[-1].slab_bytes;
+	return mapped ? mapped->bytes : (size_t)prefix[-1].slab_bytes;
 }
 
 static void *on_realloc(void *at, size_t size, void *user)
 {
 	struct h2_memory *memory = user;
+	struct h2_mapped *unused = mapped_at(memory, NULL);
 	struct prefix *prefix = at;
 	void *moved;
 
-	if (!at && size >= MAPPED_FROM && !memory->mapped)
-		return map(memory, size);
+	if (!at && size >= MAPPED_FROM && unused)
+		return map(unused, size);
 	if (!at)
 		return allocate(memory, size);
 	if (size > SIZE_MAX - sizeof(*prefix))

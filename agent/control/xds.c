@@ -205,7 +205,8 @@ static void say(struct xds *xds)
 	}
 	if (push->skipped)
 		log_warn("xds resources have parts that are no names or addresses, left out",
-		         "type=%s parts=%zu", url_of(push), push->skipped);
+		         "type=%s parts=%zu first=\"%s\"", url_of(push), push->skipped,
+		         push->skipped_of);
 	if (xds->sweeping)
 		log_info("what the xds server has not told again is removed",
 		         "server=%s type=%s removed=%zu", xds_server(xds), url_of(push),

@@ -108,6 +108,14 @@ static int scan(struct xds_push *push)
 /*
  * RESOURCES.
  */
+/* The server takes UTF-8 alone, the log lines, and a name may have been cut inside a character. */
+static void make_plain(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 static void reject(struct xds_push *push, const char *name, const char *why)
 {
 	size_t used = strlen(push->reasons), left = sizeof(push->reasons) - used;
@@ -118,10 +126,16 @@ static void reject(struct xds_push *push, const char *name, const char *why)
 		         *name ? name : "(no name)", why);
 	else if (left > 6 && strcmp(push->reasons + used - 3, "...") != 0)
 		memcpy(push->reasons + used, "; ...", 6);
-	/* The server takes UTF-8 alone, and a name may have been cut inside a character. */
-	for (char *at = push->reasons + used; *at; at++)
-		if (*at < ' ' || *at > '~')
-			*at = '?';
+	make_plain(push->reasons + used);
+}
+
+static void note_skipped(struct xds_push *push, const char *name, size_t parts)
+{
+	if (parts && !push->skipped) {
+		snprintf(push->skipped_of, sizeof(push->skipped_of), "%s", name);
+		make_plain(push->skipped_of);
+	}
+	push->skipped += parts;
 }
 
 static void tell(struct xds_push *push, const char *name)
@@ -167,7 +181,7 @@ static int resource_take(struct xds_push *push, const struct xds_field *field)
 		r.name = resource.name;
 		err = resource_put(push, &r, &resource);
 	}
-	push->skipped += r.skipped;
+	note_skipped(push, resource.name, r.skipped);
 	if (err == -EINVAL) {
 		/* Its old version stays, in the store and in the table. */
 		reject(push, resource.name, why);

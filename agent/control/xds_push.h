@@ -42,6 +42,7 @@ struct xds_push {
 	char nonce[256];
 	/* Counted. */
 	size_t resources, removed, rejected, skipped;
+	char skipped_of[128];          /* the first resource that lost a part, clipped */
 	size_t value_bytes;            /* of all Any.value */
 	char reasons[XDS_REASONS_MAX]; /* "name: reason; name: reason", clipped */
 };

@@ -25,7 +25,7 @@ enum route_kind {
 	ROUTE_REFUSE, /* error says why */
 };
 
-#define ROUTE_IDENTITIES_MAX 8
+#define ROUTE_IDENTITIES_MAX 64 /* more of a service are not accepted: its first ones count */
 
 struct route {
 	enum route_kind kind;

@@ -103,19 +103,24 @@ START_TEST(openmetrics)
 
 	metrics_count(metrics, METRIC_SOCKETS_OPEN, "source");
 	*metrics_at(metrics, METRIC_CPU, NULL) += 1250;
+	*metrics_at(metrics, METRIC_XDS_BYTES, (const char *[]){ "type/x" }) += 7;
 	metrics_write(out, METRICS_OPENMETRICS, metrics);
 	metrics_write_end(out, METRICS_OPENMETRICS);
 	ck_assert_int_eq(fclose(out), 0);
-	ck_assert_str_eq(text,
-	                 "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
-	                 "(unstable).\n"
-	                 "# TYPE istio_tcp_sockets_open gauge\n"
-	                 "istio_tcp_sockets_open{reporter=\"source\"} 1\n"
-	                 "# HELP process_cpu_seconds User and system CPU time spent.\n"
-	                 "# TYPE process_cpu_seconds counter\n"
-	                 "# UNIT process_cpu_seconds seconds\n"
-	                 "process_cpu_seconds_total 1.250\n"
-	                 "# EOF\n");
+	ck_assert_str_eq(
+	    text, "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
+		  "(unstable).\n"
+		  "# TYPE istio_tcp_sockets_open gauge\n"
+		  "istio_tcp_sockets_open{reporter=\"source\"} 1\n"
+		  "# HELP istio_xds_message_bytes Total number of bytes received (unstable).\n"
+		  "# TYPE istio_xds_message_bytes counter\n"
+		  "# UNIT istio_xds_message_bytes bytes\n"
+		  "istio_xds_message_bytes_total{url=\"type/x\"} 7\n"
+		  "# HELP process_cpu_seconds User and system CPU time spent.\n"
+		  "# TYPE process_cpu_seconds counter\n"
+		  "# UNIT process_cpu_seconds seconds\n"
+		  "process_cpu_seconds_total 1.250\n"
+		  "# EOF\n");
 	free(text);
 	metrics_free(metrics);
 }

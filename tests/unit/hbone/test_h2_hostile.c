@@ -365,7 +365,7 @@ START_TEST(streams_above_the_limit_alone_are_refused)
 	say();
 	turn_some(loop, 20);
 	/* It has heard of the limit, and said so. */
-	ck_assert_uint_eq(heard(SETTINGS, 14, &code), 2);
+	ck_assert_uint_eq(heard(SETTINGS, 20, &code), 2);
 	ck_assert_uint_eq(code, 4);
 	add_frame(SETTINGS, ACK, 0, "", 0);
 	for (uint32_t id = 1; id <= 13; id += 2)

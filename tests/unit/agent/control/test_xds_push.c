@@ -313,6 +313,25 @@ START_TEST(reasons_are_bounded)
 }
 END_TEST
 
+/* What is left out of resources that are taken is counted, and the first that lost something is
+ * named. */
+START_TEST(left_out)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	ck_assert_int_eq(
+	    push_text(&rig, "2:{1:'v' 2:{2:{2:{2:'n' 3:'h'}}} 3:'n/h'}"
+	                    " 2:{1:'v' 2:{2:{2:{2:'n' 3:'\xc3\xa9' 6:'a' 6:'b'}}} 3:'n/\xc3\xa9'}"
+	                    " 2:{1:'v' 2:{2:{2:{2:'n' 3:'j' 6:'c'}}} 3:'n/j'} " ADDRESS NONCE),
+	    0);
+	ck_assert_uint_eq(rig.push.rejected, 0);
+	ck_assert_uint_eq(rig.push.skipped, 3);
+	ck_assert_str_eq(rig.push.skipped_of, "n/??");
+	rig_done(&rig);
+}
+END_TEST
+
 /* 1,000 resources of 100 bytes: no slice has more than 128 of them. */
 START_TEST(slices)
 {
@@ -353,6 +372,7 @@ int main(void)
 	tcase_add_loop_test(tcase, odd_ones, 0, HB_ARRAY_LEN(odd));
 	tcase_add_test(tcase, cut_at_every_byte);
 	tcase_add_test(tcase, reasons_are_bounded);
+	tcase_add_test(tcase, left_out);
 	tcase_add_test(tcase, slices);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_ENV);

@@ -233,31 +233,31 @@ END_TEST
 /* More names than fit: the workload's own is never the one left out. */
 START_TEST(identities_are_bounded)
 {
-	static const char yaml[] = "workloads:\n" W("src", "10.0.0.1", NONE) W(
-	    "dst", "10.0.0.2",
-	    "protocol: HBONE, services: {app/s: {80: 80}}") "services:\n- {name: s, namespace: "
-							    "app, hostname: s, vips: [/10.96.0.1], "
-							    "ports: {80: 80}, subjectAltNames: "
-							    "[spiffe://a/ns/b/sa/1, "
-							    "spiffe://a/ns/b/sa/2, "
-							    "spiffe://a/ns/b/sa/3, "
-							    "spiffe://a/ns/b/sa/4, "
-							    "spiffe://a/ns/b/sa/5, "
-							    "spiffe://a/ns/b/sa/6, "
-							    "spiffe://a/ns/b/sa/7, "
-							    "spiffe://a/ns/b/sa/8]}\n";
-	struct snapshot *s = mesh_from(yaml);
-	struct route_query query = {
-		.src = snapshot_workload_by_uid(s, "src"),
-		.network = "",
-		.dst = addr_of("10.96.0.1:80"),
-	};
+	static const char head[] = "workloads:\n" W("src", "10.0.0.1", NONE)
+	    W("dst", "10.0.0.2", "protocol: HBONE, services: {app/s: {80: 80}}");
+	char *yaml = NULL;
+	size_t size;
+	FILE *out = open_memstream(&yaml, &size);
+	struct route_query query = { .network = "", .dst = addr_of("10.96.0.1:80") };
+	struct snapshot *s;
 	struct route route;
 
+	fprintf(out,
+	        "%sservices:\n- {name: s, namespace: app, hostname: s, vips: [/10.96.0.1], "
+	        "ports: {80: 80}, subjectAltNames: [spiffe://a/ns/b/sa/0",
+	        head);
+	for (int i = 1; i < ROUTE_IDENTITIES_MAX; i++)
+		fprintf(out, ", spiffe://a/ns/b/sa/%d", i);
+	fputs("]}\n", out);
+	fclose(out);
+	s = mesh_from(yaml);
+	query.src = snapshot_workload_by_uid(s, "src");
 	route_decide(s, &query, &route);
 	ck_assert_uint_eq(route.identities_count, ROUTE_IDENTITIES_MAX);
+	ck_assert_str_eq(route.identities[0], "spiffe://a/ns/b/sa/0");
 	ck_assert_str_eq(route.identities[ROUTE_IDENTITIES_MAX - 1], "spiffe://td/ns/app/sa/dst");
 	snapshot_unref(s);
+	free(yaml);
 }
 END_TEST
 

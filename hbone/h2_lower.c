@@ -97,7 +97,10 @@ static void lower_on_data(struct hb_stream *lower, struct hb_buf *chain)
 	}
 }
 
-/* Nothing comes any more: what came in time is heard, whatever it costs. */
+/*
+ * Nothing comes any more: what came in time is heard, whatever it costs. That is little: a request
+ * that cannot be answered is not told (h2_recv.c), and there may be thousands of them.
+ */
 static void serve_rest(struct hb_h2 *h2)
 {
 	hb_loop_timer_stop(h2->loop, &h2->go_on);
@@ -143,8 +146,8 @@ static void lower_on_closed(struct hb_stream *lower, struct hb_end why)
 {
 	struct hb_h2 *h2 = h2_of_lower(lower);
 
-	serve_rest(h2);
 	h2->lower_closed = true;
+	serve_rest(h2);
 	if (why.code == 0 && h2->streams_count)
 		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED);
 	h2_fail(h2, why_ended(h2, why));

@@ -20,6 +20,8 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || h2->options.role != HB_H2_SERVER)
 		return 0;
 	h2->asked = true;
+	if (h2->lower_closed) /* who asked is gone, and may have asked for much */
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	/* One that is gone still holds what nobody has read; nghttp2 was given no limit. */
 	if (h2->close_asked || h2->streams_count + h2->gone_count >= h2->options.streams_max) {
 		h2_guard_take(&h2->guard, HB_H2_REFUSED);

@@ -89,8 +89,12 @@ def p99(times):
     return sorted(times)[int(len(times) * 0.99)] if times else 0.0
 
 
-def quiet_p99(path):
-    """In ms, or None: the good client is not well."""
+def middle(times):
+    return sorted(times)[len(times) // 2] if times else 0.0
+
+
+def quiet_times(path):
+    """Latencies in ms, or None: the good client is not well."""
     begin, times, errors = time.monotonic(), [], []
     while len(times) < REQUESTS and not errors and time.monotonic() - begin < AT_MOST_S:
         time.sleep(0.5)
@@ -98,7 +102,7 @@ def quiet_p99(path):
     if errors or len(times) < REQUESTS:
         print(f"the good client is not well: {len(times)} requests, {errors[:3]}", file=sys.stderr)
         return None
-    return p99(times)
+    return times
 
 
 # ---- the agent ----
@@ -189,14 +193,15 @@ HEAD = ("attack", "requests", "errors", "quiet ms", "p99 ms", "ratio", "peak MiB
 
 
 def tell_row(name, requests, errors, quiet, grown, kept, base, fds):
-    now = p99(requests)
-    cells = (name, len(requests), len(errors), f"{quiet:.1f}", f"{now:.1f}", f"{now / quiet:.1f}", mib(grown), mib(kept))
+    then, now = p99(quiet), p99(requests)
+    cells = (name, len(requests), len(errors), f"{then:.1f}", f"{now:.1f}", f"{now / then:.1f}", mib(grown), mib(kept))
     print(ROW.format(*cells, f"{base}->{fds}"))
 
 
-def tell_cost(turn_ms, each):
+def tell_cost(requests, quiet, turn_ms, each):
     used = ", ".join(f"{name} {cpu:.0f} % {waited:.2f}" for name, (cpu, waited) in each.items())
-    print(f"      longest turn {turn_ms:.2f} ms; of a CPU, and ms waited for it each time: {used}")
+    medians = f"median {middle(quiet):.2f} -> {middle(requests):.2f} ms"
+    print(f"      {medians}; longest turn {turn_ms:.2f} ms; of a CPU, and ms waited for it each time: {used}")
 
 
 class Look:
@@ -225,7 +230,7 @@ def try_attack(args):
     target = Target(args.address, 15008, args.app_port, args.cert, args.key, args.ca)
     attack = hostile_attacks.attacks(args.admin)[args.attack]
     agent = Agent(args.agent)
-    quiet = quiet_p99(args.good)
+    quiet = quiet_times(args.good)
     if quiet is None:
         return 1
     base, rss = agent.base(), agent.rss()
@@ -242,7 +247,7 @@ def try_attack(args):
     requests, errors = notes_between(args.good, look.begin, look.end)
     tell(outcomes, times, counted(args.log, mark))
     tell_row(args.attack, requests, errors, quiet, agent.peak - rss, kept, base, fds)
-    tell_cost(look.turn_ms, look.each)
+    tell_cost(requests, quiet, look.turn_ms, look.each)
     for error in sorted(set(errors)):
         print(f"    WRONG the good client saw {error}")
     well = not errors and requests and fds <= base and kept <= args.kept_mib << 20

@@ -1,14 +1,17 @@
 /*
  * h2 whose streams all end at once: a few are told in a turn, each once, and the connection's own
- * end comes after them; what others have to say is heard in between.
+ * end comes after them; what others have to say is heard in between. And requests whose connection
+ * has ended before they were looked at.
  */
 #include <check.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include <hbone/tcp.h>
 #include <hbone/tunnel.h>
 
 #include "support/any_loop.h"
+#include "support/pair.h"
 #include "support/probe.h"
 
 #define STREAMS    300
@@ -220,6 +223,56 @@ START_TEST(a_few_in_a_turn)
 }
 END_TEST
 
+/* The preface, empty SETTINGS, and so many of CONNECT a:80. */
+static size_t write_requests(uint8_t *out, unsigned count)
+{
+	static const char begin[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0";
+	static const char request[] = "\0\0\x0f\x01\x04\0\0\0\0\x02\x07"
+				      "CONNECT\x01\x04"
+				      "a:80";
+	size_t len = sizeof(begin);
+
+	memcpy(out, begin, len);
+	for (uint32_t i = 0; i < count; i++) {
+		memcpy(out + len, request, sizeof(request) - 1);
+		out[len + 7] = (uint8_t)((2 * i + 1) >> 8);
+		out[len + 8] = (uint8_t)(2 * i + 1);
+		len += sizeof(request) - 1;
+	}
+	return len;
+}
+
+/* It has come with them, and there is nobody to answer: those not yet looked at are not told. */
+START_TEST(requests_of_who_is_gone)
+{
+	static const struct hb_h2_events events = { .on_request = on_request,
+		                                    .on_closed = on_closed };
+	static uint8_t bytes[STREAMS * 24 + 64];
+	struct hb_stream *wires[2];
+	struct probe raw;
+	size_t len = write_requests(bytes, STREAMS);
+
+	loop = test_loop_new(&(struct hb_loop_options){ 0 });
+	ck_assert_ptr_nonnull(loop);
+	pair_new(loop, wires);
+	server.h2 = hb_h2_new(loop, wires[0], &(struct hb_h2_options){ .role = HB_H2_SERVER },
+	                      &events, &server);
+	ck_assert_ptr_nonnull(server.h2);
+	probe_init(&raw, wires[1]);
+	probe_write(&raw, loop, bytes, len, HB_BUF_PAYLOAD);
+	hb_loop_turn(loop, 0);
+	ck_assert_uint_ge(server.count, 1);
+	ck_assert_uint_le(server.count, 8);
+	probe_close(&raw, hb_end(HB_LAYER_TCP, HB_SIDE_US, -ECONNRESET));
+	ck_assert(turn_until(loop, &server.closes, 1, 100));
+	ck_assert_uint_le(server.count, 16);
+	ck_assert_int_eq(server.why.code, -ECONNRESET);
+	ck_assert(turn_until(loop, &raw.closes, 1, 100));
+	probe_done(&raw);
+	hb_loop_free(loop);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("h2_hostile_ends");
@@ -229,6 +282,7 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_few_in_a_turn, 0, HB_ARRAY_LEN(rows));
+	tcase_add_test(tc, requests_of_who_is_gone);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

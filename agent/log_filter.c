@@ -17,7 +17,9 @@ static const struct {
 } names[] = {
 	{ "off", LOG_OFF },        { "error", LOG_ERROR },  { "warn", LOG_WARN },
 	{ "info", LOG_INFO },      { "debug", LOG_DEBUG },  { "trace", LOG_TRACE },
-	{ "critical", LOG_ERROR }, { "warning", LOG_WARN },
+	{ "critical", LOG_ERROR }, { "warning", LOG_WARN }, { "0", LOG_OFF },
+	{ "1", LOG_ERROR },        { "2", LOG_WARN },       { "3", LOG_INFO },
+	{ "4", LOG_DEBUG },        { "5", LOG_TRACE },
 };
 
 static bool parse_level(const char *text, size_t len, enum log_level *ret_level)

@@ -4,8 +4,8 @@
  *
  * A target names every scope that begins with it; the longest that fits wins; what none names
  * has the default level. "ztunnel::" in front of a target is dropped, "ztunnel" alone names all but
- * access and dns (which are targets of their own there). Also understood, because istioctl sends
- * them: "target:level", warning, critical.
+ * access and dns (which are targets of their own there). Also understood: "target:level", warning
+ * and critical, because istioctl sends them, and 0 to 5, as Rust does.
  */
 #pragma once
 

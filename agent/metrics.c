@@ -72,6 +72,8 @@ static const struct family {
 	  "Times that a connection waited for what the mesh did not know (xdsOnDemand): answered, timeout, limit, failed.", 0 },
 	[METRIC_HANDSHAKES_PACED] = { "culvert_tls_handshakes_paced_total", COUNTER, { NULL },
 	  "Steps of TLS handshakes of peers that had to wait for their turn.", 0 },
+	[METRIC_DIALS_PACED] = { "culvert_dials_paced_total", COUNTER, { NULL },
+	  "Dials of apps, for requests of peers, that had to wait for their turn.", 0 },
 	[METRIC_TLS_HANDSHAKES] = { "culvert_tls_handshakes_total", COUNTER, { "result" },
 	  "TLS handshakes of peers on 15008 that ended.", 0 },
 	[METRIC_H2_ATTACKS] = { "culvert_h2_attacks_total", COUNTER, { "kind" },
@@ -275,7 +277,7 @@ void metrics_write_label(FILE *out, const char *value)
 static void write_number(FILE *out, const struct family *family, uint64_t number)
 {
 	if (family->per)
-		fprintf(out, " %.3f\n", (double)number / family->per);
+		fprintf(out, " %.*f\n", family->per > 1000 ? 6 : 3, (double)number / family->per);
 	else
 		fprintf(out, " %llu\n", (unsigned long long)number);
 }
@@ -300,13 +302,14 @@ void metrics_write_head(FILE *out, enum metrics_format format, const char *name,
 	        counter ? "counter" : "gauge");
 }
 
-/* Only OpenMetrics has units, and ztunnel gives none to the metrics of its that are here. */
+/* Only OpenMetrics has units. ztunnel gives one where the name has it, as here, but for
+ * istio_tcp_*_bytes. */
 static void write_unit(FILE *out, enum metrics_format format, const struct family *family)
 {
 	static const char *const units[] = { "seconds", "bytes" };
 	size_t len = strlen(family->name);
 
-	if (format != METRICS_OPENMETRICS || strncmp(family->name, "istio_", 6) == 0)
+	if (format != METRICS_OPENMETRICS)
 		return;
 	if (ends_with(family->name, len, "_total"))
 		len -= strlen("_total");

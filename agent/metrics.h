@@ -45,6 +45,7 @@ enum metric {
 	METRIC_FAILOVERS,           /* after */
 	METRIC_ON_DEMAND,           /* result */
 	METRIC_HANDSHAKES_PACED,
+	METRIC_DIALS_PACED,
 	METRIC_TLS_HANDSHAKES,   /* result */
 	METRIC_H2_ATTACKS,       /* kind */
 	METRIC_REQUESTS_REFUSED, /* status */

@@ -44,6 +44,7 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_KEY_WAITERS] = "too many wait for a connection to this peer",
 	[HB_E_FIRST - HB_E_POLICY_CHANGED] = "connection closed due to policy change",
 	[HB_E_FIRST - HB_E_NAME] = "no address for a host name",
+	[HB_E_FIRST - HB_E_NOT_TLS] = "peer does not speak TLS",
 };
 
 /* RFC 9113 7. */
@@ -68,12 +69,24 @@ static const struct {
 	int number;
 	const char *words;
 } statuses[] = {
+	{ 201, "Created" },
+	{ 202, "Accepted" },
+	{ 204, "No Content" },
+	{ 206, "Partial Content" },
+	{ 301, "Moved Permanently" },
+	{ 302, "Found" },
+	{ 307, "Temporary Redirect" },
+	{ 308, "Permanent Redirect" },
 	{ 400, "Bad Request" },
 	{ 401, "Unauthorized" },
 	{ 403, "Forbidden" },
 	{ 404, "Not Found" },
+	{ 405, "Method Not Allowed" },
+	{ 408, "Request Timeout" },
+	{ 429, "Too Many Requests" },
 	{ 431, "Request Header Fields Too Large" },
 	{ 500, "Internal Server Error" },
+	{ 501, "Not Implemented" },
 	{ 502, "Bad Gateway" },
 	{ 503, "Service Unavailable" },
 	{ 504, "Gateway Timeout" },

@@ -12,6 +12,9 @@
 #include <assert.h>
 #include <string.h>
 
+/* Streams whose end is told in one turn of the loop, of one connection. */
+#define ENDS_A_TURN 4
+
 void h2_stream_uncount(struct h2_stream *st)
 {
 	st->h2->streams_count--;
@@ -41,11 +44,18 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	h2_wake_flush(st->h2);
 }
 
+/*
+ * A stream's end is told with all that its owner then does: an app's connection is closed, and a
+ * line written. A connection of a thousand streams that breaks off ends them all at once; they are
+ * told in many turns, so that others have theirs in between.
+ */
 static void tell_ended(struct hb_h2 *h2)
 {
 	struct hb_list *node;
 
-	while ((node = hb_list_shift(&h2->ended))) {
+	if (hb_timer_is_running(&h2->ends))
+		return; /* this turn's have been told */
+	for (unsigned n = 0; n < ENDS_A_TURN && (node = hb_list_shift(&h2->ended)); n++) {
 		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
 
 		st->h2 = NULL;
@@ -56,6 +66,8 @@ static void tell_ended(struct hb_h2 *h2)
 		else
 			h2_stream_delete(st); /* never given to anyone */
 	}
+	if (!hb_list_is_empty(&h2->ended))
+		hb_loop_timer_start(h2->loop, &h2->ends, 0);
 }
 
 static void tell_ready(struct hb_h2 *h2)
@@ -168,6 +180,7 @@ static void maybe_done(struct hb_h2 *h2)
 		hb_loop_undefer(&h2->flush);
 		hb_loop_timer_stop(h2->loop, &h2->life);
 		hb_loop_timer_stop(h2->loop, &h2->retry);
+		hb_loop_timer_stop(h2->loop, &h2->ends);
 		hb_loop_timer_stop(h2->loop, &h2->linger);
 		hb_loop_timer_stop(h2->loop, &h2->go_on);
 		h2->events->on_closed(h2, h2->end);
@@ -198,6 +211,11 @@ static void on_flush(struct hb_task *task)
 static void on_retry_time(struct hb_timer *timer)
 {
 	h2_wake_flush(hb_container_of(timer, struct hb_h2, retry));
+}
+
+static void on_ends_time(struct hb_timer *timer)
+{
+	h2_wake_flush(hb_container_of(timer, struct hb_h2, ends));
 }
 
 /* ---- birth, requests, end ---- */
@@ -282,6 +300,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_task_init(&h2->flush, on_flush);
 		hb_timer_init(&h2->life, h2_life_on_time);
 		hb_timer_init(&h2->retry, on_retry_time);
+		hb_timer_init(&h2->ends, on_ends_time);
 		hb_timer_init(&h2->linger, h2_on_linger_time);
 		hb_timer_init(&h2->go_on, h2_on_go_on);
 	}

@@ -96,6 +96,7 @@ struct hb_h2 {
 	struct hb_list lingering; /* all wait equally long: the first is the first due */
 	struct hb_task flush;
 	struct hb_timer life, retry; /* retry: no buffer was to be had */
+	struct hb_timer ends;        /* runs: of those on ended, this turn's are told */
 	struct hb_timer linger;      /* for the first of lingering */
 	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
 	struct hb_bufq out;          /* records for the lower stream */

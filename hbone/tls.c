@@ -212,6 +212,10 @@ static void shake(struct tls *tls)
 {
 	int ret;
 
+	if (hb_tls_wire_refuse_foreign(&tls->wire)) {
+		end(tls, hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_E_NOT_TLS), HB_END_CLEAN);
+		return;
+	}
 	ERR_clear_error();
 	ret = SSL_do_handshake(tls->ssl);
 	if (ret == 1) {

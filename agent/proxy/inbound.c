@@ -24,6 +24,8 @@
 
 #define SERVER_STREAMS_MAX 1000u
 #define FIRST_STREAM_MS    8000u
+/* Nobody of the address of a flood is shaken hands with for so long: it comes again at once. */
+#define FLOOD_FINE_MS 250u
 
 static void inbound_free(struct inbound *in)
 {
@@ -62,6 +64,7 @@ static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
 		         "pod=%s peer=%s of=\"%s\" frames=%llu", in->pod->spec->key, in->identity,
 		         hb_h2_kind_name((enum hb_h2_kind)counters->flood),
 		         (unsigned long long)counters->frames);
+		hb_pace_fine(&in->pod->worker->handshakes, in->newcomer.group, FLOOD_FINE_MS);
 	} else {
 		log_debug("connection of a peer closed", "pod=%s peer=%s: %s", in->pod->spec->key,
 		          in->identity, hb_strerror(why.code));

@@ -1,11 +1,15 @@
 /*
  * request: from a CONNECT to a relay.
  *
- *   told --what it needs is not known--> asking, at most for DEMAND_WAIT_MS; then as below
+ *   told --what it needs is not known--> ASKING, at most for DEMAND_WAIT_MS; then as below
  *
- *   told --no--> REFUSED (answered; the stream ends by itself)
- *     '--yes--> DIALLING --app took it--> joined (flow, relay)
- *                  | app refused: 503 and REFUSED; peer left or pod left: DONE after the dial
+ *   told --no--> OVER (answered; the stream ends by itself)
+ *     '--yes--> WAITING --its turn--> DIALLING --app took it--> OVER: joined (flow, relay)
+ *                  |                     | app refused: 503
+ *                  '---------------------+--peer or pod left--> OVER, with the turn or the dial
+ *
+ * A dial costs more than all else that a request does, so they have turns, by the peer's address:
+ * a thousand requests at once wait behind themselves.
  */
 #include "proxy/request.h"
 
@@ -26,28 +30,33 @@
 #define SOURCE_WAIT_MS 1000u /* for what is told of the source only */
 #define WORD_MAX       200   /* of a peer's, in the log */
 
+enum request_state { REQUEST_ASKING, REQUEST_WAITING, REQUEST_DIALLING, REQUEST_OVER };
+
 struct request {
 	struct flow_opening opening;
+	struct hb_pace_item turn; /* WAITING */
+	struct hb_addr app;       /* where it will be dialled */
 	struct hb_dial dial;
 	struct worker *worker;
 	struct pod *pod;          /* valid while flow is */
 	struct flow *flow;        /* NULL: ended, or carried by its relay now */
 	struct hb_stream *tunnel; /* NULL: closed, or given on */
 	struct inbound *in;       /* valid while tunnel is, up to the dial */
-	bool dialling;
-	bool asking, for_source; /* for_source: what it says of the source; it may go without */
+	enum request_state state;
+	bool for_source; /* ASKING: what it says of the source; it may go without */
 	uint64_t asking_until_ms;
 	struct demand_wait demand;
 	char asked[ROUTE_MISSING_SIZE];
-	bool proxy;               /* the app gets a PROXY header first, */
+	bool keep_src;            /* the app sees the client's address */
+	bool proxy;               /* it gets a PROXY header first, */
 	struct hb_addr proxy_dst; /* with this destination */
 	const char *identity;     /* and the peer's; lives with the tunnel */
-	struct hb_end why;        /* why the dial is being cancelled */
+	struct hb_end why;        /* why it is given up */
 };
 
 static void let_go(struct request *request)
 {
-	if (request->dialling || request->asking || request->tunnel)
+	if (request->state != REQUEST_OVER || request->tunnel)
 		return;
 	request->worker->setups--;
 	worker_settle(request->worker);
@@ -65,15 +74,17 @@ static void refuse(struct request *request, int status, struct hb_end why, const
 	flow_end(hb_take(&request->flow), why, words && *words ? words : NULL);
 }
 
+/* The end comes with its turn, or with the dial's; while it asks, now. */
 static void give_up(struct request *request, struct hb_end why)
 {
-	if (!request->asking) {
+	if (request->state != REQUEST_ASKING) {
 		request->why = why;
-		hb_dial_cancel(&request->dial);
+		if (request->state == REQUEST_DIALLING)
+			hb_dial_cancel(&request->dial);
 		return;
 	}
 	demand_cancel(&request->demand);
-	request->asking = false;
+	request->state = REQUEST_OVER;
 	request->flow->early = true;
 	refuse(request, 503, why, NULL);
 	let_go(request);
@@ -91,7 +102,7 @@ static void on_tunnel_closed(struct hb_stream *tunnel, struct hb_end why)
 
 	request->tunnel = NULL;
 	hb_stream_free(tunnel);
-	if (request->dialling || request->asking)
+	if (request->state != REQUEST_OVER)
 		give_up(request,
 		        why.code ? why : hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CANCELLED));
 	else
@@ -155,7 +166,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	struct pod *pod = request->pod;
 	struct hb_stream *app = NULL;
 
-	request->dialling = false;
+	request->state = REQUEST_OVER;
 	if (fd >= 0)
 		app = make_app(request, fd, &fd);
 	if (app) {
@@ -330,23 +341,38 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 	judge(in, tunnel, flow, target);
 }
 
-static int dial_app(struct request *request, struct inbound *in, const struct target *to)
+static void dial_app(struct request *request)
 {
 	struct appdial_target target = {
-		.pod = in->pod->spec,
-		.app = &to->dial,
-		.client = to->keep_src ? &in->src : NULL,
-		.turn = in->pod->worker->turn++,
+		.pod = request->pod->spec,
+		.app = &request->app,
+		.client = request->keep_src ? &request->flow->src : NULL,
+		.turn = request->worker->turn++,
 	};
+	int err = appdial_start(&request->dial, request->worker->loop, &target, on_dialled);
 
-	return appdial_start(&request->dial, in->pod->worker->loop, &target, on_dialled);
+	if (err < 0)
+		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
+	else
+		request->state = REQUEST_DIALLING;
+}
+
+static void on_turn(struct hb_pace_item *item)
+{
+	struct request *request = hb_container_of(item, struct request, turn);
+
+	request->state = REQUEST_OVER;
+	if (request->why.code)
+		refuse(request, 503, request->why, NULL);
+	else
+		dial_app(request);
+	let_go(request);
 }
 
 static void go_on(struct request *request)
 {
 	struct inbound *in = request->in;
 	struct target target = { 0 };
-	int err;
 
 	consider(in, request->tunnel, request->flow, &target);
 	if (target.status) {
@@ -357,11 +383,11 @@ static void go_on(struct request *request)
 	request->proxy = target.proxy;
 	request->proxy_dst = target.proxy_dst;
 	request->identity = in->identity;
-	err = dial_app(request, in, &target);
-	if (err < 0)
-		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
-	else
-		request->dialling = true;
+	request->app = target.dial;
+	request->keep_src = target.keep_src;
+	request->state = REQUEST_WAITING;
+	hb_pace_item_init(&request->turn, on_turn);
+	hb_pace_ask(&request->worker->dials, &request->turn, in->newcomer.group);
 }
 
 /* ---- what is not known yet ---- */
@@ -403,7 +429,7 @@ static void on_answer(struct demand_wait *wait, int err)
 	char missing[ROUTE_MISSING_SIZE], words[DEMAND_WORDS];
 	bool lacks;
 
-	request->asking = false;
+	request->state = REQUEST_OVER;
 	if (err < 0 && !request->for_source) {
 		request->flow->early = true;
 		refuse(request, 503, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_ROUTE),
@@ -421,15 +447,17 @@ static void ask_or_go_on(struct request *request)
 {
 	uint64_t now_ms = hb_loop_now_ms(request->worker->loop);
 	uint32_t left_ms = SOURCE_WAIT_MS;
+	bool asks = false;
 
 	if (demand_is_on(&request->worker->demand) && now_ms < request->asking_until_ms) {
 		request->for_source = lacks_source(request, request->asked);
-		request->asking = request->for_source || lacks_target(request, request->asked);
+		asks = request->for_source || lacks_target(request, request->asked);
 	}
-	if (!request->asking) {
+	if (!asks) {
 		go_on(request);
 		return;
 	}
+	request->state = REQUEST_ASKING;
 	if (!request->for_source)
 		left_ms = (uint32_t)(request->asking_until_ms - now_ms);
 	demand_wait(&request->worker->demand, &request->demand, request->asked, left_ms, on_answer);
@@ -456,6 +484,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	request->pod = in->pod;
 	request->flow = flow;
 	request->tunnel = tunnel;
+	request->state = REQUEST_OVER; /* but for more to come */
 	request->worker->setups++;
 	tunnel->owner = request;
 	tunnel->events = &tunnel_events;

@@ -12,6 +12,11 @@
 
 /* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
 #define HANDSHAKE_STEPS 1
+/* Of one address, where a handshake is two steps: 64 at once, and then 250 a second. */
+#define HANDSHAKES_BURST    128
+#define HANDSHAKES_EVERY_MS 2
+/* A dial is a socket in the pod's namespace and, where the app is near, all of TCP's handshake. */
+#define DIALS 4
 
 uint64_t worker_random(struct worker *worker)
 {
@@ -189,6 +194,8 @@ static int make_parts(struct worker *worker)
 		return -ENOMEM;
 	newcomers_init(&worker->newcomers, worker_random(worker));
 	hb_pace_init(&worker->handshakes, worker->loop, HANDSHAKE_STEPS);
+	hb_pace_limit(&worker->handshakes, HANDSHAKES_BURST, HANDSHAKES_EVERY_MS);
+	hb_pace_init(&worker->dials, worker->loop, DIALS);
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
 	worker->flows.metrics = worker->flow_metrics;
 	worker->flows.limits =
@@ -226,8 +233,10 @@ static void free_parts(struct worker *worker)
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);
 	}
-	if (worker->loop && worker->metrics && worker->flow_metrics)
+	if (worker->loop && worker->metrics && worker->flow_metrics) {
 		hb_pace_done(&worker->handshakes);
+		hb_pace_done(&worker->dials);
+	}
 	metrics_free(worker->metrics);
 	flow_metrics_free(worker->flow_metrics);
 	hb_loop_free(worker->loop);

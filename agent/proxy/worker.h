@@ -126,6 +126,7 @@ struct worker {
 	struct newcomers newcomers;
 	struct balance_memory balance;      /* what is known of endpoints */
 	struct hb_pace handshakes;          /* of peers: steps of them that wait for their turn */
+	struct hb_pace dials;               /* of apps, for requests of peers: likewise */
 	struct hb_tcp_options app_leg;      /* to and from apps on this node */
 	struct hb_tcp_options captured_leg; /* the same, accepted from listeners that have them */
 	struct hb_tcp_options mesh_leg;     /* plain TCP to and from anything else */

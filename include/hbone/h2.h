@@ -21,7 +21,7 @@
 #include <hbone/stream.h>
 
 #define HB_H2_WINDOW_FIRST (256u * 1024)
-#define HB_H2_FRAME_MAX    (64u * 1024)
+#define HB_H2_FRAME_MAX    (48u * 1024) /* three records: a packet of 64 KiB holds no fourth */
 
 struct hb_h2;
 

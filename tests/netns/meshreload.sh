@@ -45,6 +45,10 @@ other_account() {
 	read_again 'mesh file read again' sed -i '/^  name: server$/,/serviceAccount/ s/serviceAccount: server/serviceAccount: somebody/' "$MESH"
 	lab_ctl b status >"$LAB_DATA/status"
 	expect_none "status" 'service account' "$LAB_DATA/status"
+	read_again 'mesh file read again' sed -i '/^  name: server$/,/node:/ s/node: node-b/node: node-x/' "$MESH"
+	expect_match "status" 'demo/server .*the mesh says that it is on node node-x, and not on node-b: all' "$(lab_ctl b status)"
+	read_again 'mesh file read again' sed -i 's/^  name: server$/  name: another/' "$MESH"
+	expect_match "status" 'demo/server .*the mesh has no workload of this name: all' "$(lab_ctl b status)"
 }
 
 cases_start

@@ -19,6 +19,8 @@ static const struct {
 	{ "upper case", "WARN", "proxy", LOG_WARN },
 	{ "istioctl's words", "warning", "proxy", LOG_WARN },
 	{ "istioctl's other word", "critical", "proxy", LOG_ERROR },
+	{ "a number", "2", "proxy", LOG_WARN },
+	{ "numbers of targets", "5,proxy=0", "proxy", LOG_OFF },
 	{ "access off", "access=off", "access", LOG_OFF },
 	{ "access off leaves the rest", "access=off", "proxy", LOG_INFO },
 	{ "level and target", "info,xds=debug", "xds", LOG_DEBUG },

@@ -212,7 +212,6 @@ START_TEST(shared_address)
 	struct hb_ip ip;
 
 	(void)hb_ip_parse("10.0.0.1", 8, &ip);
-	ck_assert_int_eq(put(store, "c//Pod/ns/a", NULL, HEALTH_HEALTHY), -EINVAL); /* the name */
 	ck_assert_int_eq(put(store, "one", NULL, HEALTH_HEALTHY), 0);
 	ck_assert_int_eq(put(store, "two", NULL, HEALTH_HEALTHY), 0);
 	s = publish(store);

@@ -93,6 +93,10 @@ no_answer() { # nothing goes around the mesh; what is known goes on
 	logged a "$mark" "dst.addr=10.3.0.77:8080.*error=.*the control plane does not say what /10.3.0.77 is"
 	expect_works pod-a1 "http://$SERVER:8080/"
 	[ "$(waits a timeout)" -ge 1 ] || fail "it is not counted"
+	mark=$(lab_mark agent-a)
+	lab_curl pod-a1 "http://10.3.0.78:8080/" --max-time 1 2>/dev/null || code=$?
+	expect_eq "curl's exit status" 28 "$code"
+	logged a "$mark" "dst.addr=10.3.0.78:8080.*error="
 	controlplane go-on >/dev/null
 	lab_wait 20 answers pod-a1 "http://$OUT:8080/" || fail "not asked again"
 }
@@ -114,6 +118,17 @@ as_the_protocol_wants_it() {
 	controlplane no-nacks >/dev/null
 }
 
+ended_while_somebody_waits() {
+	local code=0
+	controlplane hold >/dev/null
+	lab_spawn waiting pod-a1 curl -sS --max-time 20 "http://10.3.0.79:8080/"
+	lab_wait 5 asked_for_79 || fail "nobody waits"
+	lab_stop agent-a || code=$?
+	expect_eq "the agent's exit status" 0 "$code"
+	controlplane go-on >/dev/null
+}
+asked_for_79() { lab_ctl a connections | grep -q 10.3.0.79; }
+
 cases_start
 for where in pod-b1 pod-b2 outside; do
 	lab_nginx $where
@@ -130,4 +145,5 @@ case_run "no answer: refused, in time" no_answer
 case_run "another stream" started_anew
 case_run "waypointStrict needs the whole mesh" strict_needs_all
 case_run "as the protocol wants it" as_the_protocol_wants_it
+case_run "an agent ends while somebody waits" ended_while_somebody_waits
 cases_end

@@ -19,6 +19,8 @@
 
 #define SLAB_BYTES 32768u
 #define UNIT       8u
+/* Where the first object lies: 8 behind a multiple of 16, see hb_slab_has(). */
+#define FIRST ((uint32_t)((sizeof(struct slab) + 15) / 16 * 16 + 8))
 
 struct free_object {
 	struct free_object *next;
@@ -82,7 +84,7 @@ static struct slab *slab_new(struct hb_slabs *slabs, size_t class)
 	*slab = (struct slab){
 		.slabs = slabs,
 		.size = (uint32_t)(class + 1) * UNIT,
-		.next = (sizeof(*slab) + UNIT - 1) / UNIT * UNIT,
+		.next = FIRST,
 	};
 	hb_list_init(&slab->node);
 	hb_list_add(&slabs->with_room[class], &slab->node);
@@ -152,6 +154,16 @@ void *hb_slab_get(struct hb_slabs *slabs, size_t size)
 	return object;
 }
 
+static struct slab *slab_of(const void *object)
+{
+	return (struct slab *)((uintptr_t)object - (uintptr_t)object % SLAB_BYTES);
+}
+
+size_t hb_slab_bytes(const void *object)
+{
+	return slab_of(object)->size;
+}
+
 void hb_slab_put(void *object)
 {
 	struct free_object *freed = object;
@@ -160,7 +172,7 @@ void hb_slab_put(void *object)
 
 	if (!object)
 		return;
-	slab = (struct slab *)(void *)((char *)object - (uintptr_t)object % SLAB_BYTES);
+	slab = slab_of(object);
 	class = class_of(slab->size);
 	assert(slab->used > 0);
 	if (!has_room(slab))

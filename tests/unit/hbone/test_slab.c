@@ -59,6 +59,27 @@ START_TEST(objects_do_not_overlap)
 }
 END_TEST
 
+/* Those of multiples of 16, which is how one who has malloc's too tells them. */
+START_TEST(addresses_tell_whose_they_are)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		size_t size = 16 + 16 * (i % (HB_SLAB_OBJECT_MAX / 16));
+
+		objects[i] = get(size);
+		ck_assert(hb_slab_has(objects[i]));
+		ck_assert_uint_eq(hb_slab_bytes(objects[i]), size);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		hb_slab_put(objects[i]);
+	for (size_t size = 1; size < 1000; size++) {
+		void *at = malloc(size);
+
+		ck_assert(!hb_slab_has(at));
+		free(at);
+	}
+}
+END_TEST
+
 /* In whatever order they go: the last to leave a slab gives it back. */
 START_TEST(empty_slabs_go_back)
 {
@@ -113,6 +134,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, up, down);
 	tcase_add_loop_test(tc, objects_do_not_overlap, 0, HB_ARRAY_LEN(sizes));
+	tcase_add_test(tc, addresses_tell_whose_they_are);
 	tcase_add_loop_test(tc, empty_slabs_go_back, 0, 2);
 	tcase_add_test(tc, holes_are_filled);
 	suite_add_tcase(suite, tc);

@@ -318,14 +318,18 @@ void hb_h2_free(struct hb_h2 *h2)
 	free(h2);
 }
 
-/* RFC 7541 7.1.3: what must stay secret is in no table that others may guess by. */
+/*
+ * What must stay secret is in no table that others may guess by (RFC 7541 7.1.3). What is another
+ * with every request would only push out what is not, and take its place in memory at both ends.
+ */
 static uint8_t flags_of(const struct hb_header *header)
 {
-	static const char secret[] = "authorization";
+	static const char *const not_kept[] = { "authorization", "forwarded", "traceparent" };
 
-	if (header->name_len == sizeof(secret) - 1 &&
-	    memcmp(header->name, secret, sizeof(secret) - 1) == 0)
-		return NGHTTP2_NV_FLAG_NO_INDEX;
+	for (size_t i = 0; i < HB_ARRAY_LEN(not_kept); i++)
+		if (header->name_len == strlen(not_kept[i]) &&
+		    memcmp(header->name, not_kept[i], header->name_len) == 0)
+			return NGHTTP2_NV_FLAG_NO_INDEX;
 	return NGHTTP2_NV_FLAG_NONE;
 }
 

@@ -82,7 +82,7 @@ static int init(struct hb_loop *loop, struct hb_loop_options options)
 	if (!options.slots_max)
 		options.slots_max = SLOTS_MAX;
 	loop->pool = hb_buf_pool_new(options.slots_max);
-	loop->slabs = hb_slabs_new();
+	loop->slabs = hb_slabs_new(loop);
 	if (!loop->pool || !loop->slabs)
 		return -ENOMEM;
 	return choose_backend(loop, &options);

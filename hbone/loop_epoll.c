@@ -73,7 +73,10 @@ static int epoll_start(struct hb_loop *loop)
 static void end_op(struct hb_epoll *epoll, struct hb_op *op, int res)
 {
 	hb_list_remove(&op->node);
-	op->value = res;
+	if (op->kind == HB_OP_RECV)
+		op->events = (short)res; /* it keeps its descriptor */
+	else
+		op->value = res;
 	if (op->kind == HB_OP_RECV || op->kind == HB_OP_ACCEPT) {
 		hb_list_add(&epoll->ready, &op->node);
 	} else {
@@ -205,50 +208,39 @@ static void epoll_cancel(struct hb_loop *loop, struct hb_op *op)
 	watch = hb_watch_lookup(epoll, op->value);
 	if (op->kind != HB_OP_POLL)
 		watch->out = NULL;
-	end_op(epoll, op, -ECANCELED);
+	end_op(epoll, op, -ECANCELED); /* off the watch's polls */
 	hb_watch_put(epoll, watch);
 }
 
 /* --- receivers --- */
 
-static void epoll_arm(struct hb_recv *recv)
+static void epoll_arm(struct hb_loop *loop, struct hb_recv *recv)
 {
-	struct hb_epoll *epoll = recv->loop->epoll;
-	struct hb_watch *watch = hb_watch_lookup(epoll, recv->fd);
+	struct hb_epoll *epoll = loop->epoll;
+	bool is_new;
+	int r = hb_watch_recv(epoll, recv, &is_new);
 
-	if (!watch || watch->recv != recv) {
-		bool is_new;
-		int r = hb_watch_get(epoll, recv->fd, &watch, &is_new);
-
-		if (r < 0) {
-			end_op(epoll, &recv->op, r);
-			return;
-		}
-		assert(!watch->recv);
-		watch->recv = recv;
-		recv->ends = watch->ends;
-		/* What is there already, the kernel reports of a new watch only. */
-		recv->is_dry = is_new;
+	if (r < 0) {
+		end_op(epoll, &recv->op, r);
+		return;
 	}
+	/* What is there already, the kernel reports of a new watch only. */
+	if (is_new)
+		recv->is_dry = true;
 	if (!recv->is_dry)
 		set_ready(epoll, &recv->op);
 }
 
-static bool epoll_disarm(struct hb_recv *recv)
+static bool epoll_disarm(struct hb_loop *loop, struct hb_recv *recv)
 {
+	(void)loop;
 	hb_list_remove(&recv->op.node);
 	return true;
 }
 
-static void epoll_forget(struct hb_recv *recv)
+static void epoll_forget(struct hb_loop *loop, struct hb_recv *recv)
 {
-	struct hb_epoll *epoll = recv->loop->epoll;
-	struct hb_watch *watch = hb_watch_lookup(epoll, recv->fd);
-
-	if (!watch || watch->recv != recv)
-		return;
-	watch->recv = NULL;
-	hb_watch_put(epoll, watch);
+	hb_watch_forget(loop->epoll, recv);
 }
 
 static unsigned epoll_slots(struct hb_loop *loop)
@@ -300,22 +292,30 @@ static void tell_polls(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t 
 	}
 }
 
+#define BAD (EPOLLERR | EPOLLHUP)
+/* An end that came with data has no edge of its own, and urgent data cuts reads short: from then on
+ * only a read that finds nothing is the last. */
+#define ENDS (BAD | EPOLLRDHUP | EPOLLPRI)
+
+static void wake_receiver(struct hb_epoll *epoll, struct hb_recv *recv, uint32_t events)
+{
+	if (events & ENDS)
+		recv->ends = true;
+	if (!(events & (ENDS | EPOLLIN)))
+		return;
+	recv->is_dry = false;
+	set_ready(epoll, &recv->op);
+}
+
 static void on_event(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t events)
 {
-	const uint32_t bad = EPOLLERR | EPOLLHUP;
-
-	/* An end that came with data has no edge of its own, and urgent data cuts reads short:
-	 * from now on only a read that finds nothing is the last. */
-	if (events & (bad | EPOLLRDHUP | EPOLLPRI))
+	if (events & ENDS)
 		watch->ends = true;
-	if (watch->recv && (events & (bad | EPOLLIN | EPOLLRDHUP | EPOLLPRI))) {
-		watch->recv->ends = watch->ends;
-		watch->recv->is_dry = false;
-		set_ready(epoll, &watch->recv->op);
-	}
-	if (watch->accept && (events & (bad | EPOLLIN)))
+	if (watch->recv)
+		wake_receiver(epoll, watch->recv, events);
+	if (watch->accept && (events & (BAD | EPOLLIN)))
 		set_ready(epoll, &watch->accept->op);
-	if (watch->out && (events & (bad | EPOLLOUT)))
+	if (watch->out && (events & (BAD | EPOLLOUT)))
 		try_out(epoll, watch, events);
 	tell_polls(epoll, watch, events);
 	hb_watch_put(epoll, watch);
@@ -331,15 +331,18 @@ static int wait_for_events(struct hb_loop *loop, int wait_ms)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++) {
 		struct hb_watch *watch;
+		struct hb_recv *alone;
 		eventfd_t count;
 
 		if (events[i].data.u64 == WAKE) {
 			(void)eventfd_read(loop->wake_fd, &count); /* only to silence it */
 			continue;
 		}
-		watch = hb_watch_of_event(epoll, events[i].data.u64);
+		hb_watch_of_event(epoll, events[i].data.u64, &watch, &alone);
 		if (watch)
 			on_event(epoll, watch, events[i].events);
+		else if (alone)
+			wake_receiver(epoll, alone, events[i].events);
 	}
 	return 0;
 }
@@ -401,7 +404,7 @@ static void tell_ready(struct hb_loop *loop, struct hb_op *op)
 {
 	struct hb_accept *accept = hb_container_of(op, struct hb_accept, op);
 	struct hb_recv *recv = hb_container_of(op, struct hb_recv, op);
-	int error = op->value;
+	int error = op->kind == HB_OP_RECV ? op->events : op->value;
 
 	if (op->kind == HB_OP_ACCEPT && error == 0) {
 		run_accept(accept); /* goes on */
@@ -411,9 +414,9 @@ static void tell_ready(struct hb_loop *loop, struct hb_op *op)
 	if (op->kind == HB_OP_ACCEPT)
 		hb_accept_on_done(accept, error, false);
 	else if (error < 0)
-		hb_recv_on_done(recv, NULL, error);
+		hb_recv_on_done(loop, recv, NULL, error);
 	else
-		hb_recv_on_readable(recv);
+		hb_recv_on_readable(loop, recv);
 }
 
 static void epoll_tell_ended(struct hb_loop *loop)

@@ -196,16 +196,16 @@ static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
 	io_uring_sqe_set_data(sqe, NULL);
 }
 
-static void uring_arm(struct hb_recv *recv)
+static void uring_arm(struct hb_loop *loop, struct hb_recv *recv)
 {
-	struct io_uring_sqe *sqe = get_sqe(recv->loop);
+	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	if (recv->by_readiness) {
-		io_uring_prep_poll_add(sqe, recv->fd, POLLIN);
+		io_uring_prep_poll_add(sqe, hb_recv_fd(recv), POLLIN);
 		io_uring_sqe_set_data(sqe, &recv->op);
 		return;
 	}
-	io_uring_prep_recv(sqe, recv->fd, NULL, recv->read_max, 0);
+	io_uring_prep_recv(sqe, hb_recv_fd(recv), NULL, recv->read_max, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = HB_LENT_GROUP;
 	if (recv->is_dry)
@@ -213,15 +213,15 @@ static void uring_arm(struct hb_recv *recv)
 	io_uring_sqe_set_data(sqe, &recv->op);
 }
 
-static bool uring_disarm(struct hb_recv *recv)
+static bool uring_disarm(struct hb_loop *loop, struct hb_recv *recv)
 {
-	uring_cancel(recv->loop, &recv->op);
+	uring_cancel(loop, &recv->op);
 	return false;
 }
 
-static void uring_forget(struct hb_recv *recv)
+static void uring_forget(struct hb_loop *loop, struct hb_recv *recv)
 {
-	(void)recv; /* the ring knows operations, not descriptors */
+	(void)loop, (void)recv; /* the ring knows operations, not descriptors */
 }
 
 /* With DEFER_TASKRUN the kernel fills slots only while we ask it to: what has no completion yet is
@@ -250,13 +250,12 @@ static void on_wake(struct hb_loop *loop)
 	arm_wake(loop);
 }
 
-static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
+static void on_recv(struct hb_loop *loop, struct hb_recv *recv, const struct io_uring_cqe *cqe)
 {
-	struct hb_loop *loop = recv->loop;
 	struct hb_buf *buf;
 
 	if (recv->by_readiness && cqe->res >= 0) {
-		hb_recv_on_readable(recv);
+		hb_recv_on_readable(loop, recv);
 		return;
 	}
 	buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
@@ -270,7 +269,7 @@ static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
 		hb_buf_free(buf);
 		buf = NULL;
 	}
-	hb_recv_on_done(recv, buf, cqe->res);
+	hb_recv_on_done(loop, recv, buf, cqe->res);
 }
 
 static void dispatch(struct hb_loop *loop, const struct io_uring_cqe *cqe)
@@ -287,7 +286,7 @@ static void dispatch(struct hb_loop *loop, const struct io_uring_cqe *cqe)
 	if (!more)
 		hb_op_end(loop, op);
 	if (op->kind == HB_OP_RECV)
-		on_recv(hb_container_of(op, struct hb_recv, op), cqe);
+		on_recv(loop, hb_container_of(op, struct hb_recv, op), cqe);
 	else if (op->kind == HB_OP_ACCEPT)
 		hb_accept_on_done(hb_container_of(op, struct hb_accept, op), cqe->res, more);
 	else

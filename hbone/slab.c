@@ -29,6 +29,7 @@ struct free_object {
 struct slab {
 	struct hb_list node; /* in its set's list by size; empty when it has no room */
 	struct hb_slabs *slabs;
+	void *owner;              /* the set's */
 	struct free_object *free; /* that were used before */
 	uint32_t size;            /* of an object */
 	uint32_t used;            /* objects that are out */
@@ -39,6 +40,7 @@ struct hb_slabs {
 	struct hb_list with_room[HB_SLAB_OBJECT_MAX / UNIT]; /* by size */
 	uint32_t empty[HB_SLAB_OBJECT_MAX / UNIT];           /* of them */
 	size_t count, objects;
+	void *owner;
 };
 
 static size_t class_of(size_t size)
@@ -51,12 +53,14 @@ static bool has_room(const struct slab *slab)
 	return slab->free || slab->next + slab->size <= SLAB_BYTES;
 }
 
-struct hb_slabs *hb_slabs_new(void)
+struct hb_slabs *hb_slabs_new(void *owner)
 {
 	struct hb_slabs *slabs = calloc(1, sizeof(*slabs));
 
 	for (size_t i = 0; slabs && i < HB_ARRAY_LEN(slabs->with_room); i++)
 		hb_list_init(&slabs->with_room[i]);
+	if (slabs)
+		slabs->owner = owner;
 	return slabs;
 }
 
@@ -83,6 +87,7 @@ static struct slab *slab_new(struct hb_slabs *slabs, size_t class)
 		return NULL;
 	*slab = (struct slab){
 		.slabs = slabs,
+		.owner = slabs->owner,
 		.size = (uint32_t)(class + 1) * UNIT,
 		.next = FIRST,
 	};
@@ -157,6 +162,11 @@ void *hb_slab_get(struct hb_slabs *slabs, size_t size)
 static struct slab *slab_of(const void *object)
 {
 	return (struct slab *)((uintptr_t)object - (uintptr_t)object % SLAB_BYTES);
+}
+
+void *hb_slab_owner(const void *object)
+{
+	return slab_of(object)->owner;
 }
 
 size_t hb_slab_bytes(const void *object)

@@ -103,12 +103,13 @@ static void refuse(struct request *request, int status, struct hb_end why, const
 static int introduce(const struct request *request, struct hb_stream *app)
 {
 	struct hb_buf *buf = hb_buf_new(hb_loop_pool(request->worker->loop));
+	struct hb_addr src = flow_src(request->flow);
 	int len;
 
 	if (!buf)
 		return -ENOMEM;
-	len = hb_proxy_encode(&request->flow->src, &request->proxy_dst, request->identity,
-	                      buf->data, HB_BUF_PAYLOAD);
+	len = hb_proxy_encode(&src, &request->proxy_dst, request->identity, buf->data,
+	                      HB_BUF_PAYLOAD);
 	if (len < 0) {
 		hb_buf_free(buf);
 		return len;
@@ -265,7 +266,10 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 		return;
 	}
 	target_find(&query, &authority, target);
-	flow->orig_dst = target->app;
+	if (flow_set_path(flow, NULL, NULL, &target->app) < 0 && !target->status) {
+		target->status = 503;
+		target->code = -ENOMEM;
+	}
 	if (target->status)
 		return;
 	if (said) {
@@ -298,7 +302,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
 	int err;
 
-	if (!request || !flow) {
+	if (!request || !flow || flow_set_path(flow, &in->src, &in->local, NULL) < 0) {
 		free(request);
 		if (flow)
 			flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
@@ -307,8 +311,6 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	}
 	request->opening.abort = on_abort;
 	flow->opening = &request->opening;
-	flow->src = in->src;
-	flow->dst = in->local;
 	request->worker = in->pod->worker;
 	request->pod = in->pod;
 	request->flow = flow;

@@ -91,7 +91,7 @@ struct hb_op {
 	};
 	struct hb_list node; /* the loop's, as all that follows; valid while in flight */
 	int value;           /* the descriptor; of an op that has ended, its result */
-	short events;        /* of a poll */
+	short events;        /* of a poll; of a receiver's that has ended, its result */
 	bool in_flight;      /* owners may read it */
 	uint8_t kind;
 };
@@ -149,9 +149,7 @@ struct hb_recv_events {
 
 struct hb_recv {
 	struct hb_op op; /* the loop's; its node: in flight the backend's, else a list by state */
-	struct hb_loop *loop;
 	struct hb_buf *held; /* the loop's: arrived while being paused; one, or NULL */
-	int fd;
 	uint16_t read_max;
 	int16_t held_res;      /* the loop's: an end that is to be told */
 	uint8_t state;         /* the loop's */
@@ -159,12 +157,19 @@ struct hb_recv {
 	bool is_dry : 1; /* the loop's: the last read took all there was, nothing is heard since */
 	bool ends : 1;   /* the loop's: a short read may not have taken all, see loop_epoll.c */
 };
-void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
+/* @loop of all that follow is the same one: a receiver does without a pointer to it. */
+void hb_recv_init(struct hb_recv *recv, int fd, uint32_t read_max,
                   const struct hb_recv_events *events);
-void hb_loop_recv_resume(struct hb_recv *recv);
-void hb_loop_recv_pause(struct hb_recv *recv); /* no on_recv from here on; nothing is lost */
+static inline int hb_recv_fd(const struct hb_recv *recv)
+{
+	return recv->op.value;
+}
+void hb_loop_recv_resume(struct hb_loop *loop, struct hb_recv *recv);
+/* No on_recv from here on; nothing is lost. */
+void hb_loop_recv_pause(struct hb_loop *loop, struct hb_recv *recv);
 /* Inside on_readable(): reading has found nothing more (-EAGAIN). */
-void hb_loop_recv_dry(struct hb_recv *recv);
+void hb_loop_recv_dry(struct hb_loop *loop, struct hb_recv *recv);
 /* Inside on_readable(), last: reads as it does otherwise, and tells on_recv(). */
-void hb_loop_recv_read(struct hb_recv *recv);
-void hb_loop_recv_stop(struct hb_recv *recv); /* for good; on_stopped comes from the loop */
+void hb_loop_recv_read(struct hb_loop *loop, struct hb_recv *recv);
+/* For good; on_stopped comes from the loop. */
+void hb_loop_recv_stop(struct hb_loop *loop, struct hb_recv *recv);

@@ -263,7 +263,7 @@ static void begin_flow(enum flow_direction direction, struct hb_stream *a, struc
 		[FLOW_AUTHORITY] = "10.2.0.11:8080",
 		[FLOW_POLICY] = "bench/allow-all",
 	};
-	struct flow *flow = flow_new(&lab.flows, NULL, direction);
+	struct flow *flow = flow_new(&lab.flows, NULL, "bench/pod-a", direction);
 
 	if (!flow || flow_set_texts(flow, texts) < 0)
 		fail("no memory");

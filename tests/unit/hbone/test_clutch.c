@@ -22,7 +22,7 @@ static struct object *objects[MANY];
 
 static void up(void)
 {
-	slabs = hb_slabs_new();
+	slabs = hb_slabs_new(&slabs);
 	ck_assert_ptr_nonnull(slabs);
 	hb_clutches_init(&set, slabs, sizeof(struct object));
 }
@@ -98,14 +98,15 @@ START_TEST(each_is_met_once)
 {
 	size_t met = 0, left;
 
-	hb_clutch_for_each (struct object, none, &set)
-		ck_abort_msg("%llu", (unsigned long long)none->number);
+	hb_clutch_for_each(struct object, none, &set)
+	    ck_abort_msg("%llu", (unsigned long long)none->number);
 	get_many();
 	for (unsigned i = 0; i < MANY; i++)
 		if (i % 8 != 3 && i / 8 % 2) /* whole clutches and single places */
 			put(i);
 	left = set.objects;
-	hb_clutch_for_each (struct object, object, &set) {
+	hb_clutch_for_each(struct object, object, &set)
+	{
 		ck_assert_uint_eq(object->seen++, 0);
 		met++;
 		if (object->number % 5 == 0) /* the one that is met may go */

@@ -108,17 +108,17 @@ static const struct hb_recv_events recv_events = { .on_recv = on_recv, .on_stopp
 static void start_reader(struct reader *r, int fd)
 {
 	*r = (struct reader){ .ends = 0 };
-	hb_recv_init(&r->recv, loop, fd, HB_BUF_READ_MAX, &recv_events);
-	hb_loop_recv_resume(&r->recv);
+	hb_recv_init(&r->recv, fd, HB_BUF_READ_MAX, &recv_events);
+	hb_loop_recv_resume(loop, &r->recv);
 }
 
 static void stop_reader(struct reader *r)
 {
-	hb_loop_recv_stop(&r->recv);
+	hb_loop_recv_stop(loop, &r->recv);
 	for (int i = 0; i < 8 && !r->stopped; i++)
 		turn(0);
 	ck_assert_uint_eq(r->stopped, 1);
-	close(r->recv.fd);
+	close(r->recv.op.value);
 }
 
 static void say(int fd, const char *text, int flags)
@@ -221,7 +221,7 @@ START_TEST(every_byte_and_the_end)
 		start_reader(&r, fds[0]);
 	settle();
 	if (talks[_i].paused)
-		hb_loop_recv_pause(&r.recv);
+		hb_loop_recv_pause(loop, &r.recv);
 	settle();
 	talk(talks[_i].how, fds[1]);
 	if (talks[_i].ends)
@@ -229,7 +229,7 @@ START_TEST(every_byte_and_the_end)
 	if (talks[_i].paused) {
 		settle();
 		ck_assert_msg(r.len == 0, "%s: told while paused", name);
-		hb_loop_recv_resume(&r.recv);
+		hb_loop_recv_resume(loop, &r.recv);
 	} else if (!talks[_i].armed) {
 		settle();
 		start_reader(&r, fds[0]);
@@ -242,7 +242,7 @@ START_TEST(every_byte_and_the_end)
 	ck_assert_msg(r.ends == talks[_i].ends && r.end == 0, "%s: %u ends, last %d", name, r.ends,
 	              r.end);
 	if (talks[_i].ends) {
-		hb_loop_recv_resume(&r.recv);
+		hb_loop_recv_resume(loop, &r.recv);
 		settle();
 		ck_assert_msg(r.ends == 2, "%s: the end is not told to whoever asks again", name);
 	}

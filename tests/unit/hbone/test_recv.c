@@ -68,13 +68,13 @@ static const struct hb_recv_events recv_events = { .on_recv = on_recv, .on_stopp
 static void resume(struct reader *r)
 {
 	r->wants = true;
-	hb_loop_recv_resume(&r->recv);
+	hb_loop_recv_resume(loop, &r->recv);
 }
 
 static void pause_it(struct reader *r)
 {
 	r->wants = false;
-	hb_loop_recv_pause(&r->recv);
+	hb_loop_recv_pause(loop, &r->recv);
 }
 
 static void setup_slots(size_t slots_max)
@@ -87,7 +87,7 @@ static void setup_slots(size_t slots_max)
 		int fds[2];
 
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-		hb_recv_init(&r->recv, loop, fds[0], HB_BUF_READ_MAX, &recv_events);
+		hb_recv_init(&r->recv, fds[0], HB_BUF_READ_MAX, &recv_events);
 		r->peer = fds[1];
 		r->seed = i + 1;
 	}
@@ -106,9 +106,9 @@ static void turn(void)
 static void teardown(void)
 {
 	for (unsigned i = 0; i < MANY; i++) {
-		hb_loop_recv_stop(&readers[i].recv);
-		hb_loop_recv_stop(&readers[i].recv);
-		hb_loop_recv_resume(&readers[i].recv);
+		hb_loop_recv_stop(loop, &readers[i].recv);
+		hb_loop_recv_stop(loop, &readers[i].recv);
+		hb_loop_recv_resume(loop, &readers[i].recv);
 		ck_assert_uint_eq(readers[i].stopped, 0);
 	}
 	for (int i = 0; i < 4; i++)
@@ -116,7 +116,7 @@ static void teardown(void)
 	for (unsigned i = 0; i < MANY; i++) {
 		ck_assert_uint_eq(readers[i].stopped, 1);
 		hb_bufq_clear(&readers[i].kept);
-		close(readers[i].recv.fd);
+		close(readers[i].recv.op.value);
 		if (readers[i].peer >= 0)
 			close(readers[i].peer);
 	}
@@ -204,7 +204,7 @@ START_TEST(end_is_told_once_and_last)
 		give(r, 0, len);
 	if (ends[_i].reset) {
 		/* A Unix socket resets when it closes over unread bytes. */
-		ck_assert_int_eq(send(r->recv.fd, "x", 1, 0), 1);
+		ck_assert_int_eq(send(r->recv.op.value, "x", 1, 0), 1);
 	}
 	close(r->peer);
 	r->peer = -1;
@@ -332,8 +332,8 @@ START_TEST(stopped_in_every_state)
 	give(held, 0, 100);
 	turn();
 	resume(held);
-	hb_loop_recv_stop(&busy->recv);
-	hb_loop_recv_stop(&held->recv);
+	hb_loop_recv_stop(loop, &busy->recv);
+	hb_loop_recv_stop(loop, &held->recv);
 	resume(fresh);
 	/* teardown stops the rest, and finds each told once and no slot lost. */
 }

@@ -14,7 +14,7 @@ static const unsigned char zeroes[HB_SLAB_OBJECT_MAX];
 
 static void up(void)
 {
-	slabs = hb_slabs_new();
+	slabs = hb_slabs_new(&slabs);
 	ck_assert_ptr_nonnull(slabs);
 }
 
@@ -29,6 +29,7 @@ static unsigned char *get(size_t size)
 
 	ck_assert_ptr_nonnull(object);
 	ck_assert_uint_eq((uintptr_t)object % 8, 0);
+	ck_assert_ptr_eq(hb_slab_owner(object), &slabs);
 	ck_assert(memcmp(object, zeroes, size) == 0);
 	return object;
 }

@@ -1,7 +1,7 @@
 /*
- * clutch: eight objects behind what they share, each such piece an object of a slab.
+ * clutch: sixteen objects behind what they share, each such piece an object of a slab.
  *
- *   | struct hb_clutch | object 0 | object 1 | ... | object 7 |
+ *   | struct hb_clutch | object 0 | object 1 | ... | object 15 |
  *
  * The oldest clutch that has room is filled first, so that the younger ones may become empty.
  */
@@ -35,7 +35,7 @@ void hb_clutches_leave(struct hb_clutches *set)
 		struct hb_clutch *clutch = hb_container_of(node, struct hb_clutch, node);
 
 		hb_list_remove(&clutch->room);
-		clutch->set = NULL;
+		clutch->set = 0;
 	}
 }
 
@@ -46,7 +46,7 @@ static struct hb_clutch *clutch_new(struct hb_clutches *set)
 
 	if (!clutch)
 		return NULL;
-	clutch->set = set;
+	clutch->set = (uintptr_t)set & (((uint64_t)1 << 48) - 1);
 	hb_list_add(&set->all, &clutch->node);
 	hb_list_init(&clutch->room);
 	hb_list_add(&set->with_room, &clutch->room);
@@ -89,7 +89,7 @@ void *hb_clutch_get(struct hb_clutches *set, unsigned *ret_place)
 	else if (!(clutch = clutch_new(set)))
 		return NULL;
 	place = (unsigned)__builtin_ctz(~(unsigned)clutch->used);
-	clutch->used |= (uint8_t)(1u << place);
+	clutch->used |= (uint16_t)(1u << place);
 	if (clutch->used == ALL_USED)
 		hb_list_remove(&clutch->room);
 	set->objects++;
@@ -102,12 +102,12 @@ void *hb_clutch_get(struct hb_clutches *set, unsigned *ret_place)
 
 void hb_clutch_put(struct hb_clutch *clutch, unsigned place, size_t bytes)
 {
-	struct hb_clutches *set = clutch->set;
+	struct hb_clutches *set = hb_clutch_set(clutch);
 	bool was_full = clutch->used == ALL_USED;
 
 	assert(clutch->used & 1u << place && !(clutch->marked & 1u << place));
 	hb_poison(object_at(clutch, place, bytes), bytes);
-	clutch->used &= (uint8_t) ~(1u << place);
+	clutch->used &= (uint16_t) ~(1u << place);
 	if (set) {
 		set->objects--;
 		if (was_full)
@@ -121,7 +121,7 @@ void hb_clutch_put(struct hb_clutch *clutch, unsigned place, size_t bytes)
 
 void hb_clutch_mark(struct hb_clutch *clutch, unsigned place)
 {
-	struct hb_clutches *set = clutch->set;
+	struct hb_clutches *set = hb_clutch_set(clutch);
 
 	assert(clutch->used & 1u << place && !(clutch->marked & 1u << place));
 	if (!clutch->marked && set->first_marked)
@@ -130,7 +130,7 @@ void hb_clutch_mark(struct hb_clutch *clutch, unsigned place)
 		set->first_marked = clutch;
 	if (!clutch->marked)
 		set->last_marked = clutch;
-	clutch->marked |= (uint8_t)(1u << place);
+	clutch->marked |= (uint16_t)(1u << place);
 }
 
 void *hb_clutch_take_marked(struct hb_clutches *set)
@@ -141,7 +141,7 @@ void *hb_clutch_take_marked(struct hb_clutches *set)
 	if (!clutch)
 		return NULL;
 	place = (unsigned)__builtin_ctz(clutch->marked);
-	clutch->marked &= (uint8_t) ~(1u << place);
+	clutch->marked &= (uint16_t) ~(1u << place);
 	if (!clutch->marked)
 		set->first_marked = hb_take(&clutch->next_marked);
 	return object_at(clutch, place, set->bytes);

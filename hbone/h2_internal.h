@@ -43,7 +43,7 @@ struct h2_busy {
 	bool full_told : 1;
 };
 
-#define H2_CHARGED_MAX 511u
+#define H2_CHARGED_MAX 255u
 
 struct h2_stream { /* in a clutch of its connection's */
 	struct hb_stream stream;
@@ -56,9 +56,9 @@ struct h2_stream { /* in a clutch of its connection's */
 		struct hb_end end; /* CLOSING, ENDED or gone: h2_stream_has_window() no more */
 	};
 	uint64_t id : 31;
-	uint64_t charged : 9; /* of h2->grown */
+	uint64_t charged : 8; /* of h2->grown */
 	uint64_t state : 2;
-	uint64_t place : 3;      /* in its clutch */
+	uint64_t place : 4;      /* in its clutch */
 	uint64_t reset_code : 4; /* of our RST_STREAM, sent or to be sent once the backlog is out */
 	bool paused : 1;
 	bool rx_finish : 1;
@@ -136,7 +136,7 @@ static inline struct hb_clutch *h2_clutch_of(const struct h2_stream *st)
 /* Whose it is, until on_closed was told. */
 static inline struct hb_h2 *h2_of(const struct h2_stream *st)
 {
-	return hb_container_of(h2_clutch_of(st)->set, struct hb_h2, streams);
+	return hb_container_of(hb_clutch_set(h2_clutch_of(st)), struct hb_h2, streams);
 }
 
 /* Where not, nothing comes any more, or it is dropped; and how it ends stands in its place. */

@@ -68,7 +68,7 @@ struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 	if (!st)
 		return NULL;
 	st->stream.ops = &ops;
-	st->place = place & 7;
+	st->place = place & 15;
 	st->id = (uint32_t)id & INT32_MAX;
 	st->paused = true;
 	if (!h2_stream_busy(st)) {

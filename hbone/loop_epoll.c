@@ -70,7 +70,7 @@ static int epoll_start(struct hb_loop *loop)
 /* --- operations --- */
 
 /* @res goes to the op's callback when the loop comes to it. */
-static void end_op(struct hb_epoll *epoll, struct hb_op *op, int res)
+static void end_op(struct hb_epoll *epoll, struct hb_op_base *op, int res)
 {
 	hb_list_remove(&op->node);
 	if (op->kind == HB_OP_RECV)
@@ -86,7 +86,7 @@ static void end_op(struct hb_epoll *epoll, struct hb_op *op, int res)
 }
 
 /* A receiver or an accept: there is something to run for. */
-static void set_ready(struct hb_epoll *epoll, struct hb_op *op)
+static void set_ready(struct hb_epoll *epoll, struct hb_op_base *op)
 {
 	if (op->in_flight && hb_list_is_empty(&op->node))
 		end_op(epoll, op, 0);
@@ -96,10 +96,10 @@ static void wait_for_room(struct hb_loop *loop, struct hb_op *op, const struct m
 {
 	struct hb_watch *watch;
 	bool is_new;
-	int r = hb_watch_get(loop->epoll, op->value, &watch, &is_new);
+	int r = hb_watch_get(loop->epoll, op->base.value, &watch, &is_new);
 
 	if (r < 0) {
-		end_op(loop->epoll, op, r);
+		end_op(loop->epoll, &op->base, r);
 		return;
 	}
 	assert(!watch->out); /* one at a time */
@@ -114,7 +114,7 @@ static void epoll_connect(struct hb_loop *loop, struct hb_op *op, int fd, const 
 
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) ||
 	    (connect(fd, sa, len) < 0 && errno != EINPROGRESS))
-		end_op(loop->epoll, op, -errno);
+		end_op(loop->epoll, &op->base, -errno);
 	else
 		wait_for_room(loop, op, NULL);
 }
@@ -137,7 +137,7 @@ static void epoll_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const 
 	if (r == -EAGAIN)
 		wait_for_room(loop, op, msg);
 	else
-		end_op(loop->epoll, op, r);
+		end_op(loop->epoll, &op->base, r);
 }
 
 static void epoll_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events)
@@ -149,16 +149,16 @@ static void epoll_poll(struct hb_loop *loop, struct hb_op *op, int fd, short eve
 
 	/* What is so already is no edge. */
 	if (poll(&now, 1, 0) > 0) {
-		end_op(loop->epoll, op, now.revents & POLLNVAL ? -EBADF : now.revents);
+		end_op(loop->epoll, &op->base, now.revents & POLLNVAL ? -EBADF : now.revents);
 		return;
 	}
 	r = hb_watch_get(loop->epoll, fd, &watch, &is_new);
 	if (r < 0) {
-		end_op(loop->epoll, op, r);
+		end_op(loop->epoll, &op->base, r);
 		return;
 	}
-	op->events = events;
-	hb_list_add(&watch->polls, &op->node);
+	op->base.events = events;
+	hb_list_add(&watch->polls, &op->base.node);
 }
 
 static void epoll_accept(struct hb_accept *accept)
@@ -175,13 +175,13 @@ static void epoll_accept(struct hb_accept *accept)
 	else
 		r = hb_watch_get(epoll, accept->fd, &watch, &is_new);
 	if (r < 0) {
-		end_op(epoll, &accept->op, r);
+		end_op(epoll, &accept->op.base, r);
 		return;
 	}
 	assert(!watch->accept);
 	watch->accept = accept;
 	if (!is_new)
-		set_ready(epoll, &accept->op);
+		set_ready(epoll, &accept->op.base);
 }
 
 static void end_accept(struct hb_accept *accept)
@@ -198,17 +198,17 @@ static void epoll_cancel(struct hb_loop *loop, struct hb_op *op)
 	struct hb_epoll *epoll = loop->epoll;
 	struct hb_watch *watch;
 
-	if (op->kind == HB_OP_ENDED || op->value < 0)
+	if (op->base.kind == HB_OP_ENDED || op->base.value < 0)
 		return;
-	if (op->kind == HB_OP_ACCEPT) {
+	if (op->base.kind == HB_OP_ACCEPT) {
 		end_accept(hb_container_of(op, struct hb_accept, op));
-		end_op(epoll, op, -ECANCELED);
+		end_op(epoll, &op->base, -ECANCELED);
 		return;
 	}
-	watch = hb_watch_lookup(epoll, op->value);
-	if (op->kind != HB_OP_POLL)
+	watch = hb_watch_lookup(epoll, op->base.value);
+	if (op->base.kind != HB_OP_POLL)
 		watch->out = NULL;
-	end_op(epoll, op, -ECANCELED); /* off the watch's polls */
+	end_op(epoll, &op->base, -ECANCELED); /* off the watch's polls */
 	hb_watch_put(epoll, watch);
 }
 
@@ -278,13 +278,13 @@ static void try_out(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t eve
 	if (r == -EAGAIN)
 		return;
 	watch->out = NULL;
-	end_op(epoll, op, r);
+	end_op(epoll, &op->base, r);
 }
 
 static void tell_polls(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t events)
 {
 	hb_list_for_each_safe (node, &watch->polls) {
-		struct hb_op *op = hb_container_of(node, struct hb_op, node);
+		struct hb_op_base *op = hb_container_of(node, struct hb_op_base, node);
 		int res = (int)(events & ((unsigned short)op->events | EPOLLERR | EPOLLHUP));
 
 		if (res)
@@ -314,7 +314,7 @@ static void on_event(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t ev
 	if (watch->recv)
 		wake_receiver(epoll, watch->recv, events);
 	if (watch->accept && (events & (BAD | EPOLLIN)))
-		set_ready(epoll, &watch->accept->op);
+		set_ready(epoll, &watch->accept->op.base);
 	if (watch->out && (events & (BAD | EPOLLOUT)))
 		try_out(epoll, watch, events);
 	tell_polls(epoll, watch, events);
@@ -379,7 +379,7 @@ static int epoll_submit(struct hb_loop *loop)
 
 static void run_accept(struct hb_accept *accept)
 {
-	struct hb_op *op = &accept->op;
+	struct hb_op_base *op = &accept->op.base;
 
 	/* Negative: cancelled by the callback. */
 	for (int i = 0; i < ACCEPTS_PER_TURN && op->value >= 0; i++) {
@@ -400,9 +400,9 @@ static void run_accept(struct hb_accept *accept)
 		set_ready(accept->loop->epoll, op); /* there may be more */
 }
 
-static void tell_ready(struct hb_loop *loop, struct hb_op *op)
+static void tell_ready(struct hb_loop *loop, struct hb_op_base *op)
 {
-	struct hb_accept *accept = hb_container_of(op, struct hb_accept, op);
+	struct hb_accept *accept = hb_container_of(op, struct hb_accept, op.base);
 	struct hb_recv *recv = hb_container_of(op, struct hb_recv, op);
 	int error = op->kind == HB_OP_RECV ? op->events : op->value;
 
@@ -426,10 +426,10 @@ static void epoll_tell_ended(struct hb_loop *loop)
 
 	hb_list_move(&now, &loop->epoll->ended);
 	while ((node = hb_list_shift(&now))) {
-		struct hb_op *op = hb_container_of(node, struct hb_op, node);
+		struct hb_op *op = hb_container_of(node, struct hb_op, base.node);
 
-		hb_op_end(loop, op);
-		op->done(op, op->value);
+		hb_op_end(loop, &op->base);
+		op->done(op, op->base.value);
 	}
 }
 
@@ -441,7 +441,7 @@ static void epoll_tell(struct hb_loop *loop)
 	epoll_tell_ended(loop);
 	hb_list_move(&now, &loop->epoll->ready);
 	while ((node = hb_list_shift(&now))) {
-		tell_ready(loop, hb_container_of(node, struct hb_op, node));
+		tell_ready(loop, hb_container_of(node, struct hb_op_base, node));
 		hb_loop_pass_on(loop);
 	}
 }

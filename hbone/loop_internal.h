@@ -100,6 +100,7 @@ struct hb_loop {
 	size_t fresh_bytes; /* told by receivers since tasks ran */
 
 	/* Receivers, by their node; loop_recv.c says what each list means. */
+	const struct hb_recv_events *recv_events[HB_RECV_EVENTS_MAX]; /* each once; NULL behind */
 	struct hb_list recv_waiting, recv_ready, recv_starved, recv_unwanted, recv_stopped;
 
 	int wake_fd;                    /* an eventfd, written when the inbox ceases to be empty */
@@ -107,8 +108,8 @@ struct hb_loop {
 	atomic_bool stopping;
 };
 
-void hb_op_begin(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind, int fd);
-void hb_op_end(struct hb_loop *loop, struct hb_op *op);
+void hb_op_begin(struct hb_loop *loop, struct hb_op_base *op, enum hb_op_kind kind, int fd);
+void hb_op_end(struct hb_loop *loop, struct hb_op_base *op);
 
 /* Runs the tasks if enough has come in since they ran. Between callbacks only. */
 void hb_loop_pass_on(struct hb_loop *loop);

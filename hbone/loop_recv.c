@@ -48,15 +48,33 @@ static void set_state(struct hb_recv *recv, enum recv_state state, struct hb_lis
 		hb_list_add(list, &recv->op.node);
 }
 
-void hb_recv_init(struct hb_recv *recv, int fd, uint32_t read_max,
+/* The same table has the same number. */
+static uint8_t listener_of(struct hb_loop *loop, const struct hb_recv_events *events)
+{
+	uint8_t i = 0;
+
+	while (i < HB_RECV_EVENTS_MAX && loop->recv_events[i] && loop->recv_events[i] != events)
+		i++;
+	assert(i < HB_RECV_EVENTS_MAX);
+	loop->recv_events[i] = events;
+	return i;
+}
+
+static const struct hb_recv_events *events_of(const struct hb_loop *loop,
+                                              const struct hb_recv *recv)
+{
+	return loop->recv_events[recv->listener];
+}
+
+void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
                   const struct hb_recv_events *events)
 {
 	assert(read_max > 0 && read_max <= HB_BUF_PAYLOAD);
 	*recv = (struct hb_recv){
-		.op.events_of_recv = events,
 		.op.value = fd,
 		.read_max = (uint16_t)read_max,
 		.state = PAUSED,
+		.listener = listener_of(loop, events),
 		.held_res = NO_END,
 	};
 	hb_list_init(&recv->op.node);
@@ -158,7 +176,7 @@ static void tell(struct hb_loop *loop, struct hb_recv *recv, struct hb_buf *chai
 		set_state(recv, WAITING, &loop->recv_waiting);
 	if (res > 0)
 		loop->fresh_bytes += (size_t)res;
-	recv->op.events_of_recv->on_recv(recv, chain, res);
+	events_of(loop, recv)->on_recv(recv, chain, res);
 }
 
 static void tell_held(struct hb_loop *loop, struct hb_recv *recv)
@@ -263,7 +281,7 @@ static void tell_readable(struct hb_loop *loop, struct hb_recv *recv)
 {
 	set_state(recv, READY, &loop->recv_ready);
 	recv->is_dry = false;
-	recv->op.events_of_recv->on_readable(recv);
+	events_of(loop, recv)->on_readable(recv);
 }
 
 void hb_loop_recv_dry(struct hb_loop *loop, struct hb_recv *recv)
@@ -356,6 +374,6 @@ bool hb_recv_run_stopped(struct hb_loop *loop)
 	if (!node)
 		return false;
 	recv = hb_container_of(node, struct hb_recv, op.node);
-	recv->op.events_of_recv->on_stopped(recv); /* may free it */
+	events_of(loop, recv)->on_stopped(recv); /* may free it */
 	return true;
 }

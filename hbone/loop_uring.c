@@ -159,7 +159,7 @@ static void uring_connect(struct hb_loop *loop, struct hb_op *op, int fd, const 
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_connect(sqe, fd, sa, len);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, &op->base);
 }
 
 static void uring_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const struct msghdr *msg)
@@ -167,7 +167,7 @@ static void uring_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const 
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_sendmsg(sqe, fd, msg, MSG_NOSIGNAL);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, &op->base);
 }
 
 static void uring_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events)
@@ -175,7 +175,7 @@ static void uring_poll(struct hb_loop *loop, struct hb_op *op, int fd, short eve
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_poll_add(sqe, fd, (unsigned short)events);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, &op->base);
 }
 
 static void uring_accept(struct hb_accept *accept)
@@ -183,10 +183,10 @@ static void uring_accept(struct hb_accept *accept)
 	struct io_uring_sqe *sqe = get_sqe(accept->loop);
 
 	io_uring_prep_multishot_accept(sqe, accept->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	io_uring_sqe_set_data(sqe, &accept->op);
+	io_uring_sqe_set_data(sqe, &accept->op.base);
 }
 
-static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
+static void cancel(struct hb_loop *loop, struct hb_op_base *op)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
@@ -194,6 +194,11 @@ static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
 	/* Its own result says nothing that the op's does not. */
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	io_uring_sqe_set_data(sqe, NULL);
+}
+
+static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
+{
+	cancel(loop, &op->base);
 }
 
 static void uring_arm(struct hb_loop *loop, struct hb_recv *recv)
@@ -215,7 +220,7 @@ static void uring_arm(struct hb_loop *loop, struct hb_recv *recv)
 
 static bool uring_disarm(struct hb_loop *loop, struct hb_recv *recv)
 {
-	uring_cancel(loop, &recv->op);
+	cancel(loop, &recv->op);
 	return false;
 }
 
@@ -230,8 +235,12 @@ static void uring_trim(struct hb_loop *loop)
 {
 	struct io_uring *ring = &loop->uring->ring;
 
+	if (io_uring_cq_ready(ring) > 0 || io_uring_cq_has_overflow(ring))
+		return;
+	hb_lent_discard(&loop->uring->lent);
+	hb_lent_fill(&loop->uring->lent, loop->pool);
 	if (io_uring_cq_ready(ring) == 0 && !io_uring_cq_has_overflow(ring))
-		hb_lent_discard(&loop->uring->lent);
+		hb_lent_discard_pages(&loop->uring->lent);
 }
 
 static unsigned uring_slots(struct hb_loop *loop)
@@ -274,20 +283,21 @@ static void on_recv(struct hb_loop *loop, struct hb_recv *recv, const struct io_
 
 static void dispatch(struct hb_loop *loop, const struct io_uring_cqe *cqe)
 {
-	struct hb_op *op = io_uring_cqe_get_data(cqe);
+	struct hb_op_base *base = io_uring_cqe_get_data(cqe);
+	struct hb_op *op = hb_container_of(base, struct hb_op, base);
 	bool more = cqe->flags & IORING_CQE_F_MORE;
 
-	if (!op)
+	if (!base)
 		return;
-	if (op->kind == HB_OP_WAKE) {
+	if (base->kind == HB_OP_WAKE) {
 		on_wake(loop);
 		return;
 	}
 	if (!more)
-		hb_op_end(loop, op);
-	if (op->kind == HB_OP_RECV)
-		on_recv(loop, hb_container_of(op, struct hb_recv, op), cqe);
-	else if (op->kind == HB_OP_ACCEPT)
+		hb_op_end(loop, base);
+	if (base->kind == HB_OP_RECV)
+		on_recv(loop, hb_container_of(base, struct hb_recv, op), cqe);
+	else if (base->kind == HB_OP_ACCEPT)
 		hb_accept_on_done(hb_container_of(op, struct hb_accept, op), cqe->res, more);
 	else
 		op->done(op, cqe->res);

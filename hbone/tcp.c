@@ -53,7 +53,7 @@ static void guard_drop(struct hb_tcp *tcp)
 		return;
 	hb_loop_timer_stop(hb_tcp_loop(tcp), &guard->timer);
 	hb_loop_cancel(hb_tcp_loop(tcp), &guard->watch);
-	if (guard->watch.in_flight)
+	if (guard->watch.base.in_flight)
 		return;
 	hb_tcp_set_parts(tcp, guard->sender, NULL);
 	free(guard);
@@ -187,7 +187,7 @@ static void on_timer(struct hb_timer *timer)
 	struct hb_tcp *tcp = guard->tcp;
 
 	if (tcp->state == HB_TCP_OPEN) {
-		if (!guard->watch.in_flight)
+		if (!guard->watch.base.in_flight)
 			hb_loop_poll(hb_tcp_loop(tcp), &guard->watch, hb_tcp_fd(tcp), POLLERR);
 	} else if (tcp->state == HB_TCP_CLOSING) {
 		/* All was taken by the peer's kernel: what it still had to say is not our loss. */
@@ -297,7 +297,7 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	tcp->user_timeout = options->user_timeout_ms > 0;
 	tcp->linger_ms = hb_min_u32(options->linger_ms ? options->linger_ms : HB_TCP_LINGER_MS,
 	                            HB_TCP_LINGER_MAX_MS);
-	hb_recv_init(&tcp->recv, fd, options->read_max, &recv_events);
+	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);
 		hb_slab_put(tcp);

@@ -53,7 +53,7 @@ void hb_tcp_sender_drop(struct hb_tcp *tcp)
 	sender->piped = 0;
 	hb_bufq_clear(&sender->backlog);
 	hb_loop_undefer(&sender->task);
-	if (sender->op.in_flight)
+	if (sender->op.base.in_flight)
 		return;
 	hb_bufq_clear(&sender->sending);
 	sender_free(tcp);
@@ -64,7 +64,7 @@ static void sender_put(struct hb_tcp *tcp)
 {
 	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
-	if (sender && hb_tcp_unsent(tcp) == 0 && !sender->op.in_flight &&
+	if (sender && hb_tcp_unsent(tcp) == 0 && !sender->op.base.in_flight &&
 	    hb_list_is_empty(&sender->task.node))
 		sender_free(tcp);
 }
@@ -179,7 +179,7 @@ static void flush(struct hb_tcp *tcp, bool polled)
 {
 	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
-	if (tcp->state >= HB_TCP_ENDING || (sender && sender->op.in_flight))
+	if (tcp->state >= HB_TCP_ENDING || (sender && sender->op.base.in_flight))
 		return;
 	if (sender && sender->pipe && !empty_pipe(tcp, polled))
 		return;
@@ -242,7 +242,7 @@ static bool may_send_directly(const struct hb_tcp *tcp)
 {
 	const struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
-	return tcp->state < HB_TCP_ENDING && !sender->op.in_flight && !sender->pipe &&
+	return tcp->state < HB_TCP_ENDING && !sender->op.base.in_flight && !sender->pipe &&
 	       sender->backlog.head && hb_loop_sends_directly(hb_tcp_loop(tcp));
 }
 
@@ -287,7 +287,7 @@ void hb_tcp_write(struct hb_stream *s, struct hb_buf *chain)
 		return;
 	}
 	join_backlog(sender, chain);
-	if (sender->op.in_flight) {
+	if (sender->op.base.in_flight) {
 		compact_if_scattered(sender);
 	} else if (hb_tcp_unsent(tcp) >= SEND_NOW_BYTES) {
 		r = hb_tcp_send_now(tcp);

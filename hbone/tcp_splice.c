@@ -48,7 +48,7 @@ void hb_tcp_came_at_once(struct hb_tcp *tcp, size_t bytes)
 	if (!set_nonblock(tcp) || !set_nonblock(to))
 		return;
 	/* What was copied goes first: nothing can be spliced while it waits. */
-	if (hb_tcp_sender(to) && !hb_tcp_sender(to)->op.in_flight) {
+	if (hb_tcp_sender(to) && !hb_tcp_sender(to)->op.base.in_flight) {
 		r = hb_tcp_send_now(to);
 		if (r < 0) {
 			hb_tcp_fail(to, r);
@@ -63,7 +63,7 @@ void hb_tcp_came_at_once(struct hb_tcp *tcp, size_t bytes)
 static bool is_free(const struct hb_tcp *to)
 {
 	return to->state == HB_TCP_OPEN && !to->finished && hb_tcp_unsent(to) == 0 &&
-	       !(hb_tcp_sender(to) && hb_tcp_sender(to)->op.in_flight);
+	       !(hb_tcp_sender(to) && hb_tcp_sender(to)->op.base.in_flight);
 }
 
 static void copy_instead(struct hb_tcp *tcp)

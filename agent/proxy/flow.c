@@ -30,8 +30,8 @@ void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, ui
 
 static size_t kept_bytes(const struct flow_ended *ended)
 {
-	return sizeof(*ended) + strlen(ended->outcome.error) + facts_bytes(ended->flow.facts) +
-	       sizeof(*ended->flow.path);
+	return sizeof(*ended) + strlen(ended->outcome.error) +
+	       facts_bytes(ended->flow.path->facts) + sizeof(*ended->flow.path);
 }
 
 /* Its words are its own, unless there are none. */
@@ -47,7 +47,6 @@ static void forget_oldest(struct flows *flows)
 
 	flows->kept--;
 	flows->kept_bytes -= kept_bytes(ended);
-	facts_put(&flows->facts, ended->flow.facts);
 	flow_path_put(&flows->paths, ended->flow.path);
 	words_free(ended->outcome.error);
 }
@@ -66,7 +65,7 @@ static struct hb_clutch *clutch_of(const struct flow *flow)
 /* Of a live one. */
 static struct flows *flows_of(const struct flow *flow)
 {
-	return hb_container_of(clutch_of(flow)->set, struct flows, live);
+	return hb_container_of(hb_clutch_set(clutch_of(flow)), struct flows, live);
 }
 
 static void flow_free(struct flow *flow)
@@ -84,17 +83,16 @@ struct flow *flow_new(struct flows *flows, struct pod *pod, const char *name,
 
 	if (!flow)
 		return NULL;
-	flow->place = place & 7;
-	flow->path = flow_path_get(&flows->paths, &path);
-	if (flow->path)
-		flow->facts = facts_get(&flows->facts, texts, NULL);
-	if (!flow->facts) {
-		flow_path_put(&flows->paths, flow->path);
+	flow->place = place & 15;
+	path.facts = facts_get(&flows->paths.facts, texts, NULL);
+	if (path.facts)
+		flow->path = flow_path_get(&flows->paths, &path);
+	if (!flow->path) {
 		flow_free(flow);
 		return NULL;
 	}
 	flow->id = flows->next_id & (((uint64_t)1 << 48) - 1);
-	flow->start_ms = hb_loop_now_ms(flows->loop) & (((uint64_t)1 << 39) - 1);
+	flow->start_ms = hb_loop_now_ms(flows->loop) & (((uint64_t)1 << 38) - 1);
 	flow->direction = (unsigned)direction & 3;
 	flow->state = FLOW_OPENING;
 	flows->next_id += flows->id_step;
@@ -123,22 +121,30 @@ const struct hb_addr *flow_orig_dst(const struct flow *flow)
 	return &flow->path->orig_dst;
 }
 
-int flow_set_path(struct flow *flow, const struct hb_addr *src, const struct hb_addr *dst,
-                  const struct hb_addr *orig_dst)
+/* 0 or -ENOMEM, nothing changed. Takes the facts of @want. */
+static int change_path(struct flow *flow, const struct flow_path *want)
 {
 	struct flow_paths *table = &flows_of(flow)->paths;
-	struct flow_path want = {
-		.pod = flow->path->pod,
-		.src = src ? src->ip : flow->path->src,
-		.dst = dst ? *dst : flow->path->dst,
-		.orig_dst = orig_dst ? *orig_dst : flow->path->orig_dst,
-	};
-	const struct flow_path *path = flow_path_get(table, &want);
+	const struct flow_path *path = flow_path_get(table, want);
 
 	if (!path)
 		return -ENOMEM;
 	flow_path_put(table, flow->path);
 	flow->path = path;
+	return 0;
+}
+
+int flow_set_path(struct flow *flow, const struct hb_addr *src, const struct hb_addr *dst,
+                  const struct hb_addr *orig_dst)
+{
+	struct flow_path want = *flow->path;
+
+	want.src = src ? src->ip : want.src;
+	want.dst = dst ? *dst : want.dst;
+	want.orig_dst = orig_dst ? *orig_dst : want.orig_dst;
+	facts_ref(want.facts);
+	if (change_path(flow, &want) < 0)
+		return -ENOMEM;
 	if (src)
 		flow->src_port = src->port;
 	return 0;
@@ -146,19 +152,15 @@ int flow_set_path(struct flow *flow, const struct hb_addr *src, const struct hb_
 
 const char *flow_text(const struct flow *flow, enum flow_text which)
 {
-	return facts_text(flow->facts, which);
+	return facts_text(flow->path->facts, which);
 }
 
 int flow_set_texts(struct flow *flow, const char *const *texts)
 {
-	struct facts_table *table = &flows_of(flow)->facts;
-	const struct facts *facts = facts_get(table, texts, flow->facts);
+	struct flow_path want = *flow->path;
 
-	if (!facts)
-		return -ENOMEM;
-	facts_put(table, flow->facts);
-	flow->facts = facts;
-	return 0;
+	want.facts = facts_get(&flows_of(flow)->paths.facts, texts, want.facts);
+	return want.facts ? change_path(flow, &want) : -ENOMEM;
 }
 
 static uint64_t bytes_of(const struct flow *flow, const struct hb_relay_side *side)
@@ -248,7 +250,7 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 	if (flows->on_end)
 		flows->on_end(flows->owner, flow);
 	remember(flow);
-	flow_free(flow); /* its facts and its path are the copy's */
+	flow_free(flow); /* its path is the copy's */
 }
 
 static void on_relay_done(struct hb_relay *relay, struct hb_end why)

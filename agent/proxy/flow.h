@@ -18,7 +18,6 @@
 #include <hbone/clutch.h>
 #include <hbone/relay.h>
 
-#include "proxy/facts.h"
 #include "proxy/flow_metrics.h"
 #include "proxy/flow_path.h"
 
@@ -41,13 +40,12 @@ struct flow_outcome {
 };
 
 struct flow {                         /* in a clutch of flows->live; ended ones are copies */
-	const struct facts *facts;    /* NULL: none are known */
-	const struct flow_path *path; /* see flow_src() and its kin */
+	const struct flow_path *path; /* see flow_text(), flow_src() and their kin */
 	uint64_t id : 48;             /* unique in the process */
 	uint64_t balance_slot : 16; /* where the worker counts it, see balance_slot(); 0: nowhere */
-	uint64_t start_ms : 39;
+	uint64_t start_ms : 38;
 	uint64_t src_port : 16;
-	uint64_t place : 3; /* in its clutch */
+	uint64_t place : 4; /* in its clutch */
 	uint64_t direction : 2, state : 2;
 	uint64_t early : 1;  /* it failed before anything about its ends was known */
 	uint64_t judged : 1; /* policy allowed it to come to the pod: it is asked again when that
@@ -79,7 +77,6 @@ struct flows {
 	size_t count;                   /* live ones */
 	size_t counts[FLOW_DIRECTIONS]; /* of these */
 	struct hb_relay_group rest;     /* of those that count nowhere */
-	struct facts_table facts;
 	struct flow_paths paths;
 	struct flow_ended ring[FLOWS_RECENT];
 	size_t ended; /* ever; the next goes to ring[ended % FLOWS_RECENT] */

@@ -1,8 +1,8 @@
 /*
- * clutch: small objects that live as long as flows do, eight together, so that what they share
+ * clutch: small objects that live as long as flows do, sixteen together, so that what they share
  * stands once: whose they are, and the list that all of them can be gone through by.
  *
- * Each object knows its place in its clutch, three bits that its user keeps for it; from there it
+ * Each object knows its place in its clutch, four bits that its user keeps for it; from there it
  * is a subtraction to what is shared. A set has all the clutches of one owner. Objects may outlive
  * their set, as streams do their connection: then they are nobody's.
  *
@@ -13,17 +13,18 @@
 #include <hbone/list.h>
 #include <hbone/slab.h>
 
-#define HB_CLUTCH_PLACES     8u
+#define HB_CLUTCH_PLACES     16u
 #define HB_CLUTCH_OBJECT_MAX ((HB_SLAB_OBJECT_MAX - sizeof(struct hb_clutch)) / HB_CLUTCH_PLACES)
 
 struct hb_clutches;
 
-struct hb_clutch {               /* all of it is clutch.c's; its objects follow */
-	struct hb_list node;     /* of its set */
-	struct hb_list room;     /* of those that have some */
-	struct hb_clutches *set; /* NULL: it has left */
+struct hb_clutch {           /* all of it is clutch.c's; its objects follow */
+	struct hb_list node; /* of its set */
+	struct hb_list room; /* of those that have some */
 	struct hb_clutch *next_marked;
-	uint8_t used, marked; /* a bit for each place */
+	uint64_t set : 48;  /* its address; 0: it has left */
+	uint64_t used : 16; /* a bit for each place, as in */
+	uint16_t marked;
 };
 
 struct hb_clutch_walk { /* where one is who goes through a set: at an object, or at the end */
@@ -51,6 +52,11 @@ void *hb_clutch_get(struct hb_clutches *set, unsigned *ret_place);
 static inline struct hb_clutch *hb_clutch_of(const void *object, unsigned place, size_t bytes)
 {
 	return (struct hb_clutch *)((uintptr_t)object - place * bytes - sizeof(struct hb_clutch));
+}
+/* NULL: it has left. */
+static inline struct hb_clutches *hb_clutch_set(const struct hb_clutch *clutch)
+{
+	return (struct hb_clutches *)(uintptr_t)clutch->set;
 }
 void hb_clutch_put(struct hb_clutch *clutch, unsigned place, size_t bytes);
 

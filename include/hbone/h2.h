@@ -33,7 +33,7 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	enum hb_h2_role role;
 	uint32_t stream_window;     /* the most a stream's window may grow to [4 MiB] */
 	uint32_t connection_window; /* [16 MiB] */
-	uint32_t grown_max;         /* bytes that windows may grow in all, at most 31 MiB [8 MiB] */
+	uint32_t grown_max;         /* bytes that windows may grow in all, at most 15 MiB [8 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [1000, 750] */
 	uint32_t ping_interval_ms;  /* [10000] */

@@ -12,7 +12,7 @@
 
 #include <hbone/base.h>
 
-#define HB_SLAB_OBJECT_MAX 640u /* bytes */
+#define HB_SLAB_OBJECT_MAX 1024u /* bytes */
 
 struct hb_slabs;
 

@@ -108,7 +108,7 @@ static const struct hb_recv_events recv_events = { .on_recv = on_recv, .on_stopp
 static void start_reader(struct reader *r, int fd)
 {
 	*r = (struct reader){ .ends = 0 };
-	hb_recv_init(&r->recv, fd, HB_BUF_READ_MAX, &recv_events);
+	hb_recv_init(&r->recv, loop, fd, HB_BUF_READ_MAX, &recv_events);
 	hb_loop_recv_resume(loop, &r->recv);
 }
 
@@ -249,7 +249,7 @@ START_TEST(every_byte_and_the_end)
 	hb_loop_cancel(loop, &watch);
 	stop_reader(&r);
 	close(fds[1]);
-	ck_assert(!watch.in_flight);
+	ck_assert(!watch.base.in_flight);
 }
 END_TEST
 
@@ -337,12 +337,12 @@ START_TEST(high_numbers_after_a_trim)
 		ck_assert_int_eq(dup2(far[0], 900), 900);
 		close(far[0]);
 		hb_loop_poll(loop, &high, 900, POLLIN);
-		if (!low.in_flight)
+		if (!low.base.in_flight)
 			hb_loop_poll(loop, &low, fds[0], POLLIN);
 		settle();
 		hb_loop_trim(loop);
 		ck_assert_int_eq(write(far[1], "x", 1), 1);
-		for (unsigned n = 0; n < 20 && high.in_flight; n++)
+		for (unsigned n = 0; n < 20 && high.base.in_flight; n++)
 			turn(50);
 		ck_assert_uint_eq(polls_done, (unsigned)i + 1);
 		close(900);
@@ -350,7 +350,7 @@ START_TEST(high_numbers_after_a_trim)
 		hb_loop_trim(loop);
 	}
 	ck_assert_int_eq(write(fds[1], "x", 1), 1);
-	for (unsigned n = 0; n < 20 && low.in_flight; n++)
+	for (unsigned n = 0; n < 20 && low.base.in_flight; n++)
 		turn(50);
 	ck_assert_uint_eq(polls_done, 4);
 	close(fds[0]);

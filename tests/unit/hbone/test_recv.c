@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "hbone/buf_internal.h"
 #include <hbone/loop.h>
 
 #include "support/any_loop.h"
@@ -87,7 +88,7 @@ static void setup_slots(size_t slots_max)
 		int fds[2];
 
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-		hb_recv_init(&r->recv, fds[0], HB_BUF_READ_MAX, &recv_events);
+		hb_recv_init(&r->recv, loop, fds[0], HB_BUF_READ_MAX, &recv_events);
 		r->peer = fds[1];
 		r->seed = i + 1;
 	}
@@ -316,6 +317,43 @@ START_TEST(starved_to_the_last_slot)
 }
 END_TEST
 
+/* What a burst had the kernel lent comes back with a trim, and all are heard as before: also those
+ * that wait all the while. */
+START_TEST(few_slots_are_lent_after_a_trim)
+{
+	const size_t slots_max = 1024;
+	size_t lent_before, lent_in_burst, sent = 0;
+
+	setup_slots(slots_max);
+	for (unsigned i = 0; i < MANY; i++)
+		resume(&readers[i]);
+	turn();
+	lent_before = slots_max - hb_buf_pool_room(hb_loop_pool(loop));
+	for (unsigned round = 0; round < 6; round++) {
+		for (unsigned i = 0; i < MANY; i++)
+			give(&readers[i], round * 10, 10);
+		sent += MANY * 10;
+		for (unsigned turns = 0; sum_got() < sent; turns++) {
+			for (unsigned i = 0; i < MANY; i++)
+				hb_bufq_clear(&readers[i].kept);
+			ck_assert_uint_lt(turns, 1000);
+			turn();
+		}
+		for (unsigned i = 0; i < MANY; i++)
+			hb_bufq_clear(&readers[i].kept);
+		turn();
+		lent_in_burst = slots_max - hb_buf_pool_room(hb_loop_pool(loop));
+		if (round % 2 == 0)
+			continue;
+		if (lent_before > 0)
+			ck_assert_uint_gt(lent_in_burst, lent_before);
+		hb_loop_trim(loop);
+		ck_assert_uint_eq(slots_max - hb_buf_pool_room(hb_loop_pool(loop)), lent_before);
+	}
+	teardown();
+}
+END_TEST
+
 START_TEST(stopped_in_every_state)
 {
 	struct reader *armed = &readers[0], *unwanted = &readers[1], *busy = &readers[2],
@@ -356,6 +394,7 @@ int main(void)
 	tcase_add_test(starved, starved_small);
 	tcase_add_test(starved, starved_bulk);
 	tcase_add_test(starved, starved_to_the_last_slot);
+	tcase_add_test(starved, few_slots_are_lent_after_a_trim);
 	suite_add_tcase(suite, tc);
 	suite_add_tcase(suite, starved);
 	srunner_run_all(runner, CK_NORMAL);

@@ -67,10 +67,10 @@ static void make(enum flow_direction direction, enum flow_state state, bool know
 
 static void unmake(void)
 {
-	facts_put(&flows.facts, flow->facts);
 	flow_path_put(&flows.paths, flow->path);
 	hb_clutch_put(hb_clutch_of(flow, flow->place, sizeof(*flow)), flow->place, sizeof(*flow));
 	ck_assert_uint_eq(flows.paths.count, 0);
+	ck_assert_uint_eq(flows.paths.facts.blocks, 0);
 	hb_loop_free(loop);
 }
 

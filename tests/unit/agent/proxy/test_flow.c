@@ -123,7 +123,7 @@ START_TEST(ring_is_bounded_by_bytes)
 	ck_assert_uint_eq(flows_recent(&flows, 0)->id, 3 + 4 * (FLOWS_RECENT - 1));
 	ck_assert_uint_lt(kept, FLOWS_RECENT_BYTES / (3 * FLOW_TEXT_MAX));
 	ck_assert_uint_gt(kept, FLOWS_RECENT_BYTES / (3 * FLOW_TEXT_MAX) * 3 / 4);
-	ck_assert_uint_eq(flows.facts.blocks, kept);
+	ck_assert_uint_eq(flows.paths.facts.blocks, kept);
 }
 END_TEST
 
@@ -137,17 +137,17 @@ START_TEST(same_texts_are_held_once)
 	ck_assert_int_eq(flow_set_texts(first, both), 0);
 	ck_assert_int_eq(flow_set_texts(second, both), 0);
 	ck_assert_int_eq(flow_set_texts(third, moved), 0);
-	ck_assert_ptr_eq(first->facts, second->facts);
-	ck_assert_ptr_ne(first->facts, third->facts);
+	ck_assert_ptr_eq(first->path->facts, second->path->facts);
+	ck_assert_ptr_ne(first->path->facts, third->path->facts);
 	ck_assert_str_eq(flow_text(third, FLOW_DST_NS), "p");
 	ck_assert_str_eq(flow_text(third, FLOW_POLICY), "");
-	ck_assert_uint_eq(flows.facts.blocks, 2);
+	ck_assert_uint_eq(flows.paths.facts.blocks, 2);
 	flow_end(first, HB_END_CLEAN, NULL);
 	ck_assert_str_eq(flow_text(second, FLOW_POLICY), "p");
 	flow_end(second, HB_END_CLEAN, NULL);
 	flow_end(third, HB_END_CLEAN, NULL);
 	flows_done(&flows);
-	ck_assert_uint_eq(flows.facts.blocks, 0);
+	ck_assert_uint_eq(flows.paths.facts.blocks, 0);
 }
 END_TEST
 

@@ -195,6 +195,7 @@ static bool takes_method(const struct admin_route *route, const char *method)
 static void reply_not_allowed(struct admin_request *request)
 {
 	const struct admin *admin = request->admin;
+	const char *usage = "";
 	char allow[128] = "";
 	size_t used = 0;
 
@@ -206,12 +207,14 @@ static void reply_not_allowed(struct admin_request *request)
 		used += (size_t)snprintf(allow + used, sizeof(allow) - used, "%s%s%s",
 		                         used ? ", " : "", route->method,
 		                         strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+		if (route->usage)
+			usage = route->usage;
 	}
-	reply(request, 405, "text/plain; charset=utf-8", allow, "", 0);
+	reply(request, 405, *usage ? "text/plain" : "", allow, usage, strlen(usage));
 }
 
-/* The page at "/". Routes are ours, so nothing in them needs escaping. */
-static void reply_index(struct admin_request *request)
+/* Routes are ours, so nothing in them needs escaping. */
+void admin_index(struct admin_request *request, void *owner)
 {
 	const struct admin *admin = request->admin;
 	hb_cleanup(hb_free_ptr) char *body = NULL;
@@ -228,6 +231,8 @@ static void reply_index(struct admin_request *request)
 	for (size_t i = 0; i < admin->routes_count; i++) {
 		const struct admin_route *route = &admin->routes[i];
 
+		if (strcmp(route->path, "/") == 0)
+			continue;
 		fprintf(out, "<tr><td>%s</td><td><a href=\"%s\">%s</a></td><td>%s</td></tr>\n",
 		        strcmp(route->method, "*") == 0 ? "" : route->method, route->path,
 		        route->path, route->help);
@@ -258,10 +263,8 @@ static void dispatch(struct admin_request *request)
 	}
 	if (known)
 		reply_not_allowed(request);
-	else if (strcmp(request->http.path, "/") == 0)
-		reply_index(request);
 	else
-		reply(request, 404, "text/plain; charset=utf-8", "", "", 0);
+		reply(request, 404, "", "", "", 0);
 }
 
 const char *admin_query(const struct admin_request *request, const char *name)

@@ -5,8 +5,7 @@
  *
  * Heads are at most 8 KiB and must arrive within 2 s, else 431 or 408. Answers are built whole, and
  * a reader has 10 s and a second for each MiB to take one. One request for each connection; 64
- * connections at once, the next is closed at once and counted. HEAD is served where GET is; "/"
- * lists the routes unless the table has it.
+ * connections at once, the next is closed at once and counted. HEAD is served where GET is.
  */
 #pragma once
 
@@ -20,7 +19,8 @@ struct admin_route {
 	const char *path;
 	/* Must lead to exactly one admin_reply(), now or later, also when the client has gone. */
 	void (*handle)(struct admin_request *request, void *owner);
-	const char *help; /* one sentence, for the index */
+	const char *help;  /* one sentence, for the index */
+	const char *usage; /* what a 405 says; NULL: nothing */
 };
 
 /* @routes and @owner are borrowed until admin_free(). NULL: no memory. */
@@ -35,7 +35,9 @@ int admin_listen_tcp(struct admin *admin, const char *address);
  * then on_closed, from the loop. Requests being handled must still be answered, or it waits.
  */
 void admin_close(struct admin *admin, void (*on_closed)(void *owner));
-void admin_free(struct admin *admin);              /* takes NULL; else only in or after on_closed */
+void admin_free(struct admin *admin); /* takes NULL; else only in or after on_closed */
+/* A handler for "/": lists the other routes. */
+void admin_index(struct admin_request *request, void *owner);
 uint64_t admin_refused(const struct admin *admin); /* connections over the limit */
 
 /* Decoded; "" without a value; or NULL. Valid until admin_reply(). */

@@ -294,11 +294,23 @@ static int check_exceptions(const struct settings *settings, char *why, size_t w
 	return -EINVAL;
 }
 
+/* Which services of others lead to a pod, and through which waypoint, only the whole mesh tells. */
+static int check_on_demand(const struct settings *settings, char *why, size_t why_size)
+{
+	if (!xdsfeed_is_on_demand(settings) || !settings->waypoint_strict)
+		return 0;
+	snprintf(why, why_size,
+	         "xdsOnDemand (or XDS_ON_DEMAND) and waypointStrict cannot both be true");
+	return -EINVAL;
+}
+
 int agent_check_settings(const struct settings *settings, char *why, size_t why_size)
 {
 	int err = check_profile(settings, why, why_size);
 
-	return err < 0 ? err : check_exceptions(settings, why, why_size);
+	if (err == 0)
+		err = check_exceptions(settings, why, why_size);
+	return err < 0 ? err : check_on_demand(settings, why, why_size);
 }
 
 static void on_crls(void *owner, struct hb_tls_crls *crls)
@@ -337,7 +349,7 @@ int agent_check(struct agent *agent, char *why, size_t why_size)
 	if (err == 0)
 		err = xdsfeed_check(agent, why, why_size);
 	if (err == 0)
-		err = check_profile(agent->settings, why, why_size);
+		err = agent_check_settings(agent->settings, why, why_size);
 	if (err == 0)
 		err = cafeed_check(agent, why, why_size);
 	if (err == 0 && *path)
@@ -356,6 +368,7 @@ int agent_start_workers(struct agent *agent, char *why, size_t why_size)
 		.crls = agent->crlfile ? crlfile_current(agent->crlfile) : NULL,
 		.resolver = agent->resolver,
 		.wish = agent_wish,
+		.ask_name = xdsfeed_is_on_demand(agent->settings) ? agent_ask_name : NULL,
 		.owner = agent,
 	};
 

@@ -64,7 +64,6 @@ struct agent {
 	struct hb_timer deadline;
 	unsigned draining, stopping; /* workers whose answer is still to come */
 	struct worker_ask *drain_asks, *stop_asks;
-	char log_levels[256]; /* as last set */
 };
 
 /* A step of coming up. 0; -EINVAL: the configuration is wrong; else -errno. One sentence in @why.
@@ -108,6 +107,9 @@ int agent_check_settings(const struct settings *settings, char *why, size_t why_
 void agent_prefetch(struct agent *agent);
 /* What a worker wishes; on its thread. */
 bool agent_wish(void *owner, const char *identity, enum credential_wish what);
+/* What a worker's connections wait for; on its thread. */
+bool agent_ask_name(void *owner, unsigned worker, const char *name);
+void agent_forget_names(struct agent *agent); /* nobody is answered any more */
 
 /* Reads all that can be wrong in files, and starts nothing. As a step of coming up. */
 int agent_check(struct agent *agent, char *why, size_t why_size);

@@ -86,8 +86,8 @@ static struct cert_source *keep(struct agent *agent, struct cert_source *source)
 
 	feed->keeper.is_whole = is_whole;
 	feed->keeper.is_current = is_current;
-	if (keeper_open(&feed->keeper, agent->loop, agent->settings->state_dir, KEPTSOURCE_NAME) <
-	    0) {
+	if (keeper_open(&feed->keeper, agent->loop, agent->settings->state_dir, KEPTSOURCE_NAME,
+	                grpc_channel_target(feed->channel), agent->settings->cluster_id) < 0) {
 		source->ops->free(source);
 		return NULL;
 	}

@@ -28,7 +28,8 @@ static int word_of(int argc, char **argv)
 	if (optind == argc)
 		return 'p';
 	for (int i = optind + 1; i < argc; i++)
-		fprintf(stderr, "culvertd: %s on the command line is ignored\n", argv[i]);
+		if (strcmp(argv[i], "ztunnel") != 0) /* what Istio's chart says */
+			fprintf(stderr, "culvertd: %s on the command line is ignored\n", argv[i]);
 	for (size_t i = 0; i < HB_ARRAY_LEN(words); i++)
 		if (strcmp(argv[optind], words[i]) == 0)
 			return words[i][0];

@@ -13,6 +13,7 @@
 #define LOG_SCOPE "culvert"
 #include "log.h"
 #include "node/netns.h"
+#include "podlist.h"
 
 #define RETRY_MS    1000u
 #define POD_IPS_MAX 64u
@@ -123,20 +124,17 @@ static int capture(struct enrol_pod *pod, char *why, size_t why_size)
 static void on_up(struct enrol_pod *pod)
 {
 	struct agent *agent = pod->agent;
+	char why[1024];
 
 	pod->up = true;
 	pod->reason[0] = 0;
-	if (workload_of(pod)) {
+	podlist_unknown(agent, pod->setting->ns, pod->setting->name, pod->setting->service_account,
+	                why, sizeof(why));
+	if (!*why)
 		log_info("pod is in the mesh", "pod=%s", pod->key);
-	} else {
-		snprintf(
-		    pod->reason, sizeof(pod->reason),
-		    "the mesh configuration has no workload of this name on this node: all its "
-		    "connections are refused");
-		log_error("pod has no workload in the mesh configuration, all its connections are "
-		          "refused",
-		          "pod=%s node=%s", pod->key, agent->settings->node_name);
-	}
+	else
+		log_error("pod is served, but is not known in the mesh", "pod=%s node=%s: %s",
+		          pod->key, agent->settings->node_name, why);
 	if (++agent->enrolment.up < agent->enrolment.count)
 		return;
 	if (agent->redirect)

@@ -178,9 +178,9 @@ int http_head_parse(char *bytes, size_t len, struct http_request *ret_request)
 
 const char *http_param(const struct http_request *request, const char *name)
 {
-	for (size_t i = 0; i < request->params; i++)
-		if (strcmp(request->param[i].name, name) == 0)
-			return request->param[i].value;
+	for (size_t i = request->params; i > 0; i--)
+		if (strcmp(request->param[i - 1].name, name) == 0)
+			return request->param[i - 1].value;
 	return NULL;
 }
 
@@ -215,14 +215,15 @@ size_t http_head_write(char *out, size_t size, int status, const char *type, siz
 {
 	int n = snprintf(out, size,
 	                 "HTTP/1.1 %d %s\r\n"
-	                 "Content-Type: %s\r\n"
+	                 "%s%s%s"
 	                 "Content-Length: %zu\r\n"
 	                 "%s%s%s"
 	                 "Cache-Control: no-store\r\n"
 	                 "X-Content-Type-Options: nosniff\r\n"
 	                 "Connection: close\r\n\r\n",
-	                 status, http_status_words(status), type, length, *allow ? "Allow: " : "",
-	                 allow, *allow ? "\r\n" : "");
+	                 status, http_status_words(status), *type ? "Content-Type: " : "", type,
+	                 *type ? "\r\n" : "", length, *allow ? "Allow: " : "", allow,
+	                 *allow ? "\r\n" : "");
 
 	return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }

@@ -29,8 +29,10 @@ struct http_request {
  */
 int http_head_parse(char *bytes, size_t len, struct http_request *ret_request);
 
-const char *http_param(const struct http_request *request, const char *name); /* or NULL */
-const char *http_status_words(int status);                                    /* never NULL */
-/* The answer's head; the connection is closed behind it. @allow: "" or a list of methods. */
+/* The last of that name, or NULL. */
+const char *http_param(const struct http_request *request, const char *name);
+const char *http_status_words(int status); /* never NULL */
+/* The answer's head; the connection is closed behind it. @type: "" where there is no body. @allow:
+ * "" or a list of methods. */
 size_t http_head_write(char *out, size_t size, int status, const char *type, size_t length,
                        const char *allow);

@@ -4,6 +4,7 @@
 #include "keeper.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include <hbone/loop.h>
@@ -37,11 +38,15 @@ static void on_time(struct hb_timer *timer)
 	                    after_ms < LASTSTATE_CONFIRM_MS ? after_ms : LASTSTATE_CONFIRM_MS);
 }
 
-int keeper_open(struct keeper *keeper, struct hb_loop *loop, const char *dir, const char *name)
+int keeper_open(struct keeper *keeper, struct hb_loop *loop, const char *dir, const char *name,
+                const char *server, const char *cluster)
 {
+	char source[LASTSTATE_SOURCE_MAX + 1];
+
+	snprintf(source, sizeof(source), "%.300s of cluster %s", server, cluster);
 	keeper->loop = loop;
 	hb_timer_init(&keeper->timer, on_time);
-	keeper->state = laststate_open(dir, name);
+	keeper->state = laststate_open(dir, name, source);
 	return keeper->state ? 0 : -ENOMEM;
 }
 

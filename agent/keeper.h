@@ -25,8 +25,10 @@ struct keeper {
 	void *owner;
 };
 
-/* Reads @dir/@name.state; the callbacks are set by the owner. 0 or -ENOMEM. */
-int keeper_open(struct keeper *keeper, struct hb_loop *loop, const char *dir, const char *name);
+/* Reads @dir/@name.state, if @server, of cluster @cluster, has said it; the callbacks are set by
+ * the owner. 0 or -ENOMEM. */
+int keeper_open(struct keeper *keeper, struct hb_loop *loop, const char *dir, const char *name,
+                const char *server, const char *cluster);
 /* Something was put, removed or confirmed. Without a state: nothing. */
 void keeper_kick(struct keeper *keeper);
 /* Writes what is not written yet, if it is whole. May run twice, also unopened. */

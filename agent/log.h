@@ -17,6 +17,8 @@ int log_init(const char *directives, bool json, char *why, size_t why_size);
 void log_done(void); /* writes what is queued */
 /* At run time: replaces all levels, from the same form. On -EINVAL nothing has changed. */
 int log_set_levels(const char *directives, char *why, size_t why_size);
+/* The levels as they are, in the same form; of LOG_LEVELS_BYTES (log_filter.h). Returns @out. */
+const char *log_levels(char *out);
 bool log_enabled(const char *scope, enum log_level level);
 uint64_t log_dropped(void);
 uint64_t log_suppressed(void); /* warnings left out */

@@ -10,13 +10,16 @@
 
 #define CRATE "ztunnel"
 
+/* The first six by their level. */
 static const struct {
 	const char *name;
 	enum log_level level;
 } names[] = {
 	{ "off", LOG_OFF },        { "error", LOG_ERROR },  { "warn", LOG_WARN },
 	{ "info", LOG_INFO },      { "debug", LOG_DEBUG },  { "trace", LOG_TRACE },
-	{ "critical", LOG_ERROR }, { "warning", LOG_WARN },
+	{ "critical", LOG_ERROR }, { "warning", LOG_WARN }, { "0", LOG_OFF },
+	{ "1", LOG_ERROR },        { "2", LOG_WARN },       { "3", LOG_INFO },
+	{ "4", LOG_DEBUG },        { "5", LOG_TRACE },
 };
 
 static bool parse_level(const char *text, size_t len, enum log_level *ret_level)
@@ -44,6 +47,7 @@ static bool is_target(const char *text, size_t len)
 static int set_target(struct log_filter *filter, const char *target, size_t len,
                       enum log_level level)
 {
+	bool in_crate = len >= strlen(CRATE) && memcmp(target, CRATE, strlen(CRATE)) == 0;
 	size_t i;
 
 	if (len >= strlen(CRATE "::") && memcmp(target, CRATE "::", strlen(CRATE "::")) == 0) {
@@ -51,6 +55,8 @@ static int set_target(struct log_filter *filter, const char *target, size_t len,
 		len -= strlen(CRATE "::");
 	} else if (len == strlen(CRATE) && memcmp(target, CRATE, len) == 0) {
 		len = 0;
+	} else {
+		in_crate = false;
 	}
 	if (len >= LOG_TARGET_BYTES)
 		return -EINVAL;
@@ -65,6 +71,7 @@ static int set_target(struct log_filter *filter, const char *target, size_t len,
 		filter->target[i].prefix[len] = '\0';
 		filter->targets++;
 	}
+	filter->target[i].in_crate = in_crate;
 	filter->target[i].level = level;
 	return 0;
 }
@@ -125,6 +132,47 @@ int log_filter_add(struct log_filter *filter, const char *directives, char *why,
 	find_most(&next);
 	*filter = next;
 	return 0;
+}
+
+/* As long as it was given. */
+static size_t target_len(const struct log_filter *filter, size_t i)
+{
+	size_t len = strlen(filter->target[i].prefix);
+
+	if (!filter->target[i].in_crate)
+		return len;
+	return len ? strlen(CRATE "::") + len : strlen(CRATE);
+}
+
+/* Comes @a in front of @b? */
+static bool is_before(const struct log_filter *filter, size_t a, size_t b)
+{
+	size_t a_len = target_len(filter, a), b_len = target_len(filter, b);
+
+	return a_len != b_len ? a_len > b_len : a < b;
+}
+
+const char *log_filter_text(const struct log_filter *filter, char out[LOG_LEVELS_BYTES])
+{
+	size_t used = 0;
+
+	for (size_t place = 0; place < filter->targets; place++) {
+		for (size_t i = 0; i < filter->targets; i++) {
+			const char *prefix = filter->target[i].prefix;
+			size_t before = 0;
+
+			for (size_t k = 0; k < filter->targets; k++)
+				before += is_before(filter, k, i);
+			if (before != place)
+				continue;
+			used += (size_t)snprintf(out + used, LOG_LEVELS_BYTES - used, "%s%s%s=%s,",
+			                         filter->target[i].in_crate ? CRATE : "",
+			                         filter->target[i].in_crate && *prefix ? "::" : "",
+			                         prefix, names[filter->target[i].level].name);
+		}
+	}
+	snprintf(out + used, LOG_LEVELS_BYTES - used, "%s", names[filter->level].name);
+	return out;
 }
 
 /* ztunnel's own targets live below its crate's name, but for these two. */

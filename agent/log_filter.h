@@ -4,8 +4,8 @@
  *
  * A target names every scope that begins with it; the longest that fits wins; what none names
  * has the default level. "ztunnel::" in front of a target is dropped, "ztunnel" alone names all but
- * access and dns (which are targets of their own there). Also understood, because istioctl sends
- * them: "target:level", warning, critical.
+ * access and dns (which are targets of their own there). Also understood: "target:level", warning
+ * and critical, because istioctl sends them, and 0 to 5, as Rust does.
  */
 #pragma once
 
@@ -22,6 +22,7 @@ struct log_filter {
 	size_t targets;
 	struct {
 		char prefix[LOG_TARGET_BYTES]; /* "": all but access and dns */
+		bool in_crate;                 /* it was given with "ztunnel" in front */
 		enum log_level level;
 	} target[LOG_TARGETS_MAX];
 };
@@ -32,4 +33,10 @@ void log_filter_init(struct log_filter *filter); /* info */
  * 0; or -EINVAL or -E2BIG (too many targets) with a sentence, and nothing has changed.
  */
 int log_filter_add(struct log_filter *filter, const char *directives, char *why, size_t why_size);
+/*
+ * The directives that make this filter: targets, longest first, then the default level. Returns
+ * @out, which has LOG_LEVELS_BYTES; log_filter_add() takes it back.
+ */
+#define LOG_LEVELS_BYTES (LOG_TARGETS_MAX * (LOG_TARGET_BYTES + 16) + 8)
+const char *log_filter_text(const struct log_filter *filter, char out[LOG_LEVELS_BYTES]);
 enum log_level log_filter_level(const struct log_filter *filter, const char *scope);

@@ -36,10 +36,14 @@ int agent_start_mesh(struct agent *agent, char *why, size_t why_size)
 	int err = 0;
 
 	if (!*settings->mesh_text && !*settings->mesh_file && !*settings->xds_address) {
-		snprintf(why, why_size,
-		         "no mesh: neither meshFile (or LOCAL_XDS_PATH) nor xdsAddress (or "
-		         "XDS_ADDRESS) is set");
-		return -EINVAL;
+		/* In ztunnel's place an empty mesh is one. */
+		if (settings->mode == MODE_STANDALONE) {
+			snprintf(why, why_size,
+			         "no mesh: neither meshFile (or LOCAL_XDS_PATH) nor xdsAddress (or "
+			         "XDS_ADDRESS) is set");
+			return -EINVAL;
+		}
+		log_warn("no mesh is configured, nobody is known", "");
 	}
 	agent->store = store_new(&(struct store_options){ .node = settings->node_name });
 	if (!agent->store)

@@ -68,8 +68,12 @@ static const struct family {
 	  "Connections ended for a limit, before anything was carried.", 0 },
 	[METRIC_FAILOVERS] = { "culvert_failovers_total", COUNTER, { "after" },
 	  "Connections tried at another endpoint, waypoint or address, by the layer at which one failed.", 0 },
+	[METRIC_ON_DEMAND] = { "culvert_on_demand_waits_total", COUNTER, { "result" },
+	  "Times that a connection waited for what the mesh did not know (xdsOnDemand): answered, timeout, limit, failed.", 0 },
 	[METRIC_HANDSHAKES_PACED] = { "culvert_tls_handshakes_paced_total", COUNTER, { NULL },
 	  "Steps of TLS handshakes of peers that had to wait for their turn.", 0 },
+	[METRIC_DIALS_PACED] = { "culvert_dials_paced_total", COUNTER, { NULL },
+	  "Dials of apps, for requests of peers, that had to wait for their turn.", 0 },
 	[METRIC_TLS_HANDSHAKES] = { "culvert_tls_handshakes_total", COUNTER, { "result" },
 	  "TLS handshakes of peers on 15008 that ended.", 0 },
 	[METRIC_H2_ATTACKS] = { "culvert_h2_attacks_total", COUNTER, { "kind" },
@@ -89,6 +93,8 @@ static const struct family {
 	  "Identities of the node's pods: available, initializing, unavailable.", 0 },
 	[METRIC_CERT_REQUESTS] = { "culvert_certificate_requests_total", COUNTER, { "result" },
 	  "Answers to requests for certificates: issued, or failed for whatever reason.", 0 },
+	[METRIC_CERT_WISHES_LOST] = { "culvert_certificate_wishes_lost_total", COUNTER, { NULL },
+	  "Identities that were to be asked for, or let go, and were not for lack of memory.", 0 },
 	[METRIC_CERT_ENDS] = { "culvert_certificate_expiry_timestamp_seconds", GAUGE, { "identity" },
 	  "When the certificate that is used ends, in Unix time.", 0 },
 	[METRIC_ACCEPT_ERRORS] = { "culvert_accept_errors_total", COUNTER, { NULL },
@@ -106,9 +112,9 @@ static const struct family {
 	[METRIC_RESIDENT] = { "process_resident_memory_bytes", GAUGE, { NULL },
 	  "Resident memory size.", 0 },
 	[METRIC_OPEN_FDS] = { "process_open_fds", GAUGE, { NULL },
-	  "Open file descriptors.", 0 },
+	  "Number of open file descriptors", 0 },
 	[METRIC_MAX_FDS] = { "process_max_fds", GAUGE, { NULL },
-	  "Limit of open file descriptors.", 0 },
+	  "Maximum number of file descriptors", 0 },
 	[METRIC_LONGEST_TURN] = { "culvert_loop_longest_turn_seconds", GAUGE, { "worker" },
 	  "The longest turn of a loop since it was last asked for; worker control: of the control loop.", 1000000 },
 };
@@ -271,7 +277,7 @@ void metrics_write_label(FILE *out, const char *value)
 static void write_number(FILE *out, const struct family *family, uint64_t number)
 {
 	if (family->per)
-		fprintf(out, " %.3f\n", (double)number / family->per);
+		fprintf(out, " %.*f\n", family->per > 1000 ? 6 : 3, (double)number / family->per);
 	else
 		fprintf(out, " %llu\n", (unsigned long long)number);
 }
@@ -296,13 +302,14 @@ void metrics_write_head(FILE *out, enum metrics_format format, const char *name,
 	        counter ? "counter" : "gauge");
 }
 
-/* Only OpenMetrics has units, and ztunnel gives none to the metrics of its that are here. */
+/* Only OpenMetrics has units. ztunnel gives one where the name has it, as here, but for
+ * istio_tcp_*_bytes. */
 static void write_unit(FILE *out, enum metrics_format format, const struct family *family)
 {
 	static const char *const units[] = { "seconds", "bytes" };
 	size_t len = strlen(family->name);
 
-	if (format != METRICS_OPENMETRICS || strncmp(family->name, "istio_", 6) == 0)
+	if (format != METRICS_OPENMETRICS)
 		return;
 	if (ends_with(family->name, len, "_total"))
 		len -= strlen("_total");

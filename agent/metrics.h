@@ -43,7 +43,9 @@ enum metric {
 	METRIC_UNLABELLED,
 	METRIC_CONNECTIONS_REFUSED, /* reason */
 	METRIC_FAILOVERS,           /* after */
+	METRIC_ON_DEMAND,           /* result */
 	METRIC_HANDSHAKES_PACED,
+	METRIC_DIALS_PACED,
 	METRIC_TLS_HANDSHAKES,   /* result */
 	METRIC_H2_ATTACKS,       /* kind */
 	METRIC_REQUESTS_REFUSED, /* status */
@@ -53,7 +55,8 @@ enum metric {
 	METRIC_POLICY_ENDED,
 	METRIC_CERTS,         /* state */
 	METRIC_CERT_REQUESTS, /* result */
-	METRIC_CERT_ENDS,     /* identity; Unix time */
+	METRIC_CERT_WISHES_LOST,
+	METRIC_CERT_ENDS, /* identity; Unix time */
 	METRIC_ACCEPT_ERRORS,
 	METRIC_ADMIN_REFUSED,
 	METRIC_LOG_DROPPED,

@@ -8,6 +8,49 @@
 #include "agent.h"
 #include "control/zds_link.h"
 
+void podlist_unknown(const struct agent *agent, const char *ns, const char *name,
+                     const char *service_account, char *out, size_t size)
+{
+	const struct snapshot *mesh = agent->snapshot;
+	const char *node = agent->settings->node_name;
+	const struct workload *other;
+
+	out[0] = '\0';
+	if (snapshot_workload_of_pod(mesh, node, ns, name, service_account))
+		return;
+	other = snapshot_workload_of_pod(mesh, node, ns, name, "");
+	if (other) {
+		snprintf(out, size,
+		         "the mesh says that its service account is %s, and not %s: all its "
+		         "connections are refused",
+		         other->service_account, service_account);
+		return;
+	}
+	other = snapshot_workload_of_pod(mesh, "", ns, name, "");
+	if (other)
+		snprintf(out, size,
+		         "the mesh says that it is on node %s, and not on %s: all its connections "
+		         "are refused",
+		         *other->node ? other->node : "(none)", node);
+	else
+		snprintf(out, size,
+		         "the mesh has no workload of this name: all its connections are refused");
+}
+
+/* What is wrong with a pod that is up, if its waiting for something did not leave a reason. */
+static void show(const struct agent *agent, struct pod_view *view,
+                 void (*each)(const struct pod_view *view, void *arg), void *arg)
+{
+	char why[1024];
+
+	if (view->up && !*view->reason) {
+		podlist_unknown(agent, view->ns, view->name, view->service_account, why,
+		                sizeof(why));
+		view->reason = why;
+	}
+	each(view, arg);
+}
+
 static void each_enrolled(const struct agent *agent,
                           void (*each)(const struct pod_view *view, void *arg), void *arg)
 {
@@ -26,7 +69,7 @@ static void each_enrolled(const struct agent *agent,
 			.reason = enrol_reason(pod),
 		};
 
-		each(&view, arg);
+		show(agent, &view, each, arg);
 	}
 }
 
@@ -48,7 +91,7 @@ static void each_handed_over(const struct agent *agent,
 		};
 
 		snprintf(key, sizeof(key), "%s/%s", pod->ns, pod->name);
-		each(&view, arg);
+		show(agent, &view, each, arg);
 	}
 }
 

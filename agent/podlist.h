@@ -20,5 +20,11 @@ struct pod_view {
 
 void podlist_each(const struct agent *agent, void (*each)(const struct pod_view *view, void *arg),
                   void *arg);
+/*
+ * Why all connections of the pod @ns/@name are refused, in @out: the mesh has no workload for it,
+ * or another than the pod says that it is. "": it has one.
+ */
+void podlist_unknown(const struct agent *agent, const char *ns, const char *name,
+                     const char *service_account, char *out, size_t size);
 /* What readiness waits for, in ztunnel's words (reference/operations 2); NULL: nothing. */
 const char *podlist_pending(const struct agent *agent);

@@ -11,6 +11,7 @@
 #include "agent.h"
 #include "certreport.h"
 #include "log.h"
+#include "log_filter.h"
 #include "mesh/dump.h"
 #include "podlist.h"
 #include "proxy/flowdump.h"
@@ -250,8 +251,10 @@ static void finish_config(struct gather *gather, struct text *text)
 	xdsfeed_write(out, agent);
 	fputs(",\n", out);
 	write_member(out, "config", settings_dump(agent->settings));
-	fprintf(out, "\"version\":{\"version\":\"%s\",\"program\":\"culvertd\"}}\n",
+	fprintf(out, "\"version\":{\"version\":\"%s\",\"program\":\"culvertd\",\"istioVersion\":",
 	        CULVERT_VERSION);
+	flowdump_text(out, agent->settings->istio_version);
+	fputs("}}\n", out);
 }
 
 static void on_answer(struct worker_ask *ask)
@@ -316,49 +319,64 @@ static void handle_shutdown(struct admin_request *request, void *owner)
 	agent_shutdown(owner);
 }
 
+static const char logging_usage[] =
+    "Invalid HTTP method\n"
+    "usage: POST /logging                        (the current levels)\n"
+    "usage: POST /logging?level=<level>          (for all that is not named)\n"
+    "usage: POST /logging?level=<target>=<level>,<target>=<level>\n"
+    "usage: POST /logging?reset                  (back to those of the start)\n"
+    "hint: levels are off|error|warn|info|debug|trace\n";
+
+/* Empty parts are forgiven at start, but whoever asks for nothing here has lost something. */
+static bool has_empty_part(const char *level)
+{
+	size_t len = strlen(level);
+
+	return level[0] == ',' || level[len - 1] == ',' || strstr(level, ",,");
+}
+
 /* reference/operations 5.1; istioctl says level=a:debug where ztunnel wants level=a=debug. */
 static void handle_logging(struct admin_request *request, void *owner)
 {
-	struct agent *agent = owner;
+	const struct agent *agent = owner;
 	const char *level = admin_query(request, "level");
-	char levels[sizeof(agent->log_levels)], why[128], body[512];
+	char body[LOG_LEVELS_BYTES + 64], why[192] = "a part is empty";
+	char now[LOG_LEVELS_BYTES], text[LOG_LEVELS_BYTES + 1024];
 
-	snprintf(levels, sizeof(levels), "%s",
-	         admin_query(request, "reset") ? agent->settings->log : agent->log_levels);
-	if (level && *level) {
-		size_t used = strlen(levels);
-
-		snprintf(levels + used, sizeof(levels) - used, "%s%s", used ? "," : "", level);
-		for (char *p = levels + used; *p; p++)
-			*p = *p == ':' ? '=' : *p;
-	}
-	if (log_set_levels(levels, why, sizeof(why)) < 0) {
-		snprintf(body, sizeof(body), "Invalid level provided: %s\n", why);
+	snprintf(text, sizeof(text), "%s%s%s",
+	         admin_query(request, "reset") ? agent->settings->log : log_levels(now),
+	         level && *level ? "," : "", level ? level : "");
+	if (level && *level &&
+	    (strlen(level) > 1000 || has_empty_part(level) ||
+	     log_set_levels(text, why, sizeof(why)) < 0)) {
+		snprintf(body, sizeof(body), "Invalid level provided: %.1000s\n%s\n%s", level, why,
+		         strchr(logging_usage, '\n') + 1);
 		reply(request, 400, "text/plain", body);
 		return;
 	}
-	memcpy(agent->log_levels, levels, sizeof(levels));
-	snprintf(body, sizeof(body), "current log level is %s\n", levels);
+	(void)log_set_levels(text, why, sizeof(why)); /* reset: they were good at start */
+	snprintf(body, sizeof(body), "current log level is %s\n", log_levels(now));
 	reply(request, 200, "text/plain", body);
 }
 
 /* clang-format off */
 static const struct admin_route routes[] = {
-	{ "GET", "/healthz", handle_health, "state of the agent and of each pod" },
-	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
-	{ "GET", "/connections", handle_connections, "live connections; ?recent=1: those that ended last" },
-	{ "GET", "/metrics", scrape_handle, "what was counted, for Prometheus" },
-	{ "*", "/config_dump", handle_config, "all that is known: mesh, certificates, pods, settings" },
-	{ "POST", "/logging", handle_logging, "log levels: ?level=info or ?level=access=debug, ?reset" },
-	{ "POST", "/quitquitquit", handle_shutdown, "end gracefully" },
+	{ "*", "/", admin_index, "this page", NULL },
+	{ "GET", "/healthz", handle_health, "state of the agent and of each pod", NULL },
+	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh", NULL },
+	{ "GET", "/connections", handle_connections, "live connections; ?recent=1: those that ended last", NULL },
+	{ "GET", "/metrics", scrape_handle, "what was counted, for Prometheus", NULL },
+	{ "*", "/config_dump", handle_config, "all that is known: mesh, certificates, pods, settings", NULL },
+	{ "POST", "/logging", handle_logging, "log levels: ?level=info or ?level=access=debug, ?reset", logging_usage },
+	{ "POST", "/quitquitquit", handle_shutdown, "end gracefully", NULL },
 };
 /* What the network may see: nothing that tells or changes more than ready or not. */
 static const struct admin_route ready_routes[] = {
-	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh" },
+	{ "GET", "/healthz/ready", handle_ready, "200 when every pod is in the mesh", NULL },
 };
 static const struct admin_route stats_routes[] = {
-	{ "*", "/metrics", scrape_handle, "what was counted, for Prometheus" },
-	{ "*", "/stats/prometheus", scrape_handle, "the same" },
+	{ "*", "/metrics", scrape_handle, "what was counted, for Prometheus", NULL },
+	{ "*", "/stats/prometheus", scrape_handle, "the same", NULL },
 };
 /* clang-format on */
 
@@ -427,7 +445,6 @@ int reports_start(struct agent *agent, char *why, size_t why_size)
 	const char *path = agent->settings->admin_socket;
 	int err;
 
-	snprintf(agent->log_levels, sizeof(agent->log_levels), "%s", agent->settings->log);
 	agent->admin = admin_new(agent->loop, routes, HB_ARRAY_LEN(routes), agent);
 	if (!agent->admin) {
 		snprintf(why, why_size, "admin: no memory");

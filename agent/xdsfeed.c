@@ -136,7 +136,9 @@ static int keeper_make(struct agent *agent)
 	keeper->is_whole = is_whole;
 	keeper->is_current = is_current;
 	keeper->owner = agent;
-	return keeper_open(keeper, agent->loop, agent->settings->state_dir, "mesh");
+	return keeper_open(keeper, agent->loop, agent->settings->state_dir, "mesh",
+	                   grpc_channel_target(agent->xdsfeed.channel),
+	                   agent->settings->cluster_id);
 }
 
 /* Nodes that start together shall not wait alike. */
@@ -148,12 +150,18 @@ static uint64_t random_seed(void)
 	return seed;
 }
 
+bool xdsfeed_is_on_demand(const struct settings *settings)
+{
+	return *settings->xds_address && settings->xds_on_demand;
+}
+
 static int client_make(struct agent *agent)
 {
 	struct xdsfeed *feed = &agent->xdsfeed;
 	struct xds_options options = {
 		.channel = feed->channel,
 		.store = agent->store,
+		.on_demand = xdsfeed_is_on_demand(agent->settings),
 		.seed = random_seed(),
 		.on_publish = on_publish,
 		.on_ready = on_ready,
@@ -206,6 +214,7 @@ void agent_stop_xds(struct agent *agent)
 	if (agent->stuck)
 		return;
 	keeper_close(&feed->keeper);
+	agent_forget_names(agent);
 	xds_free(hb_take(&feed->xds));
 	if (feed->channel)
 		grpc_channel_close(feed->channel, on_channel_closed, agent);

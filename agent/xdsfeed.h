@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include <hbone/list.h>
+
 #include "keeper.h"
 #include "lookups.h"
 
@@ -22,7 +24,13 @@ struct xdsfeed {
 	struct metrics *metrics; /* what it counts; NULL: as xds */
 	uint8_t *node;
 	size_t node_size;
+	struct hb_list names; /* asked for by workers: demandfeed.c */
 };
+
+struct settings;
+
+/* Are workloads asked for when they are needed? */
+bool xdsfeed_is_on_demand(const struct settings *settings);
 
 /* A configuration that is wrong, as agent_start_xds() would find it. 0 or -EINVAL. */
 int xdsfeed_check(const struct agent *agent, char *why, size_t why_size);

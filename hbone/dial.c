@@ -3,6 +3,9 @@
  */
 #include <hbone/dial.h>
 
+#include <errno.h>
+#include <sys/socket.h>
+
 enum dial_state {
 	IDLE,
 	CONNECTING,
@@ -18,6 +21,22 @@ enum dial_state {
  * Only on_connect leaves CONNECTING and GIVING_UP: until the kernel posts that completion it may
  * still use the op, so nothing else may finish the dial.
  */
+/*
+ * What the kernel says of a connect that it calls done. io_uring calls one done on which an ICMP
+ * error has come while the connect was being sent (a router on the same machine answers as fast):
+ * the error lies in the queue that wakes it, but not where it looks for one, and the socket goes on
+ * to try.
+ */
+static int really_connected(int fd)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return -errno;
+	return -error;
+}
+
 static void on_connect(struct hb_op *op, int res)
 {
 	struct hb_dial *dial = hb_container_of(op, struct hb_dial, connect);
@@ -26,6 +45,8 @@ static void on_connect(struct hb_op *op, int res)
 	/* A connection that won the race against our cancel is dropped: the caller was told no. */
 	if (dial->state == GIVING_UP)
 		res = dial->reason;
+	else if (res == 0)
+		res = really_connected(fd);
 
 	hb_loop_timer_stop(dial->loop, &dial->deadline);
 	dial->state = IDLE;

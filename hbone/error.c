@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char text[96];
+static _Thread_local char text[128];
 
 static const char *const own[] = {
 	[HB_E_FIRST - HB_E_IDLE] = "idle timeout",
@@ -44,6 +44,7 @@ static const char *const own[] = {
 	[HB_E_FIRST - HB_E_KEY_WAITERS] = "too many wait for a connection to this peer",
 	[HB_E_FIRST - HB_E_POLICY_CHANGED] = "connection closed due to policy change",
 	[HB_E_FIRST - HB_E_NAME] = "no address for a host name",
+	[HB_E_FIRST - HB_E_NOT_TLS] = "peer does not speak TLS",
 };
 
 /* RFC 9113 7. */
@@ -68,12 +69,24 @@ static const struct {
 	int number;
 	const char *words;
 } statuses[] = {
+	{ 201, "Created" },
+	{ 202, "Accepted" },
+	{ 204, "No Content" },
+	{ 206, "Partial Content" },
+	{ 301, "Moved Permanently" },
+	{ 302, "Found" },
+	{ 307, "Temporary Redirect" },
+	{ 308, "Permanent Redirect" },
 	{ 400, "Bad Request" },
 	{ 401, "Unauthorized" },
 	{ 403, "Forbidden" },
 	{ 404, "Not Found" },
+	{ 405, "Method Not Allowed" },
+	{ 408, "Request Timeout" },
+	{ 429, "Too Many Requests" },
 	{ 431, "Request Header Fields Too Large" },
 	{ 500, "Internal Server Error" },
+	{ 501, "Not Implemented" },
 	{ 502, "Bad Gateway" },
 	{ 503, "Service Unavailable" },
 	{ 504, "Gateway Timeout" },
@@ -106,6 +119,48 @@ __attribute__((format(printf, 1, 2))) static const char *format(const char *form
 	return text;
 }
 
+/* What a peer's alert says of us, in the words of who reads the log (RFC 8446 6.2). */
+static const struct {
+	int number;
+	const char *name, *words;
+} alerts[] = {
+	{ 10, "unexpected_message", NULL },
+	{ 20, "bad_record_mac", NULL },
+	{ 22, "record_overflow", NULL },
+	{ 40, "handshake_failure", "nothing that we offer suits it" },
+	{ 42, "bad_certificate", "it does not accept our certificate" },
+	{ 43, "unsupported_certificate", "it does not accept our kind of certificate" },
+	{ 44, "certificate_revoked", "our certificate is on its revocation list" },
+	{ 45, "certificate_expired", "by its clock our certificate has ended" },
+	{ 46, "certificate_unknown", "it does not accept our certificate" },
+	{ 47, "illegal_parameter", NULL },
+	{ 48, "unknown_ca", "it does not trust the root of our certificate" },
+	{ 49, "access_denied", "it does not let our identity in" },
+	{ 50, "decode_error", NULL },
+	{ 51, "decrypt_error", NULL },
+	{ 70, "protocol_version", "it does not speak TLS 1.3" },
+	{ 71, "insufficient_security", "nothing that we offer is strong enough for it" },
+	{ 80, "internal_error", NULL },
+	{ 90, "user_canceled", NULL },
+	{ 109, "missing_extension", NULL },
+	{ 112, "unrecognized_name", "it does not know the name that we asked for" },
+	{ 116, "certificate_required", "we showed no certificate" },
+	{ 120, "no_application_protocol", "it does not speak h2" },
+};
+
+static const char *alert_text(int number)
+{
+	for (size_t i = 0; i < HB_ARRAY_LEN(alerts); i++) {
+		if (alerts[i].number != number)
+			continue;
+		if (!alerts[i].words)
+			return format("peer sent TLS alert %d %s", number, alerts[i].name);
+		return format("peer sent TLS alert %d %s: %s", number, alerts[i].name,
+		              alerts[i].words);
+	}
+	return format("peer sent TLS alert %d", number);
+}
+
 static const char *number_text(int code)
 {
 	int n;
@@ -127,7 +182,7 @@ static const char *number_text(int code)
 		return format("stream reset by peer (%d %s)", n,
 		              n < (int)HB_ARRAY_LEN(rst) ? rst[n] : "unknown");
 	if ((n = hb_error_number(code, HB_E_ALERT(0))) >= 0)
-		return format("peer sent TLS alert %d", n);
+		return alert_text(n);
 	return format("error %d", code);
 }
 

@@ -12,6 +12,9 @@
 #include <assert.h>
 #include <string.h>
 
+/* Streams whose end is told in one turn of the loop, of one connection. */
+#define ENDS_A_TURN 4
+
 void h2_stream_uncount(struct h2_stream *st)
 {
 	h2_of(st)->streams_count--;
@@ -40,11 +43,18 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	h2_wake_flush(h2_of(st));
 }
 
+/*
+ * A stream's end is told with all that its owner then does: an app's connection is closed, and a
+ * line written. A connection of a thousand streams that breaks off ends them all at once; they are
+ * told in many turns, so that others have theirs in between.
+ */
 static void tell_ended(struct hb_h2 *h2)
 {
 	struct h2_stream *st;
 
-	while ((st = hb_clutch_take_marked(&h2->streams))) {
+	if (hb_timer_is_running(&h2->ends))
+		return; /* this turn's have been told */
+	for (unsigned n = 0; n < ENDS_A_TURN && (st = hb_clutch_take_marked(&h2->streams)); n++) {
 		if (st->busy)
 			hb_bufq_clear(&st->busy->tx);
 		if (st->stream.events)
@@ -52,6 +62,8 @@ static void tell_ended(struct hb_h2 *h2)
 		else
 			h2_stream_delete(st); /* never given to anyone */
 	}
+	if (h2->streams.first_marked)
+		hb_loop_timer_start(h2->loop, &h2->ends, 0);
 }
 
 static void tell_ready(struct hb_h2 *h2)
@@ -161,6 +173,7 @@ static void maybe_done(struct hb_h2 *h2)
 		hb_loop_undefer(&h2->flush);
 		hb_loop_timer_stop(h2->loop, &h2->life);
 		hb_loop_timer_stop(h2->loop, &h2->retry);
+		hb_loop_timer_stop(h2->loop, &h2->ends);
 		hb_loop_timer_stop(h2->loop, &h2->linger);
 		hb_loop_timer_stop(h2->loop, &h2->go_on);
 		h2->events->on_closed(h2, h2->end);
@@ -193,6 +206,11 @@ static void on_retry_time(struct hb_timer *timer)
 	h2_wake_flush(hb_container_of(timer, struct hb_h2, retry));
 }
 
+static void on_ends_time(struct hb_timer *timer)
+{
+	h2_wake_flush(hb_container_of(timer, struct hb_h2, ends));
+}
+
 /* ---- birth, requests, end ---- */
 
 static void defaults(struct hb_h2_options *o)
@@ -218,6 +236,7 @@ static int session_start(struct hb_h2 *h2)
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
 		  hb_min_u32(HB_H2_WINDOW_FIRST, o->stream_window) },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, o->header_list_max },
+		{ NGHTTP2_SETTINGS_MAX_FRAME_SIZE, HB_H2_FRAME_MAX },
 		/* A client grants no pushes; of a server's limit the wire is told: h2_send.c. */
 		{ client ? NGHTTP2_SETTINGS_ENABLE_PUSH : NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
 		  client ? 0 : INT32_MAX },
@@ -273,6 +292,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		hb_task_init(&h2->flush, on_flush);
 		hb_timer_init(&h2->life, h2_life_on_time);
 		hb_timer_init(&h2->retry, on_retry_time);
+		hb_timer_init(&h2->ends, on_ends_time);
 		hb_timer_init(&h2->linger, h2_on_linger_time);
 		hb_timer_init(&h2->go_on, h2_on_go_on);
 	}

@@ -79,8 +79,10 @@ struct h2_stream { /* in a clutch of its connection's */
 
 struct h2_memory { /* nghttp2's */
 	struct hb_slabs *slabs;
-	void *mapped; /* its one large buffer, or NULL */
-	size_t mapped_bytes;
+	struct h2_mapped {
+		void *at; /* NULL: none */
+		size_t bytes;
+	} mapped[2]; /* its one large buffer, and the larger one that takes its place */
 };
 
 struct hb_h2 {
@@ -97,6 +99,7 @@ struct hb_h2 {
 	struct hb_list lingering; /* all wait equally long: the first is the first due */
 	struct hb_task flush;
 	struct hb_timer life, retry; /* retry: no buffer was to be had */
+	struct hb_timer ends;        /* runs: of those on ended, this turn's are told */
 	struct hb_timer linger;      /* for the first of lingering */
 	struct hb_buf *open;         /* the record that small frames are gathered in, or NULL */
 	struct hb_bufq out;          /* records for the lower stream */

@@ -32,6 +32,9 @@ static inline struct h2_stream *h2_stream_by_id(const struct hb_h2 *h2, int32_t 
 nghttp2_mem h2_memory_hooks(struct h2_memory *memory, struct hb_slabs *slabs);
 
 /* h2_send.c */
+ssize_t h2_on_read_length(nghttp2_session *session, uint8_t type, int32_t id,
+                          int32_t session_window, int32_t stream_window, uint32_t frame_max,
+                          void *user);
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
                    uint32_t *data_flags, nghttp2_data_source *source, void *user);
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,

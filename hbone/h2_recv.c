@@ -346,6 +346,7 @@ nghttp2_session_callbacks *h2_callbacks_new(void)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
 	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+	nghttp2_session_callbacks_set_data_source_read_length_callback(cb, h2_on_read_length);
 	nghttp2_session_callbacks_set_send_data_callback(cb, h2_on_send_data);
 	return cb;
 }

@@ -115,23 +115,45 @@ static bool fits_in_place(const struct hb_buf *buf)
 	       hb_buf_tailroom(buf) >= HB_TLS_TRAILER;
 }
 
+/* Bytes of the first bufs of @buf that go in place and together have at most @most. */
+static size_t run_in_place(const struct hb_buf *buf, size_t most)
+{
+	size_t n = 0;
+
+	for (; buf && n + buf->len <= most && fits_in_place(buf); buf = buf->next)
+		n += buf->len;
+	return n;
+}
+
+/*
+ * How long a frame may be. Where many streams have much to send, nghttp2 takes one frame of each in
+ * turn, and what its far side sends on to its app at once is as much as lies there in a row. So a
+ * frame is as long as the peer takes, and is several records. A stream with little to say waits for
+ * one of each of the others at most.
+ */
+ssize_t h2_on_read_length(nghttp2_session *session, uint8_t type, int32_t id,
+                          int32_t session_window, int32_t stream_window, uint32_t frame_max,
+                          void *user)
+{
+	return hb_min_u32(frame_max, HB_H2_FRAME_MAX); /* nghttp2 itself looks at the windows */
+}
+
 /* nghttp2 asks how much goes into the next frame. */
 ssize_t h2_on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
                    uint32_t *data_flags, nghttp2_data_source *source, void *user)
 {
 	struct h2_stream *st = h2_stream_by_id(user, id);
 	const struct hb_buf *head;
-	size_t n = 0;
+	size_t n;
 
 	if (!st || st->state == H2_STREAM_ENDED)
 		return NGHTTP2_ERR_DEFERRED;
 	head = st->busy ? st->busy->tx.head : NULL;
 	*data_flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	n = run_in_place(head, length);
 	length = hb_min_size(length, HB_BUF_READ_MAX);
-	if (!head) {
-		n = 0; /* our end alone */
-	} else if (fits_in_place(head) && head->len <= length) {
-		n = head->len;
+	if (!head || n > 0) {
+		/* our end alone, or bufs that each become a record */
 	} else if (head->len >= length) {
 		n = length;
 	} else {
@@ -156,13 +178,31 @@ static int enough(struct hb_h2 *h2)
 	return h2->more ? NGHTTP2_ERR_PAUSE : 0;
 }
 
+/* The header goes in front of the first; each is a record. */
+static void send_in_place(struct hb_h2 *h2, struct hb_bufq *tx, const uint8_t *framehd,
+                          size_t length)
+{
+	struct hb_buf *head = hb_bufq_shift(tx);
+
+	seal_open(h2);
+	length -= head->len;
+	head->data -= HB_FRAME_HEADER;
+	head->len += HB_FRAME_HEADER;
+	memcpy(head->data, framehd, HB_FRAME_HEADER);
+	hb_bufq_push(&h2->out, head);
+	while (length > 0) {
+		head = hb_bufq_shift(tx);
+		length -= head->len;
+		hb_bufq_push(&h2->out, head);
+	}
+}
+
 int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
                     size_t length, nghttp2_data_source *source, void *user)
 {
 	struct hb_h2 *h2 = user;
 	struct h2_stream *st = h2_stream_by_id(h2, frame->hd.stream_id);
 	struct hb_bufq none = { 0 }, *tx;
-	struct hb_buf *head;
 
 	/* The frame may have waited for a buffer, and its stream may have been reset meanwhile. */
 	if (!st || st->state == H2_STREAM_ENDED)
@@ -171,14 +211,8 @@ int h2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 	assert(tx->bytes >= length);
 	if (st->state == H2_STREAM_CLOSING)
 		h2_stream_linger(st);
-	head = tx->head;
-	if (length > 0 && head->len == length && fits_in_place(head)) {
-		seal_open(h2);
-		head = hb_bufq_shift(tx);
-		head->data -= HB_FRAME_HEADER;
-		head->len += HB_FRAME_HEADER;
-		memcpy(head->data, framehd, HB_FRAME_HEADER);
-		hb_bufq_push(&h2->out, head);
+	if (length > 0 && run_in_place(tx->head, length) == length) {
+		send_in_place(h2, tx, framehd, length);
 		return enough(h2);
 	}
 	/* Room for all of it first: a frame must not be left half written. */

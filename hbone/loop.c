@@ -185,7 +185,7 @@ static bool run_tasks(struct hb_loop *loop)
 }
 
 /*
- * Bytes that have come in are passed on while they are in the cache. Sixteen receivers with 128 KiB
+ * Bytes that have come in are passed on while they are in the cache. Sixteen receivers with 240 KiB
  * each would push one another out of it if all were read before any was written.
  */
 void hb_loop_pass_on(struct hb_loop *loop)

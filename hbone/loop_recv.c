@@ -12,7 +12,7 @@
  * An op is in flight in ARMED, UNWANTED and STOPPING only. With io_uring it takes a slot of the
  * kernel's ring when data is there, so a silent receiver owns none; with epoll it tells no more
  * than that reading directly will find something. One that filled its slot is likely to have more:
- * then it is read directly, eight slots a turn, until it runs dry and is armed again. Single-shot
+ * then it is read directly, fifteen slots a turn, until it runs dry and is armed again. Single-shot
  * ops make that safe: nothing of the kernel's reads the socket at the same time.
  *
  * Everything is armed and cancelled at the end of the turn, so that what is paused and resumed
@@ -23,8 +23,13 @@
 
 #include "loop_internal.h"
 
-/* 128 KiB: what one receiver may take in one turn. */
-#define SLOTS_PER_TURN 8
+/*
+ * 240 KiB: what one receiver may take in one turn. What it took goes on as one send, which leaves
+ * in packets of 64 KiB with all headers (on a path that segments late: each full but the last).
+ * Fifteen slots, with what TLS adds, just fill four; eight made two and one of a few hundred bytes,
+ * which costs what a full one does on each hop.
+ */
+#define SLOTS_PER_TURN 15
 /* recv->held_res when no end is held. */
 #define NO_END 1
 

@@ -72,7 +72,7 @@ static void wait_done(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 	wait->on_tunnel(wait, tunnel, identity, why); /* last: the owner may free the wait */
 }
 
-void pool_fail_waits(struct pool_peer *peer, struct hb_end why)
+void pool_fail_waits(struct pool_peer *peer, struct hb_end why, const char *shown)
 {
 	/* Only those who wait now: a callback may ask for another tunnel. */
 	struct hb_list now, *node;
@@ -83,7 +83,7 @@ void pool_fail_waits(struct pool_peer *peer, struct hb_end why)
 	now.next->prev = now.prev->next = &now;
 	hb_list_init(&peer->waits);
 	while ((node = hb_list_shift(&now)))
-		wait_done(hb_container_of(node, struct hb_pool_wait, node), NULL, "", why);
+		wait_done(hb_container_of(node, struct hb_pool_wait, node), NULL, shown, why);
 }
 
 static void tunnel_on_open(struct hb_stream *s)
@@ -240,7 +240,7 @@ static void serve(struct hb_task *task)
 			why = pool_conn_start(peer, &left->request);
 	}
 	if (why.code < 0)
-		pool_fail_waits(peer, why);
+		pool_fail_waits(peer, why, "");
 	pool_peer_free_if_unused(peer);
 }
 

@@ -13,6 +13,7 @@
 #include "pool_internal.h"
 
 #include <assert.h>
+#include <string.h>
 
 static void count(struct hb_pool *pool, int more)
 {
@@ -37,14 +38,14 @@ static void conn_free(struct pool_conn *conn)
 	pool_peer_free_if_unused(peer);
 }
 
-void pool_conn_failed(struct pool_conn *conn, struct hb_end why)
+void pool_conn_failed(struct pool_conn *conn, struct hb_end why, const char *shown)
 {
 	struct pool_peer *peer = conn->peer;
 
 	peer->dialling = false;
 	peer->pool->counters.failed++;
 	hb_list_remove(&conn->node); /* who is told may close, drain or ask again all there are */
-	pool_fail_waits(peer, conn->why.code < 0 ? conn->why : why);
+	pool_fail_waits(peer, conn->why.code < 0 ? conn->why : why, shown);
 	conn_free(conn);
 }
 
@@ -86,7 +87,7 @@ static void on_time(struct hb_timer *timer)
 	uint64_t idle_ms;
 
 	if (conn->state == POOL_CONN_TUNNELLING) {
-		pool_conn_failed(conn, conn->why);
+		pool_conn_failed(conn, conn->why, "");
 		return;
 	}
 	if (hb_h2_streams(conn->h2) > 0)
@@ -149,7 +150,8 @@ static void h2_on_closed(struct hb_h2 *h2, struct hb_end why)
 	conn->tls = conn->tunnel = NULL;
 	if (conn->state == POOL_CONN_GREETING)
 		pool_conn_failed(
-		    conn, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED));
+		    conn, why.code < 0 ? why : hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_TRUNCATED),
+		    "");
 	else
 		conn_free(conn);
 }
@@ -174,7 +176,7 @@ static void tls_on_open(struct hb_stream *s)
 		options.streams_max = pool->options.inner_streams_max;
 	conn->h2 = hb_h2_new(pool->loop, s, &options, &h2_events, conn);
 	if (!conn->h2) {
-		pool_conn_failed(conn, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
+		pool_conn_failed(conn, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM), "");
 		return;
 	}
 	conn->state = POOL_CONN_GREETING;
@@ -189,11 +191,14 @@ static void tls_on_open(struct hb_stream *s)
 static void tls_on_closed(struct hb_stream *s, struct hb_end why)
 {
 	struct pool_conn *conn = s->owner;
+	char *shown = strdup(hb_tls_peer_shown(s));
 
 	hb_stream_free(s);
 	conn->tls = conn->tunnel = NULL;
 	pool_conn_failed(conn,
-	                 why.code < 0 ? why : hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED));
+	                 why.code < 0 ? why : hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED),
+	                 shown ? shown : "");
+	free(shown);
 }
 
 static const struct hb_stream_events tls_events = {
@@ -218,7 +223,7 @@ void pool_conn_shake(struct pool_conn *conn, struct hb_stream *lower)
 	conn->tls = lower ? hb_tls_new(pool->loop, lower, &options) : NULL;
 	if (!conn->tls) {
 		conn->tunnel = NULL;
-		pool_conn_failed(conn, hb_end(HB_LAYER_TLS, HB_SIDE_US, -ENOMEM));
+		pool_conn_failed(conn, hb_end(HB_LAYER_TLS, HB_SIDE_US, -ENOMEM), "");
 		return;
 	}
 	conn->tls->owner = conn;
@@ -234,7 +239,8 @@ static void on_dialled(struct hb_dial *dial, int fd)
 
 	if (fd < 0)
 		pool_conn_failed(
-		    conn, hb_end(HB_LAYER_TCP, fd == -ECANCELED ? HB_SIDE_US : HB_SIDE_PEER, fd));
+		    conn, hb_end(HB_LAYER_TCP, fd == -ECANCELED ? HB_SIDE_US : HB_SIDE_PEER, fd),
+		    "");
 	else
 		pool_conn_shake(conn, hb_tcp_new(pool->loop, fd, &pool->tcp));
 }

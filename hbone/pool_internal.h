@@ -52,8 +52,8 @@ struct hb_pool {
 
 /* ---- pool.c ---- */
 
-/* Tells all who wait for this key. */
-void pool_fail_waits(struct pool_peer *peer, struct hb_end why);
+/* Tells all who wait for this key; @shown: hb_pool_done's peer. */
+void pool_fail_waits(struct pool_peer *peer, struct hb_end why, const char *shown);
 void pool_peer_free_if_unused(struct pool_peer *peer);
 /* One more met @limit: what it is told. */
 struct hb_end pool_limited(struct hb_pool *pool, enum hb_pool_limit limit, uint64_t waits);
@@ -65,7 +65,7 @@ struct hb_end pool_conn_start(struct pool_peer *peer, const struct hb_tunnel_req
 /* TCP stands, or the outer tunnel does: TLS over it. Takes @lower, which may be NULL: no memory. */
 void pool_conn_shake(struct pool_conn *conn, struct hb_stream *lower);
 /* It came to nothing: all who waited for it are told the same. Frees it. */
-void pool_conn_failed(struct pool_conn *conn, struct hb_end why);
+void pool_conn_failed(struct pool_conn *conn, struct hb_end why, const char *shown);
 void pool_conn_close(struct pool_conn *conn, struct hb_end why);
 void pool_conn_drain(struct pool_conn *conn, struct hb_end why);
 /* May a request go out on it? */

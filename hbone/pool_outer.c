@@ -40,7 +40,7 @@ static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 	conn->outer = NULL;
 	free(outer);
 	if (!tunnel) {
-		pool_conn_failed(conn, why);
+		pool_conn_failed(conn, why, identity);
 		return;
 	}
 	conn->tunnel = tunnel;

@@ -212,6 +212,10 @@ static void shake(struct tls *tls)
 {
 	int ret;
 
+	if (hb_tls_wire_refuse_foreign(&tls->wire)) {
+		end(tls, hb_end(HB_LAYER_TLS, HB_SIDE_US, HB_E_NOT_TLS), HB_END_CLEAN);
+		return;
+	}
 	ERR_clear_error();
 	ret = SSL_do_handshake(tls->ssl);
 	if (ret == 1) {
@@ -575,6 +579,13 @@ const char *hb_tls_peer_identity(const struct hb_stream *stream)
 	const struct tls *tls = tls_of(stream);
 
 	return tls->state != TLS_OPENING && tls->peer.identity ? tls->peer.identity : "";
+}
+
+const char *hb_tls_peer_shown(const struct hb_stream *stream)
+{
+	const struct tls *tls = tls_of(stream);
+
+	return tls->peer.shown ? tls->peer.shown : "";
 }
 
 int hb_tls_recheck(struct hb_stream *stream, struct hb_tls_crls *crls, int64_t now_s)

@@ -40,6 +40,7 @@ void hb_tls_peer_done(struct hb_tls_peer *peer)
 		free(peer->identities[i]);
 	free(peer->identities);
 	free(peer->identity);
+	free(peer->shown);
 	free(peer->host);
 	free(peer->alt_host);
 	hb_tls_crls_unref(peer->crls);
@@ -131,6 +132,8 @@ int hb_tls_peer_check(struct hb_tls_peer *peer, const X509 *cert)
 	GENERAL_NAMES_free(names);
 	if (ok)
 		return hb_tls_first_spiffe(cert, &peer->identity);
+	if (any && !peer->shown)
+		(void)hb_tls_first_spiffe(cert, &peer->shown); /* without memory it is not told */
 	return any && peer->role == HB_TLS_SERVER ? HB_E_TRUST_DOMAIN : HB_E_PEER_IDENTITY;
 }
 

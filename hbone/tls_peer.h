@@ -17,6 +17,7 @@ struct hb_tls_peer {
 	size_t identities_count;
 	char *host, *alt_host; /* client: in their place; NULL: none */
 	char *identity;        /* once verified: its first SPIFFE URI, or "" */
+	char *shown;           /* refused for its names: its first SPIFFE URI; else NULL */
 	int code;              /* why it was refused, an enum hb_error; 0: it was not */
 };
 

@@ -7,10 +7,16 @@
 
 #define RECORD_MAX (16384 + 256) /* RFC 8446 5.2: the largest length a header may say */
 
-/* RFC 8446 5.1: type, legacy version 3.x, length. */
+/* RFC 8446 5.1: change_cipher_spec, alert, handshake, application_data. */
+static bool is_type(uint8_t type)
+{
+	return type >= 20 && type <= 23;
+}
+
+/* Type, legacy version 3.x, length. */
 static bool is_header(const uint8_t header[HB_TLS_HEADER])
 {
-	return header[0] >= 20 && header[0] <= 23 && header[1] == 3;
+	return is_type(header[0]) && header[1] == 3;
 }
 
 static void peek(const struct hb_bufq *q, uint8_t *out, size_t len)
@@ -93,6 +99,20 @@ static bool copy_out(struct hb_tls_wire *wire, const char *data, size_t len)
 		data += n;
 		len -= n;
 	}
+	return true;
+}
+
+bool hb_tls_wire_refuse_foreign(struct hb_tls_wire *wire)
+{
+	static const char decode_error[] = { 21, 3, 3, 0, 2, 2 /* fatal */, 50 };
+	uint8_t type;
+
+	if (wire->record_left > 0 || wire->in.bytes == 0)
+		return false;
+	peek(&wire->in, &type, 1);
+	if (is_type(type))
+		return false;
+	(void)copy_out(wire, decode_error, sizeof(decode_error)); /* without memory it just ends */
 	return true;
 }
 

@@ -36,6 +36,9 @@ BIO *hb_tls_wire_bio_new(const BIO_METHOD *method, struct hb_tls_wire *wire);
  * a record's header counts as whole, so that OpenSSL gets to see it and answers with its alert.
  */
 size_t hb_tls_wire_next(const struct hb_tls_wire *wire);
+/* Whether what came, from its first byte on, is no record: then an alert is laid down to go out,
+ * once and in the clear, as there are no keys yet. */
+bool hb_tls_wire_refuse_foreign(struct hb_tls_wire *wire);
 /* What is to go down, as a chain; NULL: nothing. */
 struct hb_buf *hb_tls_wire_take(struct hb_tls_wire *wire);
 /* Whether @buf may be sealed where it is. */

@@ -52,6 +52,7 @@ struct settings {
 	/* istiod */
 	const char *xds_address, *ca_address; /* as written; "": there is none */
 	const char *xds_root_ca, *ca_root_ca; /* a file, SYSTEM, or PEM */
+	bool xds_on_demand;
 	const char *alt_xds_hostname, *alt_ca_hostname;
 	const char *auth_token; /* a file, or the token itself: never to be shown */
 	struct setting_headers xds_headers, ca_headers;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static bool is_digit(char c)
 {
@@ -78,46 +79,114 @@ int settings_parse_u64(const char *text, uint64_t *ret_value)
 	return 0;
 }
 
+#define NS_PER_MS 1000000u
+
+/* The first five are what a duration is written in. A word may stand in the plural. */
 static const struct unit {
 	const char *name;
-	uint64_t ms;
+	uint64_t ms;  /* 0: */
+	unsigned ns;  /* less than that */
+	bool is_word; /* that takes an s */
 } units[] = {
-	{ "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 },
+	{ "d", 86400000, 0, false },
+	{ "h", 3600000, 0, false },
+	{ "m", 60000, 0, false },
+	{ "s", 1000, 0, false },
+	{ "ms", 1, 0, false },
+	{ "y", 31536000000, 0, false },
+	{ "year", 31536000000, 0, true },
+	{ "mon", 2592000000, 0, false },
+	{ "month", 2592000000, 0, true },
+	{ "w", 604800000, 0, false },
+	{ "week", 604800000, 0, true },
+	{ "day", 86400000, 0, true },
+	{ "hr", 3600000, 0, false },
+	{ "hour", 3600000, 0, true },
+	{ "min", 60000, 0, false },
+	{ "minute", 60000, 0, true },
+	{ "sec", 1000, 0, false },
+	{ "second", 1000, 0, true },
+	{ "msec", 1, 0, false },
+	{ "millisecond", 1, 0, true },
+	{ "us", 0, 1000, false },
+	{ "usec", 0, 1000, false },
+	{ "\302\265s", 0, 1000, false }, /* the micro sign, in UTF-8 */
+	{ "microsecond", 0, 1000, true },
+	{ "ns", 0, 1, false },
+	{ "nsec", 0, 1, false },
+	{ "nanosecond", 0, 1, true },
 };
 
-#define UNITS (sizeof(units) / sizeof(units[0]))
+#define UNITS         (sizeof(units) / sizeof(units[0]))
+#define UNITS_WRITTEN 5
 
+/* NULL: none. Without a word it is seconds. */
 static const struct unit *unit_lookup(const char *name, size_t len)
 {
-	for (size_t i = 0; i < UNITS; i++)
-		if (strlen(units[i].name) == len && memcmp(units[i].name, name, len) == 0)
+	if (len == 0)
+		return unit_lookup("s", 1);
+	for (size_t i = 0; i < UNITS; i++) {
+		size_t own = strlen(units[i].name);
+
+		if (len >= own && strncasecmp(units[i].name, name, own) == 0 &&
+		    (len == own || (units[i].is_word && len == own + 1 && (name[own] | 32) == 's')))
 			return &units[i];
+	}
 	return NULL;
 }
 
+static bool is_unit_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80);
+}
+
+static int add_duration(uint64_t number, const struct unit *unit, uint64_t *ms, uint64_t *ns)
+{
+	uint64_t more = 0;
+
+	if (__builtin_mul_overflow(number, unit->ms, &more) ||
+	    __builtin_add_overflow(*ms, more, ms) ||
+	    __builtin_mul_overflow(number, unit->ns, &more) ||
+	    __builtin_add_overflow(*ns, more, ns))
+		return -ERANGE;
+	return 0;
+}
+
+/* As ztunnel's variables have them, but for products. */
 int settings_parse_duration(const char *text, uint64_t *ret_ms)
 {
-	uint64_t sum = 0;
+	uint64_t ms = 0, ns = 0, number;
+	size_t len;
+	int err;
 
+	text += strspn(text, " ");
 	do {
-		const struct unit *unit;
-		uint64_t number;
-		int err = read_number(text, &number, &text);
-		size_t len = 0;
-
+		err = read_number(text, &number, &text);
 		if (err)
 			return err;
-		while (text[len] >= 'a' && text[len] <= 'z')
+		text += strspn(text, " ");
+		for (len = 0; is_unit_char(text[len]);)
 			len++;
-		unit = unit_lookup(text, len);
-		if (!unit)
+		if (!unit_lookup(text, len))
 			return -EINVAL;
-		if (__builtin_mul_overflow(number, unit->ms, &number) ||
-		    __builtin_add_overflow(sum, number, &sum))
-			return -ERANGE;
+		err = add_duration(number, unit_lookup(text, len), &ms, &ns);
+		if (err)
+			return err;
 		text += len;
+		text += strspn(text, " ");
+		if (len == 0 && *text) /* only the last one may go without */
+			return -EINVAL;
+		if (*text == '+') {
+			text++;
+			text += strspn(text, " ");
+			if (!*text)
+				return -EINVAL;
+		}
 	} while (*text);
-	*ret_ms = sum;
+	/* Rounded up, so that little is not nothing. */
+	ns = ns / NS_PER_MS + (ns % NS_PER_MS != 0);
+	if (__builtin_add_overflow(ms, ns, ret_ms))
+		return -ERANGE;
 	return 0;
 }
 
@@ -126,7 +195,7 @@ const char *settings_format_duration(uint64_t ms, char *out, size_t size)
 	size_t used = 0;
 
 	snprintf(out, size, "0s");
-	for (size_t i = 0; i < UNITS && used < size; i++) {
+	for (size_t i = 0; i < UNITS_WRITTEN && used < size; i++) {
 		if (ms < units[i].ms)
 			continue;
 		used += (size_t)snprintf(out + used, size - used, "%llu%s",

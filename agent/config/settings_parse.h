@@ -14,7 +14,10 @@
 
 int settings_parse_bool(const char *text, bool *ret_value); /* exactly true or false */
 int settings_parse_u64(const char *text, uint64_t *ret_value);
-/* "5m", "180s", "1h30m", "1m 30s" is not one; units ms, s, m, h, d, each number with its own. */
+/*
+ * "5m", "180s", "1h30m", "1h + 30 min", "90": what ztunnel reads. Without a unit, which only the
+ * last number may lack, it is seconds; what is below a millisecond is rounded up. No products.
+ */
 int settings_parse_duration(const char *text, uint64_t *ret_ms);
 /* "4194304", "4Mi", "256Ki", "1Gi". */
 int settings_parse_bytes(const char *text, uint64_t *ret_bytes);

@@ -39,7 +39,9 @@ static const char intro[] =
     "variables of\n"
     "this page in `proxyMetadata`.\n"
     "\n"
-    "Durations are numbers with a unit (`ms`, `s`, `m`, `h`, `d`) and may be joined: `1h30m`.\n"
+    "Durations are numbers with a unit (`ms`, `s`, `m`, `h`, `d`) and may be joined: `1h30m`. As "
+    "with ztunnel a\n"
+    "number alone is seconds, and `1h + 30 min`, `2 weeks` are understood.\n"
     "Sizes are bytes, or numbers with `Ki`, `Mi` or `Gi`. Booleans are exactly `true` or "
     "`false`.\n";
 

@@ -60,6 +60,10 @@ const struct setting_row setting_rows[] = {
 	{ .key = "altXdsHostname", .variables = { "ALT_XDS_HOSTNAME" },
 	  .type = SETTING_STRING, .offset = AT(alt_xds_hostname), .max = NAME_BYTES,
 	  .help = "Another name that the certificate may have. What the server is told stays the host." },
+	{ .key = "xdsOnDemand", .variables = { "XDS_ON_DEMAND" },
+	  .type = SETTING_BOOL, .offset = AT(xds_on_demand), .initial = "false",
+	  .help = "Ask for workloads and services when a connection needs them, and for all of this node's, instead of "
+		  "having all. Such a connection waits 5 s at most. Not with `waypointStrict`." },
 	{ .key = "caAddress", .variables = { "CA_ADDRESS" },
 	  .type = SETTING_STRING, .offset = AT(ca_address), .max = 512,
 	  .help = "CA server, as `xdsAddress`, and with the same default. Not asked with `fakeCa`." },
@@ -280,7 +284,6 @@ const struct setting_row setting_rows[] = {
 const size_t setting_rows_count = sizeof(setting_rows) / sizeof(setting_rows[0]);
 
 const struct setting_unserved setting_unserved[] = {
-	{ "XDS_ON_DEMAND", false, "false", "ask for workloads when they are needed" },
 	{ "CLUSTER_DOMAIN", false, NULL, "domain of the DNS proxy" },
 	{ "TRUST_DOMAIN", false, NULL, "trust domain of the agent's own identity" },
 	{ "ENABLE_PROXY", false, "true", "run the proxy" },

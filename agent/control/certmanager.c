@@ -135,6 +135,34 @@ static void on_failed(struct cert_request *request, const char *why)
 	failed(hb_container_of(request, struct entry, request), why);
 }
 
+static bool is_good_now(const struct issued_cert *cert, int64_t now_s)
+{
+	return cert->not_before_s <= now_s && now_s < cert->not_after_s;
+}
+
+/* Why no peer would believe it now, or it no peer; NULL: nothing is wrong with its dates. */
+static const char *odd_dates(const struct issued *issued, int64_t now_s)
+{
+	const struct issued_cert *roots = issued->certs + issued->chain_count;
+	size_t good = 0;
+
+	if (issued->certs[0].not_after_s <= now_s)
+		return "the certificate that came has ended already";
+	if (issued->certs[0].not_before_s > now_s)
+		return "the certificate that came is not valid yet";
+	for (size_t i = 0; i < issued->roots_count; i++)
+		good += is_good_now(&roots[i], now_s);
+	return good ? NULL : "none of the root certificates that came is valid now";
+}
+
+/* Odd dates are taken where there is nothing better: it may be our clock. */
+static const char *worse_than_ours(const struct entry *entry, const struct issued *issued)
+{
+	int64_t now_s = time_of(entry->manager).unix_ms / 1000;
+
+	return entry->issued && !odd_dates(entry->issued, now_s) ? odd_dates(issued, now_s) : NULL;
+}
+
 static void on_issued(struct cert_request *request, struct issued *issued)
 {
 	struct entry *entry = hb_container_of(request, struct entry, request);
@@ -147,9 +175,9 @@ static void on_issued(struct cert_request *request, struct issued *issued)
 		.profile = &manager->profile,
 	};
 	struct hb_tls_ctx *ctx;
-	const char *why;
+	const char *why = worse_than_ours(entry, issued);
 
-	if (hb_tls_ctx_new(&material, &ctx, &why) < 0) {
+	if (why || hb_tls_ctx_new(&material, &ctx, &why) < 0) {
 		issued_free(issued);
 		failed(entry, why);
 		return;

@@ -405,6 +405,11 @@ static int take_file(struct laststate *state, int fd, char *why, size_t why_size
 	if (err == 0)
 		err = laststate_parse(bytes, size, &head, on_record, &found, why, why_size);
 	laststate_wipe_free(bytes, size);
+	if (err == 0 && strcmp(head.source, state->source) != 0) {
+		snprintf(why, why_size, "it is the word of %s, and now %s is asked", head.source,
+		         state->source);
+		err = -EXDEV;
+	}
 	if (err == -EEXIST)
 		snprintf(why, why_size, "it has a record twice");
 	else if (err == -ENOSPC)
@@ -438,7 +443,7 @@ static void set_aside(struct laststate *state, int err, const char *why)
 static void read_found(struct laststate *state)
 {
 	int fd = open(state->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	char why[200] = "";
+	char why[2 * LASTSTATE_SOURCE_MAX + 64] = "";
 	int err = fd < 0 ? -errno : take_file(state, fd, why, sizeof(why));
 
 	/* Without memory nothing is known of it. */
@@ -455,7 +460,7 @@ static char *path_of(const char *dir, const char *name, const char *suffix)
 	return asprintf(&path, "%s/%s.state%s", dir, name, suffix) < 0 ? NULL : path;
 }
 
-struct laststate *laststate_open(const char *dir, const char *name)
+struct laststate *laststate_open(const char *dir, const char *name, const char *source)
 {
 	struct laststate *state = calloc(1, sizeof(*state));
 
@@ -465,6 +470,7 @@ struct laststate *laststate_open(const char *dir, const char *name)
 	state->buckets_count = BUCKETS_FIRST;
 	state->buckets = calloc(BUCKETS_FIRST, sizeof(struct entry *));
 	state->dir = strdup(dir);
+	memcpy(state->source, source, strnlen(source, LASTSTATE_SOURCE_MAX));
 	state->path = path_of(dir, name, "");
 	state->path_new = path_of(dir, name, ".new");
 	state->path_aside = path_of(dir, name, ".aside");

@@ -12,10 +12,10 @@
  * It is not synced: an agent that dies loses nothing by that, and where the machine loses its power
  * a torn file is found out by its sums, and everything else on the machine has begun anew too.
  *
- * A file that cannot be trusted (damaged, of another version, another user's, or open to others) is
- * renamed to <name>.state.aside and named in one sentence of the log; the agent goes on without.
- * Knows nothing of what the values mean. Wipes all memory that held them.
- * Thread: the control loop's.
+ * A file that cannot be trusted (damaged, of another version, of another source, another user's, or
+ * open to others) is renamed to <name>.state.aside and named in one sentence of the log; the agent
+ * goes on without. Knows nothing of what the values mean. Wipes all memory that held them. Thread:
+ * the control loop's.
  */
 #pragma once
 
@@ -37,9 +37,11 @@ struct laststate;
 
 /*
  * Reads @dir/@name.state; @dir is made if it is not there. A file that is not there, or was set
- * aside, is no failure. NULL: no memory.
+ * aside, is no failure. @source: whose word it will be, which stands in the file: one that another
+ * has said is set aside. It is a text for people, up to LASTSTATE_SOURCE_MAX bytes of it. NULL: no
+ * memory.
  */
-struct laststate *laststate_open(const char *dir, const char *name);
+struct laststate *laststate_open(const char *dir, const char *name, const char *source);
 /* What has not been written stays so. Takes NULL. */
 void laststate_close(struct laststate *state);
 

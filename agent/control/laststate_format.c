@@ -11,6 +11,10 @@
 
 #define FIXED_BYTES 12u /* of a record: the lengths */
 #define SUM_BYTES   8u
+#define SOURCE_AT   48u
+#define SUM_AT      (LASTSTATE_HEAD_BYTES - SUM_BYTES) /* of the head */
+
+_Static_assert(SOURCE_AT + LASTSTATE_SOURCE_MAX + 1 == SUM_AT, "the head has no holes");
 
 static const char magic[8] = "culvert\n";
 
@@ -40,7 +44,8 @@ void laststate_head_encode(const struct laststate_head *head, uint8_t out[LASTST
 	put(out + 24, head->records, 8);
 	put(out + 32, head->body_bytes, 8);
 	put(out + 40, head->sum, 8);
-	put(out + 48, crc64(0, out, 48), 8);
+	memcpy(out + SOURCE_AT, head->source, sizeof(head->source));
+	put(out + SUM_AT, crc64(0, out, SUM_AT), 8);
 }
 
 int laststate_head_decode(const uint8_t *bytes, size_t len, struct laststate_head *ret_head,
@@ -59,8 +64,8 @@ int laststate_head_decode(const uint8_t *bytes, size_t len, struct laststate_hea
 		         (unsigned long long)version, LASTSTATE_VERSION);
 		return -EPROTONOSUPPORT;
 	}
-	if (len < LASTSTATE_HEAD_BYTES || get(bytes + 48, 8) != crc64(0, bytes, 48) ||
-	    get(bytes + 12, 4) != LASTSTATE_HEAD_BYTES) {
+	if (len < LASTSTATE_HEAD_BYTES || get(bytes + SUM_AT, 8) != crc64(0, bytes, SUM_AT) ||
+	    get(bytes + 12, 4) != LASTSTATE_HEAD_BYTES || bytes[SUM_AT - 1] != '\0') {
 		snprintf(why, why_size, "its head is damaged");
 		return -EBADMSG;
 	}
@@ -70,6 +75,7 @@ int laststate_head_decode(const uint8_t *bytes, size_t len, struct laststate_hea
 		.body_bytes = get(bytes + 32, 8),
 		.sum = get(bytes + 40, 8),
 	};
+	memcpy(ret_head->source, bytes + SOURCE_AT, sizeof(ret_head->source));
 	return 0;
 }
 

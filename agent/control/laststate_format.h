@@ -2,7 +2,8 @@
  * laststate_format: what laststate keeps, as bytes: a head and records. Pure.
  *
  *   head    "culvert\n" u32 version  u32 bytes of the head  u64 as_of_ms  u64 records
- *           u64 bytes of the body  u64 sum of the records' sums  u64 sum of the head before this
+ *           u64 bytes of the body  u64 sum of the records' sums
+ *           456 bytes of the source, NULs up to its end  u64 sum of the head before this
  *   record  u16 bytes of type, name, version, and 0  u32 bytes of value  type\0 name\0 version\0
  * value u64 sum of the record before this
  *
@@ -15,8 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LASTSTATE_VERSION    1u
-#define LASTSTATE_HEAD_BYTES 56u
+#define LASTSTATE_VERSION    2u /* 1 did not say whose word it is */
+#define LASTSTATE_HEAD_BYTES 512u
+#define LASTSTATE_SOURCE_MAX 455u       /* bytes, without its NUL */
 #define LASTSTATE_TEXT_MAX   4096u      /* bytes of a type, a name or a version, without its NUL */
 #define LASTSTATE_VALUE_MAX  (4u << 20) /* bytes */
 #define LASTSTATE_BYTES_MAX  (1ull << 29) /* of a file */
@@ -24,8 +26,9 @@
 struct laststate_head {
 	uint64_t as_of_ms; /* Unix time: it was all true then */
 	uint64_t records;
-	uint64_t body_bytes; /* after the head */
-	uint64_t sum;        /* crc64 over the sums of the records, in order */
+	uint64_t body_bytes;                   /* after the head */
+	uint64_t sum;                          /* crc64 over the sums of the records, in order */
+	char source[LASTSTATE_SOURCE_MAX + 1]; /* whose word it is, for people; NULs after it */
 };
 
 struct laststate_record {

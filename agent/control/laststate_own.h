@@ -28,6 +28,7 @@ struct entry {
 
 struct laststate {
 	char *dir, *path, *path_new, *path_aside;
+	char source[LASTSTATE_SOURCE_MAX + 1]; /* NULs after it */
 	char *types[LASTSTATE_TYPES_MAX];
 	struct hb_list entries;
 	struct entry **buckets; /* a power of two of them */

@@ -74,6 +74,7 @@ static int begin(struct laststate *state)
 	state->out.at = state->entries.next;
 	state->out.changes = state->changes;
 	state->out.head.as_of_ms = state->as_of_ms;
+	memcpy(state->out.head.source, state->source, sizeof(state->source));
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /*
- * xds: the stream's life, and one response at a time through it.
+ * xds: what is asked on a stream, and one response at a time through it; how streams end is in
+ * xds_retry.c.
  *
  *   (what was known -->) CONNECTING
  *
@@ -19,160 +20,13 @@
 #include <hbone/error.h>
 #include <hbone/loop.h>
 
-#include "control/backoff.h"
 #include "control/grpc.h"
-#include "control/xds_ends.h"
-#include "control/xds_known.h"
-#include "control/xds_wants.h"
+#include "control/xds_own.h"
 #define LOG_SCOPE "xds"
 #include "log.h"
 #include "metrics.h"
 
-#define PATH           "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-#define RETRY_FLOOR_MS 10u
-#define RETRY_FIRST_MS 200u
-#define RETRY_MAX_MS   15000u
-#define REQUEST_MIN    (64u << 10) /* below that request_max does not go: the server means another */
-
-struct xds {
-	struct hb_loop *loop;
-	struct xds_options options;
-	struct grpc_call *call; /* NULL: none */
-	struct backoff backoff;
-	struct hb_timer retry, slice, patience;
-	struct xds_restore restore;
-	bool restoring; /* what was known is on its way into the store */
-	bool retry_due; /* a call waits for the response that is being taken */
-	bool came;      /* something came on this call */
-
-	struct xds_versions versions[XDS_TYPES];
-	bool full[XDS_TYPES]; /* the next response of this type is a full state */
-	size_t sent_bytes;    /* of the largest first request of this call */
-
-	uint8_t *bytes; /* of the response that is taken; NULL: none is */
-	struct xds_push push;
-	struct xds_wants wants;
-	bool ready;
-	struct xds_view view;
-};
-
-static void stream_open(struct xds *xds);
-
-static void enter(struct xds *xds, enum xds_state state)
-{
-	xds->view.state = state;
-	xds->view.since_ms = hb_loop_now_ms(xds->loop);
-	*metrics_at(xds->options.metrics, METRIC_XDS_CONNECTED, NULL) = state == XDS_CONNECTED;
-}
-
-static const char *server_of(const struct xds *xds)
-{
-	return grpc_channel_target(xds->options.channel);
-}
-
-static void become_ready(struct xds *xds)
-{
-	xds->ready = true;
-	if (xds->options.on_ready)
-		xds->options.on_ready(xds->options.owner);
-}
-
-/* The server had its time, or cannot be reached at all. */
-static void serve_known(struct xds *xds)
-{
-	hb_loop_timer_stop(xds->loop, &xds->patience);
-	if (xds->ready || !xds->view.has_known)
-		return;
-	xds->view.from_known = true;
-	become_ready(xds);
-}
-
-static void on_patience(struct hb_timer *timer)
-{
-	struct xds *xds = hb_container_of(timer, struct xds, patience);
-
-	/* Half a response is in the store; what is published already is good to serve. */
-	serve_known(xds);
-}
-
-/*
- * The end of a call, and the next (2.9). @reason: as ztunnel counts it.
- */
-static void wait_for_retry(struct xds *xds, const char *reason, const char *why, const char *hint)
-{
-	uint32_t after_ms;
-
-	if (xds->came)
-		backoff_reset(&xds->backoff);
-	after_ms = backoff_next_ms(&xds->backoff);
-	xds->came = false;
-	metrics_count(xds->options.metrics, METRIC_XDS_ENDS, reason);
-	snprintf(xds->view.last_end, sizeof(xds->view.last_end), "%s", why);
-	log_warn("xds stream ended, opening another; the mesh stays as it is",
-	         "server=%s reason=%s after_ms=%u: %s%s", server_of(xds), reason, after_ms, why,
-	         hint);
-	enter(xds, XDS_WAITING);
-	hb_loop_timer_start(xds->loop, &xds->retry, after_ms);
-	serve_known(xds);
-}
-
-static void give_up_call(struct xds *xds, const char *why)
-{
-	if (xds->call)
-		grpc_call_cancel(hb_take(&xds->call));
-	wait_for_retry(xds, "Error", why, "");
-}
-
-static void on_retry(struct hb_timer *timer)
-{
-	struct xds *xds = hb_container_of(timer, struct xds, retry);
-
-	xds->retry_due = xds_is_busy(xds);
-	if (!xds->retry_due)
-		stream_open(xds);
-}
-
-static bool is_too_large(const struct grpc_status *status)
-{
-	return status->code == GRPC_RESOURCE_EXHAUSTED &&
-	       strstr(status->message, "larger than max");
-}
-
-/* The server takes less in one request than we sent: the next one goes without versions. false: it
- * would be the same request again. */
-static bool learn_limit(struct xds *xds)
-{
-	if (xds->sent_bytes <= REQUEST_MIN || xds->sent_bytes > xds->options.request_max)
-		return false;
-	xds->options.request_max = xds->sent_bytes - 1;
-	log_warn("the xds server takes no request as large as ours, and will send all anew",
-	         "server=%s request_bytes=%zu", server_of(xds), xds->sent_bytes);
-	return true;
-}
-
-static void on_end(void *ctx, const struct grpc_status *status)
-{
-	struct xds *xds = ctx;
-	const char *name = grpc_code_name(status->code);
-	const char *reason = xds_end_reason(status, xds->came);
-	const char *hint = xds_end_hint(status);
-	char why[300];
-
-	xds->call = NULL;
-	if (status->kind == GRPC_END_SERVER)
-		snprintf(why, sizeof(why), "%s%s%.200s", name ? name : "an unknown status",
-		         *status->message ? ", " : "", status->message);
-	else
-		snprintf(why, sizeof(why), "%.250s",
-		         *status->message ? status->message : grpc_kind_name(status->kind));
-	if (is_too_large(status) && !learn_limit(xds)) {
-		/* One type may have been answered before the other's request was refused: without
-		 * this the same request would go out several times a second for ever. */
-		xds->came = false;
-		hint = "; ours cannot be smaller, and is sent again less and less often";
-	}
-	wait_for_retry(xds, reason, why, hint);
-}
+#define PATH "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 /*
  * Requests.
@@ -206,8 +60,9 @@ static bool first_request_send(struct xds *xds, enum xds_type type)
 	if (!bytes)
 		return false;
 	all = size + versions->wire_bytes;
-	xds->full[type] = all > xds->options.request_max;
-	if (!xds->full[type]) {
+	if (all > xds->options.request_max) {
+		xds_settle_begin(xds, type);
+	} else {
 		xds_versions_encode(versions, bytes + size);
 		size = all;
 	}
@@ -217,33 +72,24 @@ static bool first_request_send(struct xds *xds, enum xds_type type)
 	return sent;
 }
 
-static bool subscribe(struct xds *xds, const char *name)
+/* See struct xds_wants. */
+static bool tell_names(void *owner, const char *subscribe, const char *unsubscribe)
 {
-	return request_send(
-	    xds, &(struct xds_request){ .type_url = xds_type_url(XDS_ADDRESS), .subscribe = name });
-}
+	struct xds *xds = owner;
 
-/* What is waited for is asked for again: this stream has not heard of it. */
-static bool wanted_subscribe(struct xds *xds)
-{
-	bool sent = true;
-
-	hb_list_for_each (node, &xds->wants.waiting) {
-		const struct xds_want *want = hb_container_of(node, struct xds_want, node);
-
-		if (sent && xds_wants_is_first(&xds->wants, want))
-			sent = subscribe(xds, want->name);
-	}
-	return sent;
+	return xds->call &&
+	       request_send(xds, &(struct xds_request){ .type_url = xds_type_url(XDS_ADDRESS),
+	                                                .subscribe = subscribe,
+	                                                .unsubscribe = unsubscribe });
 }
 
 static void came_up(struct xds *xds)
 {
 	if (xds->view.state == XDS_CONNECTED)
 		return;
-	enter(xds, XDS_CONNECTED);
+	xds_enter(xds, XDS_CONNECTED);
 	xds->view.connects++;
-	log_info("connected to the xds server", "server=%s", server_of(xds));
+	log_info("connected to the xds server", "server=%s", xds_server(xds));
 }
 
 static void on_open(void *ctx)
@@ -261,26 +107,31 @@ static void on_message(void *ctx, uint8_t *bytes, size_t size)
 	xds->view.last_message_ms = hb_loop_now_ms(xds->loop);
 	xds->bytes = bytes;
 	xds_push_init(&xds->push, xds->options.store, xds->versions, bytes, size);
+	xds_push_begin(xds);
+}
+
+void xds_push_begin(struct xds *xds)
+{
 	grpc_call_pause(xds->call);
 	hb_loop_timer_start(xds->loop, &xds->slice, 0);
 }
 
-static void stream_open(struct xds *xds)
+void xds_stream_open(struct xds *xds)
 {
-	static const struct grpc_events events = { on_open, on_message, on_end };
+	static const struct grpc_events events = { on_open, on_message, xds_on_end };
 	struct grpc_call_options options = {
 		.max_message = XDS_MESSAGE_MAX,
 		.max_send = GRPC_QUEUE_MAX / 2,
 	};
 	bool sent = true;
 
-	enter(xds, XDS_CONNECTING);
+	xds_enter(xds, XDS_CONNECTING);
 	xds->sent_bytes = 0;
 	xds->call = grpc_call_new(xds->options.channel, PATH, &options, &events, xds);
 	for (int type = 0; type < XDS_TYPES && xds->call && sent; type++)
 		sent = first_request_send(xds, (enum xds_type)type);
-	if (!xds->call || !sent || !wanted_subscribe(xds))
-		give_up_call(xds, "no memory for the first requests");
+	if (!xds->call || !sent || !xds_wants_stream(&xds->wants))
+		xds_give_up(xds, "no memory for the first requests");
 }
 
 /*
@@ -295,9 +146,10 @@ static void push_end(struct xds *xds)
 {
 	xds_push_done(&xds->push);
 	free(hb_take(&xds->bytes));
+	xds->sweeping = false;
 	if (xds->retry_due) {
 		xds->retry_due = false;
-		stream_open(xds);
+		xds_stream_open(xds);
 	}
 }
 
@@ -314,10 +166,10 @@ static void push_undo(struct xds *xds)
 static void push_fail(struct xds *xds, const char *why)
 {
 	if (xds->call)
-		give_up_call(xds, why);
+		xds_give_up(xds, why);
 	else
 		log_warn("the last response of an xds stream could not be taken", "server=%s: %s",
-		         server_of(xds), why);
+		         xds_server(xds), why);
 	push_end(xds);
 }
 
@@ -327,7 +179,8 @@ static void count(struct xds *xds)
 	const char *url = url_of(push);
 	struct metrics *metrics = xds->options.metrics;
 
-	metrics_count(metrics, METRIC_XDS_MESSAGES, url);
+	if (!xds->sweeping)
+		metrics_count(metrics, METRIC_XDS_MESSAGES, url);
 	*metrics_at(metrics, METRIC_XDS_BYTES, &url) += push->value_bytes;
 	if (push->rejected) {
 		*metrics_at(metrics, METRIC_XDS_REJECTED, &url) += push->rejected;
@@ -352,9 +205,15 @@ static void say(struct xds *xds)
 	}
 	if (push->skipped)
 		log_warn("xds resources have parts that are no names or addresses, left out",
-		         "type=%s parts=%zu", url_of(push), push->skipped);
-	log_debug("xds response taken", "type=%s resources=%zu removed=%zu bytes=%zu", url_of(push),
-	          push->resources, push->removed, push->walk.size);
+		         "type=%s parts=%zu first=\"%s\"", url_of(push), push->skipped,
+		         push->skipped_of);
+	if (xds->sweeping)
+		log_info("what the xds server has not told again is removed",
+		         "server=%s type=%s removed=%zu", xds_server(xds), url_of(push),
+		         push->removed);
+	else
+		log_debug("xds response taken", "type=%s resources=%zu removed=%zu bytes=%zu",
+		          url_of(push), push->resources, push->removed, push->walk.size);
 }
 
 /* The gate (2.10): each type that is pushed as a whole has had an ACK. */
@@ -369,20 +228,10 @@ static void note_sync(struct xds *xds, enum xds_type type)
 		return;
 	xds->view.from_known = false;
 	hb_loop_timer_stop(xds->loop, &xds->patience);
-	log_info("the mesh is known", "server=%s addresses=%zu policies=%zu", server_of(xds),
+	log_info("the mesh is known", "server=%s addresses=%zu policies=%zu", xds_server(xds),
 	         xds->versions[XDS_ADDRESS].count, xds->versions[XDS_AUTHORIZATION].count);
 	if (!xds->ready)
-		become_ready(xds);
-}
-
-static void answer_wants(struct xds *xds)
-{
-	struct xds_want *want;
-
-	while ((want = xds_wants_take_answered(&xds->wants))) {
-		hb_loop_timer_stop(xds->loop, &want->deadline);
-		want->on_done(want, 0);
-	}
+		xds_become_ready(xds);
 }
 
 /* All of it is in the store. */
@@ -399,27 +248,30 @@ static void push_finish(struct xds *xds)
 			return;
 		}
 		xds_versions_commit(&xds->versions[type]);
-		xds->full[type] = false;
+		xds_settle_heard(xds, type);
+		xds->useful = xds->call;
 	}
 	count(xds);
 	say(xds);
 	answer.error = push->rejected ? push->reasons : NULL;
-	if (xds->call && !request_send(xds, &answer))
-		give_up_call(xds, "no memory for an answer");
+	if (xds->call && !xds->sweeping && !request_send(xds, &answer))
+		xds_give_up(xds, "no memory for an answer");
 	else if (xds->call)
 		grpc_call_resume(xds->call);
-	if (xds->call && type != XDS_TYPES && !push->rejected)
+	if (xds->call && !xds->sweeping && type != XDS_TYPES && !push->rejected)
 		note_sync(xds, type);
 	push_end(xds);
-	answer_wants(xds);
+	xds_wants_tell_answered(&xds->wants);
 }
 
 static void on_name(void *owner, const char *name)
 {
 	struct xds *xds = owner;
+	bool is_gone = xds->push.phase == PUSH_REMOVED;
 
-	if (xds->wants.count && xds->push.type == XDS_ADDRESS)
-		xds_wants_answer(&xds->wants, name);
+	if (xds->options.on_demand && xds->push.type == XDS_ADDRESS)
+		xds_wants_answer(&xds->wants, name, is_gone,
+		                 is_gone && xds_versions_has(&xds->versions[XDS_ADDRESS], name));
 }
 
 static void on_slice(struct hb_timer *timer)
@@ -431,7 +283,6 @@ static void on_slice(struct hb_timer *timer)
 	push->on_name = on_name;
 	push->owner = xds;
 	push->known = xds->options.known;
-	push->full = push->type != XDS_TYPES && xds->full[push->type];
 	more = xds_push_step(push);
 	if (more > 0) {
 		hb_loop_timer_start(xds->loop, timer, 0);
@@ -454,7 +305,7 @@ static void forget_known(struct xds *xds)
 	for (int type = 0; type < XDS_TYPES; type++)
 		xds_versions_done(&xds->versions[type]);
 	log_error("what was known of the mesh cannot be taken, waiting for the server",
-	          "server=%s: no memory", server_of(xds));
+	          "server=%s: no memory", xds_server(xds));
 }
 
 static void on_restore(struct hb_timer *timer)
@@ -477,7 +328,7 @@ static void on_restore(struct hb_timer *timer)
 	xds->restoring = false;
 	hb_timer_init(&xds->slice, on_slice);
 	hb_loop_timer_start(xds->loop, &xds->patience, XDS_PATIENCE_MS);
-	stream_open(xds);
+	xds_stream_open(xds);
 }
 
 /*
@@ -493,11 +344,13 @@ struct xds *xds_new(struct hb_loop *loop, const struct xds_options *options)
 	xds->options = *options;
 	if (!xds->options.request_max)
 		xds->options.request_max = XDS_REQUEST_MAX;
-	backoff_init(&xds->backoff, RETRY_FLOOR_MS, RETRY_FIRST_MS, RETRY_MAX_MS, options->seed);
-	xds_wants_init(&xds->wants);
-	hb_timer_init(&xds->retry, on_retry);
-	hb_timer_init(&xds->patience, on_patience);
-	enter(xds, XDS_CONNECTING);
+	if (!xds->options.settle_ms)
+		xds->options.settle_ms = XDS_SETTLE_MS;
+	xds_wants_init(&xds->wants, loop, options->fresh_ms ? options->fresh_ms : XDS_FRESH_MS,
+	               tell_names, xds);
+	xds_retry_init(xds);
+	xds_settle_init(xds);
+	xds_enter(xds, XDS_CONNECTING);
 	xds->restore.known = options->known;
 	xds->restoring = options->known && laststate_report(options->known).restored_as_of_ms > 0;
 	hb_timer_init(&xds->slice, xds->restoring ? on_restore : on_slice);
@@ -514,14 +367,14 @@ void xds_free(struct xds *xds)
 	hb_loop_timer_stop(xds->loop, &xds->retry);
 	hb_loop_timer_stop(xds->loop, &xds->slice);
 	hb_loop_timer_stop(xds->loop, &xds->patience);
+	xds_settle_stop(xds);
 	if (xds_is_busy(xds))
 		store_discard(xds->options.store);
 	xds_restore_done(&xds->restore);
 	if (xds->bytes)
 		xds_push_done(&xds->push);
 	free(xds->bytes);
-	hb_list_for_each_safe (node, &xds->wants.waiting)
-		xds_want_cancel(hb_container_of(node, struct xds_want, node));
+	xds_wants_done(&xds->wants);
 	for (int type = 0; type < XDS_TYPES; type++)
 		xds_versions_done(&xds->versions[type]);
 	free(xds);
@@ -534,7 +387,7 @@ bool xds_is_ready(const struct xds *xds)
 
 bool xds_is_busy(const struct xds *xds)
 {
-	return xds->bytes || xds->restoring;
+	return xds->bytes || xds->restoring || xds->sweeping;
 }
 
 const struct xds_view *xds_view(const struct xds *xds)
@@ -546,45 +399,10 @@ const struct xds_view *xds_view(const struct xds *xds)
 	return view;
 }
 
-/*
- * Wants.
- */
-static void on_want_time(struct hb_timer *timer)
-{
-	struct xds_want *want = hb_container_of(timer, struct xds_want, deadline);
-	int err = want->err;
-
-	xds_want_cancel(want);
-	want->on_done(want, err);
-}
-
 void xds_want_start(struct xds *xds, struct xds_want *want, const char *name, uint32_t deadline_ms,
                     void (*on_done)(struct xds_want *want, int err))
 {
-	bool again = xds_wants_has(&xds->wants, name);
+	bool known = !xds->options.on_demand || xds_versions_has(&xds->versions[XDS_ADDRESS], name);
 
-	*want = (struct xds_want){ .xds = xds, .name = name, .on_done = on_done };
-	hb_list_init(&want->node);
-	hb_timer_init(&want->deadline, on_want_time);
-	if (!xds->options.on_demand || xds_versions_has(&xds->versions[XDS_ADDRESS], name)) {
-		deadline_ms = 0;
-	} else if (xds->wants.count >= XDS_WANTS_MAX) {
-		want->err = -ENOBUFS;
-		deadline_ms = 0;
-	} else {
-		want->err = -ETIMEDOUT;
-		xds_wants_add(&xds->wants, want);
-		if (xds->call && !again)
-			(void)subscribe(xds, name); /* lost: the deadline says so */
-	}
-	hb_loop_timer_start(xds->loop, &want->deadline, deadline_ms);
-}
-
-void xds_want_cancel(struct xds_want *want)
-{
-	hb_loop_timer_stop(want->xds->loop, &want->deadline);
-	if (hb_list_is_empty(&want->node))
-		return;
-	hb_list_remove(&want->node);
-	want->xds->wants.count--;
+	xds_wants_start(&xds->wants, want, name, deadline_ms, known, on_done);
 }

@@ -26,8 +26,14 @@ struct metrics;
 
 #define XDS_MESSAGE_MAX (200u << 20)         /* bytes of a response: 2.3 */
 #define XDS_REQUEST_MAX ((4u << 20) - 1024u) /* of a request: istiod takes 4 MiB */
-#define XDS_PATIENCE_MS 1000u                /* for an answer, before what was known is served */
-#define XDS_WANTS_MAX   1024u                /* names that may be waited for at once */
+/* Where our names do not fit into a request the server sends all it has, in as many responses as it
+ * likes, and delta xDS has no word for "that was the last". What we had and is not told again goes
+ * when for so long no response has told any of it. Longer than a PING takes to be sent and answered
+ * (30 s and 10 s): what the server had written before that has come. */
+#define XDS_SETTLE_MS   45000u
+#define XDS_PATIENCE_MS 1000u /* for an answer, before what was known is served */
+#define XDS_WANTS_MAX   1024u /* that may wait for a name at once */
+#define XDS_FRESH_MS    3000u /* for which it holds that there is nothing of a name */
 
 struct xds_options {
 	struct grpc_channel *channel; /* borrowed */
@@ -37,7 +43,9 @@ struct xds_options {
 	struct laststate
 	    *known;         /* what comes is put there, what was there taken; borrowed; or NULL */
 	bool on_demand;     /* workloads and services only as they are wanted */
+	uint32_t fresh_ms;  /* see struct xds_want; 0: XDS_FRESH_MS */
 	size_t request_max; /* bytes; 0: XDS_REQUEST_MAX. Learned where the server takes less */
+	uint32_t settle_ms; /* 0: XDS_SETTLE_MS */
 	struct metrics *metrics; /* counted into; borrowed */
 	uint64_t seed;           /* see backoff.h */
 	/* The store holds a whole response: publish it. 0; or -ENOMEM, and the store has undone it.
@@ -80,18 +88,20 @@ struct xds_view { /* for people */
 const struct xds_view *xds_view(const struct xds *xds); /* valid until it is asked again */
 
 /*
- * On-demand: somebody waits for a name: "network/ip", "namespace/hostname" or a uid. The owner
- * embeds it, and keeps it and its name in place until on_done or xds_want_cancel().
+ * On-demand: somebody waits for a name: "network/ip", "namespace/hostname" or a uid
+ * (reference/controlplane 2.12). The owner embeds it, and keeps it and its name in place until
+ * on_done or xds_want_cancel(). A name that there was nothing of less than XDS_FRESH_MS ago is not
+ * asked for again.
  */
 struct xds_want {
 	struct hb_list node; /* xds's, as what follows up to on_done */
 	struct hb_timer deadline;
-	struct xds *xds;
+	struct xds_wants *wants;
 	const char *name;
 	bool answered;
 	int err; /* what is told when the deadline comes */
 	/* Once, and never inside xds_want_start(). 0: the server has answered, and what it knows
-	 * is published: look again. -ETIMEDOUT. -ENOBUFS: too many wait. */
+	 * is published: look again. -ETIMEDOUT. -ENOBUFS: too many wait. -ENOMEM. */
 	void (*on_done)(struct xds_want *want, int err);
 };
 

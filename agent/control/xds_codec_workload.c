@@ -368,11 +368,31 @@ static int vips_read(struct xds_reader *r, const Istio__Workload__Service *in, s
 	return err;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A set: sorted, each once. istiod gives those that it gathers from other networks in another order
+ * each time, and what only changed its order must look the same, here and to the pool of
+ * connections. */
+static size_t sans_unite(const char **sans, size_t count)
+{
+	size_t kept = 0;
+
+	qsort(sans, count, sizeof(*sans), by_text);
+	for (size_t i = 0; i < count; i++)
+		if (!kept || strcmp(sans[kept - 1], sans[i]) != 0)
+			sans[kept++] = sans[i];
+	return kept;
+}
+
 /* What is no SPIFFE name can be nobody's, and does not make a service unknown. */
 static int sans_read(struct xds_reader *r, const Istio__Workload__Service *in, struct service *s)
 {
 	const char **sans = xds_array(r, in->n_subject_alt_names, sizeof(*sans));
 	int err = list_check(r, "subject_alt_names", in->n_subject_alt_names);
+	size_t count = 0;
 
 	if (!err && !sans)
 		err = -ENOMEM;
@@ -380,13 +400,15 @@ static int sans_read(struct xds_reader *r, const Istio__Workload__Service *in, s
 		const ProtobufCBinaryData *san = &in->subject_alt_names[i];
 
 		if (san->len && hb_spiffe_is_valid((const char *)san->data, san->len))
-			err = xds_text(r, "subject_alt_names", san->data, san->len,
-			               &sans[s->sans_count++]);
+			err = xds_text(r, "subject_alt_names", san->data, san->len, &sans[count++]);
 		else
 			r->skipped++;
 	}
+	if (err)
+		return err;
 	s->sans = sans;
-	return err;
+	s->sans_count = sans_unite(sans, count);
+	return 0;
 }
 
 static int balancer_read(struct xds_reader *r, const Istio__Workload__LoadBalancing *in,

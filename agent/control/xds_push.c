@@ -43,6 +43,17 @@ void xds_push_init(struct xds_push *push, struct store *store, struct xds_versio
 	};
 }
 
+void xds_push_init_sweep(struct xds_push *push, struct store *store, struct xds_versions *versions,
+                         enum xds_type type)
+{
+	*push = (struct xds_push){
+		.phase = PUSH_SWEEP,
+		.store = store,
+		.versions = versions,
+		.type = type,
+	};
+}
+
 void xds_push_done(struct xds_push *push)
 {
 	hb_arena_done(&push->arena);
@@ -61,7 +72,6 @@ static void enter(struct xds_push *push, int phase)
 {
 	push->phase = (unsigned)phase;
 	push->walk.at = 0;
-	push->sweep_at = 0;
 }
 
 /*
@@ -98,6 +108,14 @@ static int scan(struct xds_push *push)
 /*
  * RESOURCES.
  */
+/* The server takes UTF-8 alone, the log lines, and a name may have been cut inside a character. */
+static void make_plain(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 static void reject(struct xds_push *push, const char *name, const char *why)
 {
 	size_t used = strlen(push->reasons), left = sizeof(push->reasons) - used;
@@ -108,10 +126,16 @@ static void reject(struct xds_push *push, const char *name, const char *why)
 		         *name ? name : "(no name)", why);
 	else if (left > 6 && strcmp(push->reasons + used - 3, "...") != 0)
 		memcpy(push->reasons + used, "; ...", 6);
-	/* The server takes UTF-8 alone, and a name may have been cut inside a character. */
-	for (char *at = push->reasons + used; *at; at++)
-		if (*at < ' ' || *at > '~')
-			*at = '?';
+	make_plain(push->reasons + used);
+}
+
+static void note_skipped(struct xds_push *push, const char *name, size_t parts)
+{
+	if (parts && !push->skipped) {
+		snprintf(push->skipped_of, sizeof(push->skipped_of), "%s", name);
+		make_plain(push->skipped_of);
+	}
+	push->skipped += parts;
 }
 
 static void tell(struct xds_push *push, const char *name)
@@ -157,7 +181,7 @@ static int resource_take(struct xds_push *push, const struct xds_field *field)
 		r.name = resource.name;
 		err = resource_put(push, &r, &resource);
 	}
-	push->skipped += r.skipped;
+	note_skipped(push, resource.name, r.skipped);
 	if (err == -EINVAL) {
 		/* Its old version stays, in the store and in the table. */
 		reject(push, resource.name, why);
@@ -252,11 +276,9 @@ int xds_push_step(struct xds_push *push)
 	case PUSH_SCAN:
 		return scan(push);
 	case PUSH_RESOURCES:
-		if (push->walk.at == 0 && push->full)
-			xds_versions_unsee(&push->versions[push->type]);
 		return walk(push, FIELD_RESOURCES, resource_take, PUSH_REMOVED);
 	case PUSH_REMOVED:
-		return walk(push, FIELD_REMOVED, removed_take, push->full ? PUSH_SWEEP : PUSH_DONE);
+		return walk(push, FIELD_REMOVED, removed_take, PUSH_DONE);
 	case PUSH_SWEEP:
 		return sweep(push);
 	default:

@@ -1,10 +1,11 @@
 /*
  * xds_push: one DeltaDiscoveryResponse on its way into the store, a slice at a time
  * (reference/controlplane 2.7): first its outer fields are looked through, then its resources go
- * into the store one by one, then what it removes leaves; and where it is a full state, what it did
- * not name leaves too. One bad resource does not hold up the others.
+ * into the store one by one, then what it removes leaves. One bad resource does not hold up the
+ * others. Or no response at all, but what no response has named for long enough leaves.
  *
- *   SCAN --> RESOURCES --> REMOVED --> SWEEP (full states) --> DONE
+ *   SCAN --> RESOURCES --> REMOVED --> DONE
+ *                            SWEEP --> DONE
  *
  * Nothing is published here; the store's batch holds what was done so far, and the versions have
  * marks. The owner publishes and xds_versions_commit()s, or, on -ENOMEM and when it leaves in
@@ -30,7 +31,6 @@ struct xds_push {
 	struct hb_arena arena;
 	struct xds_walk walk;
 	size_t sweep_at;
-	bool full; /* what its type has and it does not name is to be removed */
 	/* Who waits for a name hears of it; NULL: nobody. After the last slice all is known, but
 	 * nothing published. */
 	void (*on_name)(void *owner, const char *name);
@@ -42,18 +42,20 @@ struct xds_push {
 	char nonce[256];
 	/* Counted. */
 	size_t resources, removed, rejected, skipped;
+	char skipped_of[128];          /* the first resource that lost a part, clipped */
 	size_t value_bytes;            /* of all Any.value */
 	char reasons[XDS_REASONS_MAX]; /* "name: reason; name: reason", clipped */
 };
 
-/* @bytes is borrowed until xds_push_done(); all of @push is set here. @full is by type: the first
- * response of its type is a full state. */
+/* @bytes is borrowed until xds_push_done(); all of @push is set here. */
 void xds_push_init(struct xds_push *push, struct store *store, struct xds_versions *versions,
                    const uint8_t *bytes, size_t size);
+/* The same for what of @type was not seen since xds_versions_unsee(): all of it is removed. */
+void xds_push_init_sweep(struct xds_push *push, struct store *store, struct xds_versions *versions,
+                         enum xds_type type);
 /*
  * One slice. 1: call again; 0: DONE; -EBADMSG: it is no response, or its nonce is none that can be
- * given back (nothing was done, as that is seen before); -ENOMEM. @full: see struct; looked at
- * when RESOURCES begins.
+ * given back (nothing was done, as that is seen before); -ENOMEM.
  */
 int xds_push_step(struct xds_push *push);
 void xds_push_done(struct xds_push *push); /* may run twice */

@@ -55,6 +55,12 @@ static size_t entry_size(const struct xds_version *entry)
 	return xds_versions_wire_size(strlen(name_of(entry)), entry->version_len);
 }
 
+static void see(struct xds_versions *versions, struct xds_version *entry)
+{
+	versions->unseen -= entry->seen != versions->round;
+	entry->seen = versions->round;
+}
+
 /* Where @name is, or would be. There is room. */
 static struct xds_version **slot_of(const struct xds_versions *versions, const char *name,
                                     uint32_t hash)
@@ -133,7 +139,7 @@ int xds_versions_put(struct xds_versions *versions, const char *name, const char
 		return -ENOMEM;
 	slot = slot_of(versions, name, hash);
 	if (*slot && strcmp((*slot)->text, version) == 0) {
-		(*slot)->seen = versions->round;
+		see(versions, *slot);
 		(*slot)->gone = false;
 		return 0;
 	}
@@ -142,6 +148,7 @@ int xds_versions_put(struct xds_versions *versions, const char *name, const char
 		return -ENOMEM;
 	entry->seen = versions->round;
 	if (*slot) {
+		see(versions, *slot);
 		versions->wire_bytes -= entry_size(*slot);
 		free(*slot);
 	} else {
@@ -157,7 +164,7 @@ void xds_versions_see(struct xds_versions *versions, const char *name)
 	struct xds_version *entry = lookup(versions, name);
 
 	if (entry)
-		entry->seen = versions->round;
+		see(versions, entry);
 }
 
 const char *xds_versions_get(const struct xds_versions *versions, const char *name)
@@ -178,6 +185,7 @@ static void slot_clear(struct xds_versions *versions, size_t hole)
 	size_t mask = versions->room - 1;
 	struct xds_version *entry = versions->slots[hole];
 
+	see(versions, entry);
 	versions->wire_bytes -= entry_size(entry);
 	versions->count--;
 	free(entry);
@@ -226,6 +234,7 @@ int xds_versions_mark_gone(struct xds_versions *versions, const char *name)
 
 void xds_versions_unsee(struct xds_versions *versions)
 {
+	versions->unseen = versions->count;
 	if (++versions->round)
 		return;
 	/* Rounds begin anew: those that were seen long ago must not look as if in this one. */

@@ -19,6 +19,7 @@ struct xds_versions {
 	size_t count;               /* names */
 	size_t wire_bytes;          /* of all as initial_resource_versions */
 	uint8_t round;              /* of seeing; see xds_versions_unsee() */
+	size_t unseen;              /* names that were not seen in this round */
 	uint32_t *marks;            /* hashes of names that were marked gone */
 	size_t marks_count, marks_room;
 };
@@ -35,7 +36,7 @@ const char *xds_versions_get(const struct xds_versions *versions, const char *na
 void xds_versions_remove(struct xds_versions *versions, const char *name);
 /* Removed, as soon as the push is published. 0 or -ENOMEM. */
 int xds_versions_mark_gone(struct xds_versions *versions, const char *name);
-void xds_versions_unsee(struct xds_versions *versions); /* all: before a full state comes */
+void xds_versions_unsee(struct xds_versions *versions); /* all: a new round begins */
 /* Going through the table: @at from 0, advanced by at most @steps slots. The next name that was not
  * seen and is not gone; NULL: none in these steps, look whether *at == room. */
 const char *xds_versions_next_unseen(const struct xds_versions *versions, size_t *at, size_t steps);

@@ -80,6 +80,15 @@ static json_t *texts_json(const char *const *texts, size_t count)
 	return list;
 }
 
+static json_t *services_json(const struct workload *w)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < w->services_count; i++)
+		json_array_append_new(list, json_string(w->services[i].service));
+	return list;
+}
+
 static json_t *ports_json(const struct mesh_port *ports, size_t count)
 {
 	json_t *object = json_object();
@@ -151,6 +160,8 @@ static json_t *workload_json(const struct workload *w)
 		                    json_pack("{s:s, s:s, s:s}", "region", w->region, "zone",
 		                              w->zone, "subzone", w->subzone));
 	json_object_set_new(object, "capacity", json_integer(w->capacity));
+	if (w->services_count)
+		json_object_set_new(object, "services", services_json(w));
 	return object;
 }
 

@@ -38,16 +38,24 @@ static void refuse_unhealthy(struct route *route, const struct hb_addr *dst)
 	refuse(route, "no healthy upstream: %s", hb_addr_format(dst, text, sizeof(text)));
 }
 
+/* As ztunnel writes it: what the reference says, without a namespace. */
+static const char *ref_text(const struct mesh_ref *ref, char out[HOP_TEXT_SIZE])
+{
+	const char *text = hop_text(ref, out), *slash = strchr(text, '/');
+
+	return ref->kind == REF_HOSTNAME && slash ? slash + 1 : text;
+}
+
 /* Fail closed: whoever asked for a waypoint asked for what it enforces. */
 static void refuse_waypoint(struct route *route, const struct mesh_ref *ref, enum hop_fault fault)
 {
 	char text[HOP_TEXT_SIZE];
 
-	hop_text(ref, text);
 	if (fault == HOP_UNKNOWN)
-		refuse(route, "unknown waypoint: %.200s", text);
+		refuse(route, "unknown waypoint: waypoint %.200s not found", ref_text(ref, text));
 	else
-		refuse(route, "no healthy waypoint: %.200s, port %u", text, ref->port);
+		refuse(route, "no healthy waypoint: %.200s, port %u", hop_text(ref, text),
+		       ref->port);
 }
 
 /* One of the weighted ones by @random; the other one where none has a weight. NULL: none. */
@@ -91,12 +99,16 @@ static void expect_identities(struct route *route, const struct service *service
 
 /* ---- another network: reference/datapath 1.14 ---- */
 
-static void refuse_gateway(struct route *route, const struct mesh_ref *ref)
+static void refuse_gateway(struct route *route, const struct mesh_ref *ref, enum hop_fault fault)
 {
 	char text[HOP_TEXT_SIZE];
 
-	refuse(route, "no healthy gateway to network %.64s: %.160s", route->workload->network,
-	       hop_text(ref, text));
+	if (fault == HOP_UNKNOWN)
+		refuse(route, "unknown network gateway: network gateway %.200s not found",
+		       ref_text(ref, text));
+	else
+		refuse(route, "no healthy gateway to network %.64s: %.160s",
+		       route->workload->network, hop_text(ref, text));
 }
 
 /*
@@ -109,6 +121,7 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 {
 	const struct workload *workload = route->workload;
 	const struct mesh_ref *ref = &workload->gateway;
+	enum hop_fault fault;
 	struct hop gateway;
 
 	if (!asked) {
@@ -135,11 +148,13 @@ static void go_through_gateway(const struct snapshot *s, struct route *route,
 		return;
 	}
 	/* Another draw than the one that has chosen the workload behind it. */
-	if (hop_find(s, query, ref, BALANCE_STANDARD, hash_mix(query->random, DRAW_GATEWAY),
-	             &gateway) != HOP_FOUND ||
+	fault = hop_find(s, query, ref, BALANCE_STANDARD, hash_mix(query->random, DRAW_GATEWAY),
+	                 &gateway);
+	if (fault != HOP_FOUND ||
 	    !hop_dial(route, gateway.service, gateway.workload,
 	              ref->kind == REF_ADDRESS ? &ref->ip : &query->dst.ip, gateway.port)) {
-		refuse_gateway(route, ref);
+		refuse_gateway(route, ref, fault);
+		route->missing = fault == HOP_UNKNOWN ? ref : NULL;
 		return;
 	}
 	route->via = true;
@@ -168,6 +183,7 @@ static void go_by_waypoint(const struct snapshot *s, struct route *route,
 	fault = hop_find(s, query, ref, BALANCE_WAYPOINT, query->random, &hop);
 	if (fault != HOP_FOUND) {
 		route->workload = NULL;
+		route->missing = fault == HOP_UNKNOWN ? ref : NULL;
 		refuse_waypoint(route, ref, fault);
 		return;
 	}
@@ -258,6 +274,7 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 	struct route route = { .kind = ROUTE_PASSTHROUGH, .next_hop = query->dst };
 	const struct mesh_ref *waypoint = NULL;
 	const struct service *asked = NULL;
+	bool is_workload;
 	const char *ns;
 
 	assert(query->src);
@@ -265,7 +282,8 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 
 	/* "What is this": in the node's network, workloads first. Only this finds service
 	 * waypoints. */
-	if (!snapshot_workload_at(s, query->network, &query->dst.ip))
+	is_workload = snapshot_workload_at(s, query->network, &query->dst.ip) != NULL;
+	if (!is_workload)
 		asked = snapshot_service_at(s, query->network, &query->dst.ip, ns);
 	if (asked)
 		waypoint = service_waypoint(asked, query->random);
@@ -284,8 +302,23 @@ void route_decide(const struct snapshot *s, const struct route_query *query,
 	} else if (asked && !is_passthrough(asked)) {
 		route.service = asked;
 		refuse_unhealthy(&route, &query->dst);
+	} else {
+		route.unknown = !is_workload && !asked && !route.service;
 	}
 	*ret_route = route;
+}
+
+bool route_missing(const struct route *route, const struct route_query *query,
+                   char out[ROUTE_MISSING_SIZE])
+{
+	char ip[HB_IP_STRLEN];
+
+	if (route->missing)
+		hop_text(route->missing, out);
+	else if (route->unknown)
+		snprintf(out, ROUTE_MISSING_SIZE, "%s/%s", query->network,
+		         hb_ip_format(&query->dst.ip, ip, sizeof(ip)));
+	return route->missing || route->unknown;
 }
 
 const char *route_authority(const struct route *route, char out[ROUTE_AUTHORITY_SIZE])

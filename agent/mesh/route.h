@@ -25,7 +25,7 @@ enum route_kind {
 	ROUTE_REFUSE, /* error says why */
 };
 
-#define ROUTE_IDENTITIES_MAX 8
+#define ROUTE_IDENTITIES_MAX 64 /* more of a service are not accepted: its first ones count */
 
 struct route {
 	enum route_kind kind;
@@ -51,9 +51,13 @@ struct route {
 	uint64_t address_key;
 	bool other_addresses;
 	bool via; /* a waypoint or gateway: what it answers may be about what lies behind it */
-	char error[256]; /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
+	/* What was looked for and is not known, see route_missing(). */
+	bool unknown;                   /* PASSTHROUGH: what was dialled */
+	const struct mesh_ref *missing; /* REFUSE: a waypoint or gateway; or NULL */
+	char error[256];                /* REFUSE: "no healthy upstream: 10.96.0.7:80", ... */
 };
 
+#define ROUTE_MISSING_SIZE   384
 #define ROUTE_AUTHORITY_SIZE 264 /* a host's name, colon, port, NUL */
 
 /* The CONNECT's authority of a HBONE or DOUBLE route. Returns @out. */
@@ -61,6 +65,14 @@ const char *route_authority(const struct route *route, char out[ROUTE_AUTHORITY_
 
 void route_decide(const struct snapshot *s, const struct route_query *query,
                   struct route *ret_route);
+
+/*
+ * The name by which the control plane may be asked for what @route lacks, "network/ip" or
+ * "namespace/hostname" (reference/controlplane 2.12), into @out: with it known there may be another
+ * decision. The address that was dialled is one of the node's network. False: it lacks nothing.
+ */
+bool route_missing(const struct route *route, const struct route_query *query,
+                   char out[ROUTE_MISSING_SIZE]);
 
 /*
  * What route->lookup means, @count > 0 addresses: one of them becomes the next hop's, drawn by

@@ -38,6 +38,6 @@ const struct hb_ip *hop_ip(const struct service *service, const struct workload 
 bool hop_dial(struct route *route, const struct service *service, const struct workload *workload,
               const struct hb_ip *dialled, uint16_t port);
 
-#define HOP_TEXT_SIZE 384
+#define HOP_TEXT_SIZE ROUTE_MISSING_SIZE
 /* "network/10.0.0.1" or "namespace/hostname". Returns @out. */
 const char *hop_text(const struct mesh_ref *ref, char out[HOP_TEXT_SIZE]);

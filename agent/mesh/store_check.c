@@ -44,10 +44,11 @@ static int check_count(struct store *store, const char *whose, const char *what,
 	return 0;
 }
 
+/* Its own name is no part of an identity, and istiod calls a gateway to another network by its uid:
+ * "NetworkGateway/net2/10.3.0.11/15008". */
 int store_check_workload(struct store *store, const struct workload *w)
 {
 	const struct name names[] = {
-		{ "name", w->name },
 		{ "namespace", w->ns },
 		{ "service account", w->service_account },
 		{ "trust domain", w->trust_domain },

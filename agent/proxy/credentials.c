@@ -7,14 +7,26 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "metrics.h"
+
 void credentials_init(struct credentials *credentials, struct hb_loop *loop,
                       bool (*wish)(void *owner, const char *identity, enum credential_wish wish),
-                      void *owner)
+                      void *owner, struct metrics *metrics)
 {
 	hb_list_init(&credentials->all);
 	credentials->loop = loop;
 	credentials->wish = wish;
 	credentials->owner = owner;
+	credentials->metrics = metrics;
+}
+
+static bool wish(struct credentials *credentials, const char *identity, enum credential_wish wish)
+{
+	bool told = credentials->wish(credentials->owner, identity, wish);
+
+	if (!told)
+		metrics_count(credentials->metrics, METRIC_CERT_WISHES_LOST, NULL);
+	return told;
 }
 
 static void credential_free(struct credential *credential)
@@ -74,7 +86,7 @@ struct credential *credentials_get(struct credentials *credentials, const char *
 		credential = add(credentials, identity);
 	/* A wish that finds no memory is made up for by the first flow's demand. */
 	if (credential && credential->pods++ == 0)
-		(void)credentials->wish(credentials->owner, identity, CREDENTIAL_HOLD);
+		(void)wish(credentials, identity, CREDENTIAL_HOLD);
 	return credential;
 }
 
@@ -85,8 +97,7 @@ void credentials_put(struct credentials *credentials, struct credential *credent
 	assert(credential->pods > 0);
 	/* What it has stays until the node forgets it: the next pod may come soon. */
 	if (--credential->pods == 0)
-		(void)credentials->wish(credentials->owner, credential->identity,
-		                        CREDENTIAL_RELEASE);
+		(void)wish(credentials, credential->identity, CREDENTIAL_RELEASE);
 }
 
 /* An answer has come. Who is told may not wait again for the same inside. */
@@ -177,8 +188,7 @@ void credential_wait(struct credentials *credentials, struct credential *credent
 	hb_list_add(&credential->waits, &wait->node);
 	hb_loop_timer_start(wait->loop, &wait->deadline, is_fresh ? 0 : deadline_ms);
 	if (!is_fresh && !credential->demanded)
-		credential->demanded =
-		    credentials->wish(credentials->owner, credential->identity, CREDENTIAL_DEMAND);
+		credential->demanded = wish(credentials, credential->identity, CREDENTIAL_DEMAND);
 }
 
 void credential_cancel(struct credential_wait *wait)

@@ -17,6 +17,8 @@
 
 enum credential_wish { CREDENTIAL_HOLD, CREDENTIAL_RELEASE, CREDENTIAL_DEMAND };
 
+struct metrics;
+
 struct credential {
 	struct hb_list node;
 	struct hb_tls_ctx *ctx; /* NULL: there is none, not yet or not any more */
@@ -34,6 +36,7 @@ struct credentials {
 	/* False: no memory, it was not told. */
 	bool (*wish)(void *owner, const char *identity, enum credential_wish wish);
 	void *owner;
+	struct metrics *metrics; /* borrowed; counts wishes that were not told */
 };
 
 struct credential_wait; /* embedded by who waits, and kept until on_done or cancel */
@@ -53,7 +56,7 @@ struct credential_wait {
 
 void credentials_init(struct credentials *credentials, struct hb_loop *loop,
                       bool (*wish)(void *owner, const char *identity, enum credential_wish wish),
-                      void *owner);
+                      void *owner, struct metrics *metrics);
 /* Nobody may wait any more. */
 void credentials_done(struct credentials *credentials);
 /* The place of @identity, for one more pod: it stays until credentials_put(). NULL: no memory. */

@@ -235,7 +235,7 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 	enum response_flag flag = flow_response_flag(why, opening, is_tunnelled(flow));
 
 	if (!error) {
-		flow_explain(why, opening, words, sizeof(words));
+		flow_explain(why, opening, flow->direction, words, sizeof(words));
 		outcome.error = words;
 	}
 	if (opening)
@@ -294,11 +294,23 @@ void flow_end(struct flow *flow, struct hb_end why, const char *error)
 	retire(flow, why, error);
 }
 
-void flow_explain(struct hb_end why, bool opening, char *out, size_t size)
+const char *flow_error_text(int code, char *out, size_t size)
 {
-	const char *words = hb_strerror(why.code);
-	const char *prefix = "io error: ";
+	if (code < 0 && code > HB_E_FIRST)
+		snprintf(out, size, "%s (os error %d)", hb_strerror(code), -code);
+	else
+		snprintf(out, size, "%s", hb_strerror(code));
+	return out;
+}
 
+void flow_explain(struct hb_end why, bool opening, enum flow_direction direction, char *out,
+                  size_t size)
+{
+	bool outbound = direction == FLOW_OUTBOUND;
+	const char *prefix = "io error: ", *words;
+	char text[128];
+
+	words = flow_error_text(why.code, text, sizeof(text));
 	if (why.code == 0)
 		words = prefix = "";
 	else if (why.code == HB_E_DRAIN)
@@ -314,10 +326,10 @@ void flow_explain(struct hb_end why, bool opening, char *out, size_t size)
 	else if (hb_error_number(why.code, HB_E_STATUS(0)) >= 0)
 		prefix = ""; /* the code's own words begin with "http status: " */
 	else if (why.layer == HB_LAYER_TLS)
-		prefix = "tls error: ";
+		prefix = opening && !outbound ? "tls handshake error: " : "tls error: ";
 	else if (why.layer == HB_LAYER_H2)
 		prefix = "h2 failed: ";
-	else if (opening && why.layer == HB_LAYER_TCP)
+	else if (opening && why.layer == HB_LAYER_TCP && !outbound)
 		prefix = "connection failed: ";
 	snprintf(out, size, "%s%s", prefix, words);
 }

@@ -134,6 +134,9 @@ const struct flow *flows_recent(const struct flows *flows, size_t index);
 
 /* The words that the access log has for an end (reference/operations 4.3); "" for a clean one.
  * @opening: it ended before both sides were joined. */
-void flow_explain(struct hb_end why, bool opening, char *out, size_t size);
+void flow_explain(struct hb_end why, bool opening, enum flow_direction direction, char *out,
+                  size_t size);
+/* What went wrong below all words: hb_strerror(), and of the kernel's errors the number, too. */
+const char *flow_error_text(int code, char *out, size_t size);
 /* @tunnelled: it went, or was to go, through a tunnel of ours. */
 enum response_flag flow_response_flag(struct hb_end why, bool opening, bool tunnelled);

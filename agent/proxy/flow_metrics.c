@@ -177,7 +177,7 @@ static const struct {
 	[CLOSED] = { "istio_tcp_connections_closed_total",
 	             "The total number of TCP connections closed." },
 	[FAILED] = { "istio_tcp_connections_failed_total",
-	             "The total number of TCP connections that failed (unstable)." },
+	             "The total number of TCP connections that failed to establish (unstable)." },
 	[RECEIVED] = { "istio_tcp_received_bytes_total",
 	               "The size of total bytes received during request in case of a TCP "
 	               "connection." },

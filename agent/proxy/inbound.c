@@ -24,6 +24,8 @@
 
 #define SERVER_STREAMS_MAX 1000u
 #define FIRST_STREAM_MS    8000u
+/* Nobody of the address of a flood is shaken hands with for so long: it comes again at once. */
+#define FLOOD_FINE_MS 250u
 
 static void inbound_free(struct inbound *in)
 {
@@ -61,6 +63,7 @@ static void on_h2_closed(struct hb_h2 *h2, struct hb_end why)
 		         "pod=%s peer=%s of=\"%s\" frames=%llu", in->pod->spec->key, in->identity,
 		         hb_h2_kind_name((enum hb_h2_kind)counters->flood),
 		         (unsigned long long)counters->frames);
+		hb_pace_fine(&in->pod->worker->handshakes, in->newcomer.group, FLOOD_FINE_MS);
 	} else {
 		log_debug("connection of a peer closed", "pod=%s peer=%s: %s", in->pod->spec->key,
 		          in->identity, hb_strerror(why.code));
@@ -134,13 +137,18 @@ static const char *result_of(int code)
 static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
 {
 	struct inbound *in = tls->owner;
+	char words[320] = "";
 
 	if (why.code == 0)
 		why = hb_end(HB_LAYER_TLS, HB_SIDE_PEER, HB_E_TRUNCATED);
 	metrics_count(in->pod->worker->metrics, METRIC_TLS_HANDSHAKES, result_of(why.code));
 	if (why.code == HB_TLS_REVOKED)
 		metrics_count(in->pod->worker->metrics, METRIC_CRL_REJECTED, "destination");
-	log_failed(in, why, NULL);
+	if (why.code == HB_E_TRUST_DOMAIN)
+		snprintf(words, sizeof(words),
+		         "tls error: peer certificate is of another trust domain: %s",
+		         hb_tls_peer_shown(tls));
+	log_failed(in, why, *words ? words : NULL);
 	hb_stream_free(tls);
 	inbound_free(in);
 }

@@ -3,13 +3,15 @@
  *
  *   accepted --refused by route--> reset
  *      |
+ *      +--not known yet--> ASKING (outbound_demand.c) --> refused, or as below
+ *      |
  *      +--a host name--> RESOLVING --> one of its addresses; as below
  *      |
  *      +--HBONE--> CREDENTIAL --> TUNNEL --+    (single or double: the pool knows the way)
  *      |                                   +--> joined (flow, relay)
  *      '--plain--> DIALLING ---------------'
  *
- * In each of the four the app may go, the pod may be taken away, or the far side fail: then DONE,
+ * In each of the five the app may go, the pod may be taken away, or the far side fail: then DONE,
  * and the app is reset. But where the name, or the far side of TUNNEL or DIALLING, fails, or takes
  * too long, and there is another endpoint or address, it begins again with that one: the app has
  * not been read yet. The struct is freed when it is DONE and holds the app's stream no more.
@@ -22,49 +24,16 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "node/resolver.h"
 #include "proxy/appdial.h"
 #include "proxy/discard.h"
 #include "proxy/ends.h"
-#include "proxy/outbound_failover.h"
-#include "proxy/outbound_route.h"
+#include "proxy/outbound_own.h"
 #include "proxy/pod.h"
-#include "proxy/worker.h"
-#include <hbone/headers.h>
-
-enum state { RESOLVING, CREDENTIAL, TUNNEL, DIALLING, DONE };
-
-struct outbound {
-	struct flow_opening opening;
-	struct worker *worker;
-	struct flow *flow;     /* NULL: ended, or carried by its relay now */
-	struct hb_stream *app; /* paused until it is carried; NULL: closed, or given on */
-	enum state state;
-	struct snapshot *snapshot;
-	const struct workload *src; /* of it */
-	struct route route;
-	struct resolver_question *question; /* RESOLVING */
-	struct credential_wait credential;
-	struct hb_pool_wait wait;
-	struct hb_pool_key key;
-	struct hb_pool_inner inner; /* behind a gateway */
-	struct hb_tunnel_request request;
-	struct hb_dial dial;
-	struct hb_end why;        /* DIALLING, being cancelled: the reason */
-	struct hb_timer try_time; /* RESOLVING, TUNNEL: with another endpoint to turn to */
-	uint64_t random;
-	uint64_t tried[OUTBOUND_TRIES]; /* keys of routes and of their addresses that failed */
-	size_t tried_count;
-	char authority[ROUTE_AUTHORITY_SIZE];
-	char forwarded[HB_FORWARDED_SIZE];
-	char traceparent[HB_TRACEPARENT_LEN + 1];
-	char *baggage;
-};
 
 /* Frees it once nothing refers to it. */
 static void let_go(struct outbound *out)
 {
-	if (out->state != DONE || out->app)
+	if (out->state != OUTBOUND_DONE || out->app)
 		return;
 	out->worker->setups--;
 	worker_settle(out->worker);
@@ -100,15 +69,14 @@ static void end(struct outbound *out, struct hb_end why, const char *words)
 {
 	struct flow *flow = hb_take(&out->flow);
 
-	out->state = DONE;
+	out->state = OUTBOUND_DONE;
 	if (out->app)
 		hb_stream_close(out->app, why);
 	flow_end(flow, why, words);
 	let_go(out);
 }
 
-/* It came to nothing before it was known where it goes: ztunnel says no more of these either. */
-static void fail_early(struct outbound *out, struct hb_end why, const char *words)
+void outbound_fail_early(struct outbound *out, struct hb_end why, const char *words)
 {
 	out->flow->early = true;
 	end(out, why, words);
@@ -126,7 +94,7 @@ static void fail_with(struct outbound *out, struct hb_end why, const char *words
 
 static void fail(struct outbound *out, struct hb_end why)
 {
-	char words[192];
+	char words[192], text[96];
 	bool blocked =
 	    outbound_is_tunnel(&out->route) && why.layer == HB_LAYER_TCP && why.code == -ETIMEDOUT;
 
@@ -134,7 +102,7 @@ static void fail(struct outbound *out, struct hb_end why)
 		snprintf(words, sizeof(words),
 		         "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
 		         "%u: %s",
-		         out->route.next_hop.port, hb_strerror(why.code));
+		         out->route.next_hop.port, flow_error_text(why.code, text, sizeof(text)));
 	fail_with(out, why, blocked ? words : NULL);
 }
 
@@ -142,25 +110,28 @@ static void fail(struct outbound *out, struct hb_end why)
 static void give_up(struct outbound *out, struct hb_end why)
 {
 	switch (out->state) {
-	case RESOLVING:
-		hb_loop_timer_stop(out->worker->loop, &out->try_time);
-		resolver_cancel(hb_take(&out->question));
-		fail_early(out, why, NULL);
+	case OUTBOUND_ASKING:
+		demand_cancel(&out->demand);
+		outbound_fail_early(out, why, NULL);
 		break;
-	case CREDENTIAL:
+	case OUTBOUND_RESOLVING:
+		outbound_look_up_cancel(out);
+		outbound_fail_early(out, why, NULL);
+		break;
+	case OUTBOUND_CREDENTIAL:
 		credential_cancel(&out->credential);
 		fail(out, why);
 		break;
-	case TUNNEL:
+	case OUTBOUND_TUNNEL:
 		hb_loop_timer_stop(out->worker->loop, &out->try_time);
 		hb_pool_cancel(&out->wait);
 		fail(out, why);
 		break;
-	case DIALLING:
+	case OUTBOUND_DIALLING:
 		out->why = why;
 		hb_dial_cancel(&out->dial);
 		break;
-	case DONE:
+	case OUTBOUND_DONE:
 		break;
 	}
 }
@@ -171,7 +142,7 @@ static void on_app_closed(struct hb_stream *app, struct hb_end why)
 
 	out->app = NULL;
 	hb_stream_free(app);
-	if (out->state == DONE)
+	if (out->state == OUTBOUND_DONE)
 		let_go(out);
 	else
 		give_up(out, hb_end(HB_LAYER_TCP, HB_SIDE_PEER, HB_E_CANCELLED));
@@ -202,16 +173,13 @@ static void on_abort(struct flow_opening *opening, struct hb_end why)
 
 /* ---- the far side ---- */
 
-static bool try_elsewhere(struct outbound *out, struct hb_end why);
-static void name_failed(struct outbound *out, int err);
-
 static void try_failed(struct outbound *out, struct hb_end why)
 {
-	if (!try_elsewhere(out, why))
+	if (!outbound_try_elsewhere(out, why))
 		fail(out, why);
 }
 
-static bool has_another_try(const struct outbound *out)
+bool outbound_has_another_try(const struct outbound *out)
 {
 	return (out->route.others || out->route.other_addresses) &&
 	       out->tried_count + 1 < OUTBOUND_TRIES;
@@ -227,7 +195,7 @@ static void join(struct outbound *out, struct hb_stream *far)
 	if (out->route.address_key)
 		balance_worked(&worker->balance, out->route.address_key,
 		               hb_loop_now_ms(worker->loop));
-	out->state = DONE;
+	out->state = OUTBOUND_DONE;
 	flow_join(hb_take(&out->flow), hb_take(&out->app), far);
 	let_go(out);
 }
@@ -268,9 +236,8 @@ static void on_try_time(struct hb_timer *timer)
 {
 	struct outbound *out = hb_container_of(timer, struct outbound, try_time);
 
-	if (out->state == RESOLVING) {
-		resolver_cancel(hb_take(&out->question));
-		name_failed(out, -ETIMEDOUT);
+	if (out->state == OUTBOUND_RESOLVING) {
+		outbound_look_up_late(out);
 		return;
 	}
 	hb_pool_cancel(&out->wait);
@@ -279,8 +246,8 @@ static void on_try_time(struct hb_timer *timer)
 
 static void open_tunnel(struct outbound *out, struct hb_tls_ctx *ctx)
 {
-	out->state = TUNNEL;
-	if (has_another_try(out))
+	out->state = OUTBOUND_TUNNEL;
+	if (outbound_has_another_try(out))
 		hb_loop_timer_start(out->worker->loop, &out->try_time, OUTBOUND_TRY_MS);
 	out->wait.on_tunnel = on_tunnel;
 	hb_pool_get(out->worker->pool, &out->wait, &out->key, ctx, &out->request);
@@ -340,7 +307,7 @@ static void start_tunnel(struct outbound *out, struct pod *pod)
 	if (pod->credential && pod->credential->ctx) {
 		open_tunnel(out, pod->credential->ctx);
 	} else if (pod->credential) {
-		out->state = CREDENTIAL;
+		out->state = OUTBOUND_CREDENTIAL;
 		credential_wait(&worker->credentials, pod->credential, &out->credential,
 		                (uint32_t)worker->options.settings->cert_wait_ms, on_credential);
 	} else {
@@ -379,12 +346,13 @@ static void start_dial(struct outbound *out, struct pod *pod)
 		fail(out, hb_end(HB_LAYER_TCP, HB_SIDE_US, fd));
 		return;
 	}
-	out->state = DIALLING;
+	out->state = OUTBOUND_DIALLING;
 	hb_dial_start(&out->dial, out->worker->loop, fd, to,
-	              has_another_try(out) ? OUTBOUND_TRY_MS : DIAL_DEADLINE_MS, on_dialled);
+	              outbound_has_another_try(out) ? OUTBOUND_TRY_MS : DIAL_DEADLINE_MS,
+	              on_dialled);
 }
 
-static void start(struct outbound *out)
+void outbound_start(struct outbound *out)
 {
 	struct pod *pod = flow_pod(out->flow);
 
@@ -396,9 +364,9 @@ static void start(struct outbound *out)
 		start_dial(out, pod);
 }
 
-/* ---- a host name ---- */
+/* ---- begun, once or again ---- */
 
-static struct route_query query_of(const struct outbound *out)
+struct route_query outbound_query_of(const struct outbound *out)
 {
 	return (struct route_query){
 		.random = out->random,
@@ -406,86 +374,33 @@ static struct route_query query_of(const struct outbound *out)
 	};
 }
 
-/* By what the mesh says now. 0; or a code, with words: then nothing is changed. */
-static int decide_again(struct outbound *out, struct route *route, char *words, size_t size)
+int outbound_decide_again(struct outbound *out, struct route *route, char *words, size_t size)
 {
-	struct route_query query = query_of(out);
+	struct route_query query = outbound_query_of(out);
 
 	return outbound_decide(flow_pod(out->flow), out->flow, &query, route, words, size);
 }
-
-static void begin(struct outbound *out);
-
-static void begin_with(struct outbound *out, const struct route *route)
-{
-	snapshot_unref(out->snapshot);
-	out->snapshot = snapshot_ref(out->worker->snapshot);
-	out->route = *route;
-	begin(out);
-}
-
-static void name_failed(struct outbound *out, int err)
-{
-	struct hb_end why = hb_end(HB_LAYER_TCP, HB_SIDE_US, HB_E_NAME);
-	char words[512];
-
-	if (try_elsewhere(out, why))
-		return;
-	snprintf(words, sizeof(words), "no ip addresses were resolved for workload: %.150s: %s: %s",
-	         out->route.workload->uid, out->route.lookup,
-	         err ? resolver_strerror(err) : "all of them were tried");
-	fail_early(out, why, words);
-}
-
-static void on_resolved(void *ctx, int err, const struct hb_ip *ips, size_t count)
-{
-	struct outbound *out = ctx;
-	struct route_query query = query_of(out);
-	struct route route;
-	char words[256];
-
-	hb_loop_timer_stop(out->worker->loop, &out->try_time);
-	out->question = NULL;
-	if (out->snapshot != out->worker->snapshot) {
-		/* The name is known by now; but whose it was, the mesh may have changed. */
-		err = decide_again(out, &route, words, sizeof(words));
-		if (err < 0)
-			fail_early(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err),
-			           *words ? words : NULL);
-		else
-			begin_with(out, &route);
-		return;
-	}
-	outbound_ask(flow_pod(out->flow), out->flow, &query);
-	if (err < 0 || !route_resolve(&out->route, &query, ips, count))
-		name_failed(out, err);
-	else
-		start(out);
-}
-
-static void look_up(struct outbound *out)
-{
-	struct worker *worker = out->worker;
-
-	outbound_count_lookup(worker->metrics, out->src, &out->route);
-	out->state = RESOLVING;
-	out->question = resolver_ask(worker->options.resolver, worker->loop, out->route.lookup,
-	                             on_resolved, out);
-	if (!out->question)
-		fail_early(out, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
-	else if (has_another_try(out))
-		hb_loop_timer_start(worker->loop, &out->try_time, OUTBOUND_TRY_MS);
-}
-
-/* ---- begun, once or again ---- */
 
 static void begin(struct outbound *out)
 {
 	out->src = flow_pod(out->flow)->workload;
 	if (out->route.lookup)
-		look_up(out);
+		outbound_look_up(out);
 	else
-		start(out);
+		outbound_start(out);
+}
+
+void outbound_take(struct outbound *out, const struct route *route)
+{
+	snapshot_unref(out->snapshot);
+	out->snapshot = snapshot_ref(out->worker->snapshot);
+	out->route = *route;
+}
+
+void outbound_begin_with(struct outbound *out, const struct route *route)
+{
+	outbound_take(out, route);
+	begin(out);
 }
 
 /* What of out->route has failed: one address of several, or all that it stands for. */
@@ -504,8 +419,7 @@ static void remember_failed(struct outbound *out, struct hb_end why)
 		balance_failed(memory, route->key, now_ms);
 }
 
-/* @why: the endpoint of out->route failed. True: another one is under way. */
-static bool try_elsewhere(struct outbound *out, struct hb_end why)
+bool outbound_try_elsewhere(struct outbound *out, struct hb_end why)
 {
 	char words[256], was[HB_ADDR_STRLEN], next[HB_ADDR_STRLEN];
 	struct route route;
@@ -513,12 +427,12 @@ static bool try_elsewhere(struct outbound *out, struct hb_end why)
 	if (!out->route.key || !outbound_may_try_elsewhere(why))
 		return false;
 	remember_failed(out, why);
-	if (!has_another_try(out))
+	if (!outbound_has_another_try(out))
 		return false;
 	out->tried[out->tried_count++] =
 	    out->route.other_addresses ? out->route.address_key : out->route.key;
 	/* What has become of no service is not followed: it failed. */
-	if (decide_again(out, &route, words, sizeof(words)) < 0 || !route.key)
+	if (outbound_decide_again(out, &route, words, sizeof(words)) < 0 || !route.key)
 		return false;
 	log_debug("endpoint passed over", "dst=%s next=%s: %s",
 	          hb_addr_format(&out->route.next_hop, was, sizeof(was)),
@@ -526,7 +440,7 @@ static bool try_elsewhere(struct outbound *out, struct hb_end why)
 	          hb_strerror(why.code));
 	metrics_count(out->worker->metrics, METRIC_FAILOVERS,
 	              why.code == HB_E_NAME ? "name" : hb_layer_name(why.layer));
-	begin_with(out, &route);
+	outbound_begin_with(out, &route);
 	return true;
 }
 
@@ -564,10 +478,11 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 {
 	struct flow *flow = pod_flow_new(pod, FLOW_OUTBOUND);
 	struct outbound *out = NULL;
-	struct route route;
+	struct route route = { .kind = ROUTE_REFUSE };
 	struct route_query query = { .random = worker_random(pod->worker) };
 	struct hb_addr src = { .port = 0 }, orig_dst = { .port = 0 };
-	char words[256] = "";
+	char words[256] = "", missing[ROUTE_MISSING_SIZE];
+	bool lacks;
 	int err;
 
 	if (!flow) {
@@ -583,6 +498,9 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		err = -ENOMEM;
 	if (err == 0)
 		err = outbound_decide(pod, flow, &query, &route, words, sizeof(words));
+	lacks = outbound_lacks(pod->worker, &route, &query, missing);
+	if (lacks)
+		err = 0;
 	if (err < 0)
 		discard_fd(fd);
 	else if (!(out = outbound_new(pod, flow, fd, &route, query.random)))
@@ -592,5 +510,8 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, err), *words ? words : NULL);
 		return;
 	}
-	begin(out);
+	if (lacks)
+		outbound_await(out, missing);
+	else
+		begin(out);
 }

@@ -1,9 +1,15 @@
 /*
  * request: from a CONNECT to a relay.
  *
- *   told --no--> REFUSED (answered; the stream ends by itself)
- *     '--yes--> DIALLING --app took it--> joined (flow, relay)
- *                  | app refused: 503 and REFUSED; peer left or pod left: DONE after the dial
+ *   told --what it needs is not known--> ASKING, at most for DEMAND_WAIT_MS; then as below
+ *
+ *   told --no--> OVER (answered; the stream ends by itself)
+ *     '--yes--> WAITING --its turn--> DIALLING --app took it--> OVER: joined (flow, relay)
+ *                  |                     | app refused: 503
+ *                  '---------------------+--peer or pod left--> OVER, with the turn or the dial
+ *
+ * A dial costs more than all else that a request does, so they have turns, by the peer's address:
+ * a thousand requests at once wait behind themselves.
  */
 #include "proxy/request.h"
 
@@ -21,33 +27,67 @@
 #include "proxy/verdict.h"
 #include "proxy/worker.h"
 
+#define SOURCE_WAIT_MS 1000u /* for what is told of the source only */
+#define WORD_MAX       200   /* of a peer's, in the log */
+
+enum request_state { REQUEST_ASKING, REQUEST_WAITING, REQUEST_DIALLING, REQUEST_OVER };
+
 struct request {
 	struct flow_opening opening;
+	struct hb_pace_item turn; /* WAITING */
+	struct hb_addr app;       /* where it will be dialled */
 	struct hb_dial dial;
 	struct worker *worker;
 	struct pod *pod;          /* valid while flow is */
 	struct flow *flow;        /* NULL: ended, or carried by its relay now */
 	struct hb_stream *tunnel; /* NULL: closed, or given on */
-	bool dialling;
-	bool proxy;               /* the app gets a PROXY header first, */
+	struct inbound *in;       /* valid while tunnel is, up to the dial */
+	enum request_state state;
+	bool for_source; /* ASKING: what it says of the source; it may go without */
+	uint64_t asking_until_ms;
+	struct demand_wait demand;
+	char asked[ROUTE_MISSING_SIZE];
+	bool keep_src;            /* the app sees the client's address */
+	bool proxy;               /* it gets a PROXY header first, */
 	struct hb_addr proxy_dst; /* with this destination */
 	const char *identity;     /* and the peer's; lives with the tunnel */
-	struct hb_end why;        /* why the dial is being cancelled */
+	struct hb_end why;        /* why it is given up */
 };
 
 static void let_go(struct request *request)
 {
-	if (request->dialling || request->tunnel)
+	if (request->state != REQUEST_OVER || request->tunnel)
 		return;
 	request->worker->setups--;
 	worker_settle(request->worker);
 	free(request);
 }
 
+static void refuse(struct request *request, int status, struct hb_end why, const char *words)
+{
+	char label[8];
+
+	snprintf(label, sizeof(label), "%d", status);
+	metrics_count(request->worker->metrics, METRIC_REQUESTS_REFUSED, label);
+	if (request->tunnel)
+		hb_tunnel_refuse(request->tunnel, status);
+	flow_end(hb_take(&request->flow), why, words && *words ? words : NULL);
+}
+
+/* The end comes with its turn, or with the dial's; while it asks, now. */
 static void give_up(struct request *request, struct hb_end why)
 {
-	request->why = why;
-	hb_dial_cancel(&request->dial);
+	if (request->state != REQUEST_ASKING) {
+		request->why = why;
+		if (request->state == REQUEST_DIALLING)
+			hb_dial_cancel(&request->dial);
+		return;
+	}
+	demand_cancel(&request->demand);
+	request->state = REQUEST_OVER;
+	request->flow->early = true;
+	refuse(request, 503, why, NULL);
+	let_go(request);
 }
 
 static void on_abort(struct flow_opening *opening, struct hb_end why)
@@ -62,7 +102,7 @@ static void on_tunnel_closed(struct hb_stream *tunnel, struct hb_end why)
 
 	request->tunnel = NULL;
 	hb_stream_free(tunnel);
-	if (request->dialling)
+	if (request->state != REQUEST_OVER)
 		give_up(request,
 		        why.code ? why : hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_CANCELLED));
 	else
@@ -87,17 +127,6 @@ static const struct hb_stream_events tunnel_events = {
 	.on_drained = on_tunnel_nothing,
 	.on_closed = on_tunnel_closed,
 };
-
-static void refuse(struct request *request, int status, struct hb_end why, const char *words)
-{
-	char label[8];
-
-	snprintf(label, sizeof(label), "%d", status);
-	metrics_count(request->worker->metrics, METRIC_REQUESTS_REFUSED, label);
-	if (request->tunnel)
-		hb_tunnel_refuse(request->tunnel, status);
-	flow_end(hb_take(&request->flow), why, words && *words ? words : NULL);
-}
 
 /* The first bytes that the app reads say who speaks (reference/datapath 1.16). 0 or -ENOMEM. */
 static int introduce(const struct request *request, struct hb_stream *app)
@@ -138,7 +167,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	struct pod *pod = request->pod;
 	struct hb_stream *app = NULL;
 
-	request->dialling = false;
+	request->state = REQUEST_OVER;
 	if (fd >= 0)
 		app = make_app(request, fd, &fd);
 	if (app) {
@@ -155,6 +184,14 @@ static void on_dialled(struct hb_dial *dial, int fd)
 	let_go(request);
 }
 
+static bool is_foreign(const struct inbound *in, const struct hb_tunnel_said *read)
+{
+	const struct settings *settings = in->pod->worker->options.settings;
+
+	return read->has_network && settings->response_baggage &&
+	       hb_network_differs(read->network.text, read->network.len, settings->network);
+}
+
 /*
  * Who it says it is counts only where we do not know better: an address of another network means
  * nothing here (reference/datapath 1.8, 6.2). Its identity is never taken from there.
@@ -165,10 +202,10 @@ static void describe_src(const struct inbound *in, const struct hb_tunnel_said *
 {
 	const struct worker *worker = in->pod->worker;
 	const struct settings *settings = worker->options.settings;
-	bool foreign = read->has_network && settings->response_baggage &&
-	               hb_network_differs(read->network.text, read->network.len, settings->network);
 	const struct workload *src =
-	    foreign ? NULL : snapshot_workload_at(worker->snapshot, settings->network, &in->src.ip);
+	    is_foreign(in, read)
+		? NULL
+		: snapshot_workload_at(worker->snapshot, settings->network, &in->src.ip);
 
 	parties->src = src;
 	if (!src && read->has_baggage && settings->response_baggage) {
@@ -220,7 +257,9 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 
 	hb_tunnel_read(tunnel, &read);
 	describe_src(in, &read, &said, texts, &parties);
-	service = service_meant(pod, &read.service, target->app.port);
+	service = target->service;
+	if (!service)
+		service = service_meant(pod, &read.service, target->app.port);
 	parties.service = service;
 	texts[FLOW_SRC_IDENTITY] = in->identity;
 	texts[FLOW_DST_IDENTITY] = pod->workload->identity;
@@ -236,14 +275,25 @@ static void judge(const struct inbound *in, const struct hb_stream *tunnel, stru
 	snprintf(target->words, sizeof(target->words), "%s", words.error);
 }
 
-/* Reads and weighs what is asked for. */
-static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *flow,
-                     struct target *target)
+/* What was asked for that is not a CONNECT to somewhere, in ztunnel's words. */
+static void say_unread(const struct hb_stream *tunnel, char *words, size_t size)
 {
-	const struct hb_header *said = hb_h2_header(tunnel, ":authority");
+	const struct hb_header *method = hb_h2_header(tunnel, ":method");
+	const struct hb_header *authority = hb_h2_header(tunnel, ":authority");
+
+	if (method && (method->value_len != 7 || memcmp(method->value, "CONNECT", 7) != 0))
+		snprintf(words, size, "expected method CONNECT, got %.*s",
+		         (int)hb_min_size(method->value_len, WORD_MAX), method->value);
+	else
+		snprintf(words, size, "no valid authority pseudo header: %.*s",
+		         authority ? (int)hb_min_size(authority->value_len, WORD_MAX) : 0,
+		         authority ? authority->value : "");
+}
+
+static void find_target(const struct inbound *in, const struct hb_tunnel_authority *authority,
+                        struct target *target)
+{
 	const struct settings *settings = in->pod->worker->options.settings;
-	const char *texts[FLOW_TEXTS] = { NULL };
-	struct hb_tunnel_authority authority;
 	struct target_query query = {
 		.snapshot = in->pod->worker->snapshot,
 		.workload = in->pod->workload,
@@ -252,20 +302,33 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 		.localhost_tunnels = settings->localhost_app_tunnel,
 		.socks5 = in->pod->spec->net->socks5,
 	};
+
+	target_find(&query, authority, target);
+}
+
+/* Reads and weighs what is asked for. */
+static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *flow,
+                     struct target *target)
+{
+	const struct hb_header *said = hb_h2_header(tunnel, ":authority");
+	const char *texts[FLOW_TEXTS] = { NULL };
+	struct hb_tunnel_authority authority;
 	char text[300];
 
 	flow->early = true;
 	target->code = HB_E_BAD_REQUEST;
 	target->status = hb_tunnel_request_parse(tunnel, &authority);
-	if (target->status)
+	if (target->status) {
+		say_unread(tunnel, target->words, sizeof(target->words));
 		return;
+	}
 	if (!in->pod->workload) { /* it left the mesh while the connection stood */
 		target->status = 503;
 		target->code = HB_E_UNKNOWN_WORKLOAD;
 		pod_unknown_text(in->pod, target->words, sizeof(target->words));
 		return;
 	}
-	target_find(&query, &authority, target);
+	find_target(in, &authority, target);
 	if (flow_set_path(flow, NULL, NULL, &target->app) < 0 && !target->status) {
 		target->status = 503;
 		target->code = -ENOMEM;
@@ -282,25 +345,134 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 	judge(in, tunnel, flow, target);
 }
 
-static int dial_app(struct request *request, struct inbound *in, const struct target *to)
+static void dial_app(struct request *request)
 {
+	struct hb_addr src = flow_src(request->flow);
 	struct appdial_target target = {
-		.pod = in->pod->spec,
-		.app = &to->dial,
-		.client = to->keep_src ? &in->src : NULL,
-		.turn = in->pod->worker->turn++,
+		.pod = request->pod->spec,
+		.app = &request->app,
+		.client = request->keep_src ? &src : NULL,
+		.turn = request->worker->turn++,
 	};
+	int err = appdial_start(&request->dial, request->worker->loop, &target, on_dialled);
 
-	return appdial_start(&request->dial, in->pod->worker->loop, &target, on_dialled);
+	if (err < 0)
+		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
+	else
+		request->state = REQUEST_DIALLING;
+}
+
+static void on_turn(struct hb_pace_item *item)
+{
+	struct request *request = hb_container_of(item, struct request, turn);
+
+	request->state = REQUEST_OVER;
+	if (request->why.code)
+		refuse(request, 503, request->why, NULL);
+	else
+		dial_app(request);
+	let_go(request);
+}
+
+static void go_on(struct request *request)
+{
+	struct inbound *in = request->in;
+	struct target target = { 0 };
+
+	consider(in, request->tunnel, request->flow, &target);
+	if (target.status) {
+		refuse(request, target.status, hb_end(HB_LAYER_AGENT, HB_SIDE_US, target.code),
+		       target.words);
+		return;
+	}
+	request->proxy = target.proxy;
+	request->proxy_dst = target.proxy_dst;
+	request->identity = in->identity;
+	request->app = target.dial;
+	request->keep_src = target.keep_src;
+	request->state = REQUEST_WAITING;
+	hb_pace_item_init(&request->turn, on_turn);
+	hb_pace_ask(&request->worker->dials, &request->turn, in->newcomer.group);
+}
+
+/* ---- what is not known yet ---- */
+
+/* For telemetry alone: who it is, TLS has proven. */
+static bool lacks_source(const struct request *request, char missing[ROUTE_MISSING_SIZE])
+{
+	const struct inbound *in = request->in;
+	const char *network = request->worker->options.settings->network;
+	struct hb_tunnel_said read;
+	char ip[HB_IP_STRLEN];
+
+	hb_tunnel_read(request->tunnel, &read);
+	if (is_foreign(in, &read) ||
+	    snapshot_workload_at(request->worker->snapshot, network, &in->src.ip))
+		return false;
+	snprintf(missing, ROUTE_MISSING_SIZE, "%s/%s", network,
+	         hb_ip_format(&in->src.ip, ip, sizeof(ip)));
+	return !demand_is_nothing(&request->worker->demand, missing);
+}
+
+static bool lacks_target(const struct request *request, char missing[ROUTE_MISSING_SIZE])
+{
+	struct hb_tunnel_authority authority;
+	struct target target = { 0 };
+
+	if (hb_tunnel_request_parse(request->tunnel, &authority) || !request->pod->workload)
+		return false;
+	find_target(request->in, &authority, &target);
+	memcpy(missing, target.missing, ROUTE_MISSING_SIZE);
+	return *missing && !demand_is_nothing(&request->worker->demand, missing);
+}
+
+static void ask_or_go_on(struct request *request);
+
+static void on_answer(struct demand_wait *wait, int err)
+{
+	struct request *request = hb_container_of(wait, struct request, demand);
+	char missing[ROUTE_MISSING_SIZE], words[DEMAND_WORDS];
+	bool lacks;
+
+	request->state = REQUEST_OVER;
+	if (err < 0 && !request->for_source) {
+		request->flow->early = true;
+		refuse(request, 503, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_NO_ROUTE),
+		       demand_words(request->asked, err, words));
+		return;
+	}
+	lacks =
+	    request->for_source ? lacks_source(request, missing) : lacks_target(request, missing);
+	if (lacks && strcmp(missing, request->asked) == 0)
+		demand_set_nothing(&request->worker->demand, missing);
+	ask_or_go_on(request);
+}
+
+static void ask_or_go_on(struct request *request)
+{
+	uint64_t now_ms = hb_loop_now_ms(request->worker->loop);
+	uint32_t left_ms = SOURCE_WAIT_MS;
+	bool asks = false;
+
+	if (demand_is_on(&request->worker->demand) && now_ms < request->asking_until_ms) {
+		request->for_source = lacks_source(request, request->asked);
+		asks = request->for_source || lacks_target(request, request->asked);
+	}
+	if (!asks) {
+		go_on(request);
+		return;
+	}
+	request->state = REQUEST_ASKING;
+	if (!request->for_source)
+		left_ms = (uint32_t)(request->asking_until_ms - now_ms);
+	demand_wait(&request->worker->demand, &request->demand, request->asked, left_ms, on_answer);
 }
 
 void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 {
 	struct inbound *in = hb_h2_owner(h2);
 	struct request *request = calloc(1, sizeof(*request));
-	struct target target = { 0 };
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
-	int err;
 
 	if (!request || !flow || flow_set_path(flow, &in->src, &in->local, NULL) < 0) {
 		free(request);
@@ -315,22 +487,12 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	request->pod = in->pod;
 	request->flow = flow;
 	request->tunnel = tunnel;
+	request->state = REQUEST_OVER; /* but for more to come */
 	request->worker->setups++;
 	tunnel->owner = request;
 	tunnel->events = &tunnel_events;
 
-	consider(in, tunnel, flow, &target);
-	if (target.status) {
-		refuse(request, target.status, hb_end(HB_LAYER_AGENT, HB_SIDE_US, target.code),
-		       target.words);
-		return;
-	}
-	request->proxy = target.proxy;
-	request->proxy_dst = target.proxy_dst;
-	request->identity = in->identity;
-	err = dial_app(request, in, &target);
-	if (err < 0)
-		refuse(request, 503, hb_end(HB_LAYER_TCP, HB_SIDE_US, err), NULL);
-	else
-		request->dialling = true;
+	request->in = in;
+	request->asking_until_ms = hb_loop_now_ms(request->worker->loop) + DEMAND_WAIT_MS;
+	ask_or_go_on(request);
 }

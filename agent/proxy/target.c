@@ -33,7 +33,8 @@ static bool has_ip(const struct workload *workload, const struct hb_ip *ip)
 }
 
 /* Is the pod what @ref names as waypoint? */
-static bool is_waypoint(const struct target_query *query, const struct mesh_ref *ref)
+static bool is_waypoint(const struct target_query *query, const struct mesh_ref *ref,
+                        char missing[ROUTE_MISSING_SIZE])
 {
 	const struct workload *workload;
 	const struct service *service;
@@ -41,21 +42,28 @@ static bool is_waypoint(const struct target_query *query, const struct mesh_ref 
 	if (ref->kind == REF_NONE)
 		return false;
 	hop_lookup(query->snapshot, ref, &service, &workload);
+	if (!service && !workload)
+		hop_text(ref, missing);
 	if (service)
 		return service_endpoint_of(service, query->workload) != NULL;
 	return has_ip(workload, &query->local);
 }
 
 /* Whose address is it, and is the pod the waypoint in front of that? */
-static bool stands_in_front_of(const struct target_query *query, const struct hb_ip *ip)
+static bool stands_in_front_of(const struct target_query *query, const struct hb_ip *ip,
+                               char missing[ROUTE_MISSING_SIZE])
 {
 	const struct workload *workload = snapshot_workload_at(query->snapshot, query->network, ip);
 	const struct service *service;
+	char text[HB_IP_STRLEN];
 
 	if (workload)
-		return is_waypoint(query, &workload->waypoint);
+		return is_waypoint(query, &workload->waypoint, missing);
 	service = snapshot_service_at(query->snapshot, query->network, ip, NULL);
-	return service && is_waypoint(query, &service->waypoint);
+	if (!service)
+		snprintf(missing, ROUTE_MISSING_SIZE, "%s/%s", query->network,
+		         hb_ip_format(ip, text, sizeof(text)));
+	return service && is_waypoint(query, &service->waypoint, missing);
 }
 
 static uint16_t port_by_ip(const struct target_query *query, const struct hb_addr *asked,
@@ -64,7 +72,7 @@ static uint16_t port_by_ip(const struct target_query *query, const struct hb_add
 	char ours[HB_IP_STRLEN], theirs[HB_IP_STRLEN];
 
 	if (!hb_ip_equal(&asked->ip, &query->local) && !query->workload->has_app_tunnel &&
-	    !stands_in_front_of(query, &asked->ip))
+	    !stands_in_front_of(query, &asked->ip, target->missing))
 		refuse(target, 400, HB_E_BAD_REQUEST, "ip mismatch: %s != %s",
 		       hb_ip_format(&query->local, ours, sizeof(ours)),
 		       hb_ip_format(&asked->ip, theirs, sizeof(theirs)));
@@ -110,13 +118,30 @@ static uint16_t port_of_service(const struct target_query *query, const struct s
 	return 0;
 }
 
+/* ztunnel's words where it refuses, too (reference/operations 4.3). */
+static void refuse_name(const struct target_query *query, const struct service *service,
+                        const struct hb_tunnel_authority *authority, const char *host,
+                        struct target *target)
+{
+	if (!service)
+		refuse(target, 503, HB_E_NO_ROUTE, "no service or workload for hostname: %.200s",
+		       host);
+	else if (service_endpoint_of(service, query->workload) || query->workload->has_app_tunnel)
+		refuse(target, 503, HB_E_NO_ROUTE,
+		       "requested service %.200s:%u found, but cannot resolve port", host,
+		       authority->port);
+	else
+		refuse(target, 503, HB_E_NO_ROUTE,
+		       "requested service %.200s found, but the pod is no endpoint of it", host);
+}
+
 static uint16_t port_by_name(const struct target_query *query,
                              const struct hb_tunnel_authority *authority, struct target *target)
 {
 	const struct service *service = NULL;
 	const struct hb_ip *vip;
 	uint16_t port = 0;
-	char host[256];
+	char host[256] = "";
 
 	if (authority->host_len < sizeof(host)) {
 		memcpy(host, authority->host, authority->host_len);
@@ -126,9 +151,10 @@ static uint16_t port_by_name(const struct target_query *query,
 	if (service)
 		port = port_of_service(query, service, authority->port);
 	if (port == 0) {
-		refuse(target, 503, HB_E_NO_ROUTE, "no service of this pod by that name and port");
+		refuse_name(query, service, authority, host, target);
 		return 0;
 	}
+	target->service = service;
 	vip = vip_of(service, query->network);
 	if (vip)
 		target->proxy_dst = (struct hb_addr){ .ip = *vip, .port = authority->port };

@@ -7,7 +7,7 @@
 
 #include <hbone/tunnel.h>
 
-#include "mesh/store.h"
+#include "mesh/route.h"
 
 struct target_query {
 	const struct snapshot *snapshot;
@@ -21,7 +21,12 @@ struct target_query {
 struct target {
 	int status, code; /* 0; or what to answer, and an enum hb_error for the log, */
 	char words[256];  /* in words; "": the code's own */
+	/* It might be another answer if this were known, by which name the control plane may be
+	 * asked for it: "network/ip" or "namespace/hostname"; "": nothing is missing. */
+	char missing[ROUTE_MISSING_SIZE];
 
+	const struct service
+	    *service;             /* that the peer asked for by name, of the snapshot, or NULL */
 	struct hb_addr app;       /* what policy judges */
 	struct hb_addr dial;      /* what is connected to */
 	bool keep_src;            /* the app is to see the peer's address */

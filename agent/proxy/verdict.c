@@ -46,20 +46,40 @@ static void count(struct metrics *metrics, const struct policy_query *query,
 	count_dry(metrics, verdict->audit.lacks, "lacks", query->identity);
 }
 
+struct line { /* of the log, about one decision */
+	enum log_level level;
+	const char *pod, *who;
+	char src[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
+};
+
+static void tell_dry(const struct line *line, const struct policy *policy, const char *message)
+{
+	if (policy)
+		log_write(line->level, LOG_SCOPE, message,
+		          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", line->pod,
+		          line->src, line->who, line->dst, policy->key);
+}
+
 static void tell(const struct pod *pod, const struct policy_query *query,
                  const struct policy_verdict *verdict, const char *by)
 {
 	bool loud = pod->worker->options.settings->log_policy_decisions;
-	const char *who = query->identity && *query->identity ? query->identity : "unknown";
-	char src[HB_ADDR_STRLEN], dst[HB_ADDR_STRLEN];
+	struct line line = {
+		.level = loud ? LOG_INFO : LOG_DEBUG,
+		.pod = pod->spec->key,
+		.who = query->identity && *query->identity ? query->identity : "unknown",
+	};
 
 	if (!loud && !log_enabled(LOG_SCOPE, LOG_DEBUG))
 		return;
-	log_write(loud ? LOG_INFO : LOG_DEBUG, LOG_SCOPE,
-	          verdict->allowed ? "policy allows" : "policy denies",
-	          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", pod->spec->key,
-	          hb_addr_format(&query->src, src, sizeof(src)), who,
-	          hb_addr_format(&query->dst, dst, sizeof(dst)), by);
+	hb_addr_format(&query->src, line.src, sizeof(line.src));
+	hb_addr_format(&query->dst, line.dst, sizeof(line.dst));
+	tell_dry(&line, verdict->audit.denies, "dry-run: deny policy match");
+	tell_dry(&line, verdict->audit.allows, "dry-run: allow policy match");
+	tell_dry(&line, verdict->audit.lacks, "dry-run: no allow policies match");
+	log_write(line.level, LOG_SCOPE, verdict->allowed ? "policy allows" : "policy denies",
+	          "pod=%s src.addr=%s src.identity=%s dst.addr=%s policy=\"%s\"", line.pod,
+	          line.src, line.who, line.dst, by);
 }
 
 /* It should have come through a waypoint. */

@@ -12,6 +12,11 @@
 
 /* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
 #define HANDSHAKE_STEPS 1
+/* Of one address, where a handshake is two steps: 64 at once, and then 250 a second. */
+#define HANDSHAKES_BURST    128
+#define HANDSHAKES_EVERY_MS 2
+/* A dial is a socket in the pod's namespace and, where the app is near, all of TCP's handshake. */
+#define DIALS 4
 
 uint64_t worker_random(struct worker *worker)
 {
@@ -157,6 +162,13 @@ static void set_legs(struct worker *worker)
 	worker->pool_leg.read_max = HB_BUF_PAYLOAD;
 }
 
+static bool ask_name(void *owner, const char *name)
+{
+	const struct worker_options *options = &((struct worker *)owner)->options;
+
+	return options->ask_name(options->owner, options->index, name);
+}
+
 static int make_parts(struct worker *worker)
 {
 	const struct settings *settings = worker->options.settings;
@@ -182,6 +194,8 @@ static int make_parts(struct worker *worker)
 		return -ENOMEM;
 	newcomers_init(&worker->newcomers, worker_random(worker));
 	hb_pace_init(&worker->handshakes, worker->loop, HANDSHAKE_STEPS);
+	hb_pace_limit(&worker->handshakes, HANDSHAKES_BURST, HANDSHAKES_EVERY_MS);
+	hb_pace_init(&worker->dials, worker->loop, DIALS);
 	flows_init(&worker->flows, worker->loop, worker->options.index + 1, worker->options.count);
 	worker->flows.metrics = worker->flow_metrics;
 	worker->flows.limits =
@@ -191,12 +205,14 @@ static int make_parts(struct worker *worker)
 	worker->flows.owner = worker;
 	reclaim_init(&worker->reclaim, worker->loop, RECLAIM_AFTER_MS, release);
 	credentials_init(&worker->credentials, worker->loop, worker->options.wish,
-	                 worker->options.owner);
+	                 worker->options.owner, worker->metrics);
 	hb_task_init(&worker->settle, on_settle);
 	set_legs(worker);
 	worker->pool = hb_pool_new(worker->loop, &pool);
 	if (!worker->pool)
 		return -ENOMEM;
+	demand_init(&worker->demand, worker->loop, worker->metrics,
+	            worker->options.ask_name ? ask_name : NULL, worker);
 	rejudge_init(&worker->rejudge, worker);
 	recheck_start(worker, worker->options.crls);
 	return 0;
@@ -208,6 +224,7 @@ static void free_parts(struct worker *worker)
 		pod_free(hb_container_of(node, struct pod, node));
 	if (worker->pool) {
 		recheck_stop(worker);
+		demand_done(&worker->demand);
 		rejudge_stop(&worker->rejudge);
 		hb_pool_free(worker->pool);
 	}
@@ -216,8 +233,10 @@ static void free_parts(struct worker *worker)
 		flows_done(&worker->flows);
 		credentials_done(&worker->credentials);
 	}
-	if (worker->loop && worker->metrics && worker->flow_metrics)
+	if (worker->loop && worker->metrics && worker->flow_metrics) {
 		hb_pace_done(&worker->handshakes);
+		hb_pace_done(&worker->dials);
+	}
 	metrics_free(worker->metrics);
 	flow_metrics_free(worker->flow_metrics);
 	hb_loop_free(worker->loop);

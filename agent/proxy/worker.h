@@ -18,6 +18,7 @@
 #include "mesh/balance_memory.h"
 #include "metrics.h"
 #include "proxy/credentials.h"
+#include "proxy/demand.h"
 #include "proxy/flow.h"
 #include "proxy/newcomers.h"
 #include "proxy/pod.h"
@@ -36,6 +37,9 @@ struct worker_options {
 	struct resolver *resolver; /* outlives the worker */
 	/* Runs on the worker's thread. */
 	bool (*wish)(void *owner, const char *identity, enum credential_wish wish);
+	/* As well, and worker_answer_name() follows: what @name is (see demand.h). False: no
+	 * memory. NULL: all that there is is in the snapshot. */
+	bool (*ask_name)(void *owner, unsigned worker, const char *name);
 	void *owner;
 };
 
@@ -56,6 +60,8 @@ int worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_set_credential(struct worker *worker, const char *identity, struct hb_tls_ctx *ctx);
 int worker_refuse_credential(struct worker *worker, const char *identity, const char *why);
 int worker_forget_credential(struct worker *worker, const char *identity);
+/* After the snapshot that has what was answered. @err: see struct demand_wait. */
+int worker_answer_name(struct worker *worker, const char *name, int err);
 int worker_set_crls(struct worker *worker, struct hb_tls_crls *crls); /* see recheck.h */
 
 /* A question: the caller's memory, the worker's until on_answer runs on the control loop. */
@@ -112,6 +118,7 @@ struct worker {
 	struct flows flows;
 	struct reclaim reclaim;
 	struct credentials credentials;
+	struct demand demand;
 	struct recheck recheck;
 	struct rejudge rejudge;
 	struct metrics *metrics;
@@ -119,6 +126,7 @@ struct worker {
 	struct newcomers newcomers;
 	struct balance_memory balance;      /* what is known of endpoints */
 	struct hb_pace handshakes;          /* of peers: steps of them that wait for their turn */
+	struct hb_pace dials;               /* of apps, for requests of peers: likewise */
 	struct hb_tcp_options app_leg;      /* to and from apps on this node */
 	struct hb_tcp_options captured_leg; /* the same, accepted from listeners that have them */
 	struct hb_tcp_options mesh_leg;     /* plain TCP to and from anything else */

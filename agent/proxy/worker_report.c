@@ -121,6 +121,7 @@ static void on_metrics(struct hb_msg *msg)
 
 	*metrics_at(ask->worker->metrics, METRIC_HANDSHAKES_PACED, NULL) =
 	    ask->worker->handshakes.queued;
+	*metrics_at(ask->worker->metrics, METRIC_DIALS_PACED, NULL) = ask->worker->dials.queued;
 	question->copy = metrics_new();
 	question->flows = flow_metrics_new();
 	show_longest_turn(ask->worker);

@@ -46,7 +46,8 @@ enum hb_error {
 	HB_E_KEY_WAITERS = -10032,
 	HB_E_POLICY_CHANGED = -10033, /* policy allowed it, and now denies it */
 	HB_E_NAME = -10034,           /* a host name has no address, or could not be looked up */
-	HB_E_LAST = -10034,
+	HB_E_NOT_TLS = -10035,        /* what the peer says is no TLS at all */
+	HB_E_LAST = -10035,
 };
 
 /* Numbers said by others. n is the HTTP status, the X509_V_ERR_*, the RST_STREAM code, the alert.

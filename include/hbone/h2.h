@@ -4,8 +4,10 @@
  *
  * Payload goes out in place: a buffer that may be framed gets its nine bytes in front and becomes
  * one record below; small payloads are gathered into a shared record per turn (reference/dataplane
- * 8.2, 8.3). A stream's credit is given back only while it is not paused; the connection's on
- * receipt (8.4). Windows start at HB_H2_WINDOW_FIRST and grow with demand (8.6).
+ * 8.2, 8.3). A frame may be several records, HB_H2_FRAME_MAX bytes at most where the peer takes so
+ * much (RFC 9113 4.2), and we take so much: what lies in a row is sent on at once. A stream's
+ * credit is given back only while it is not paused; the connection's on receipt (8.4). Windows
+ * start at HB_H2_WINDOW_FIRST and grow with demand (8.6).
  *
  * Memory: what comes is held at most as far as windows go. So streams that nobody reads hold no
  * more than HB_H2_WINDOW_FIRST each, and grown_max together. The credit of the connection does not
@@ -19,6 +21,7 @@
 #include <hbone/stream.h>
 
 #define HB_H2_WINDOW_FIRST (256u * 1024)
+#define HB_H2_FRAME_MAX    (48u * 1024) /* three records: a packet of 64 KiB holds no fourth */
 
 struct hb_h2;
 

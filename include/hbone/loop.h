@@ -132,7 +132,7 @@ struct hb_recv;
 
 /*
  * Receiving into buffers of the pool. No buffer is held while nothing comes. A turn gives one
- * receiver at most 128 KiB. @read_max: bytes per buf, at most HB_BUF_PAYLOAD.
+ * receiver at most 240 KiB. @read_max: bytes per buf, at most HB_BUF_PAYLOAD.
  */
 struct hb_recv_events {
 	/* res > 0: @chain is yours and has res bytes. 0: end of stream. < 0: -errno. After 0, an

@@ -110,7 +110,8 @@ struct hb_pool_wait;
 /*
  * Runs once, never inside hb_pool_get(). @tunnel: open, yours, no events set yet, paused; or NULL
  * and @why says what failed (the same for all who waited for the same dial).
- * @peer: the identity the peer proved; valid during the call.
+ * @peer: the identity the peer proved, or, where that was why it failed (HB_E_PEER_IDENTITY), the
+ * one it showed, for the log alone; else "". Valid during the call.
  */
 typedef void (*hb_pool_done)(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *peer,
                              struct hb_end why);

@@ -121,6 +121,11 @@ struct hb_stream *hb_tls_new(struct hb_loop *loop, struct hb_stream *lower,
                              const struct hb_tls_options *options);
 /* The peer's first SPIFFE URI, valid while the stream lives; "" before on_open. */
 const char *hb_tls_peer_identity(const struct hb_stream *tls);
+/*
+ * For the log alone: the first SPIFFE URI of a peer that was refused as HB_E_PEER_IDENTITY or
+ * HB_E_TRUST_DOMAIN, its chain being good. Valid while the stream lives; "" for all others.
+ */
+const char *hb_tls_peer_shown(const struct hb_stream *tls);
 #define HB_TLS_EXPIRED HB_E_CERT(10) /* X509_V_ERR_CERT_HAS_EXPIRED */
 #define HB_TLS_REVOKED HB_E_CERT(23) /* X509_V_ERR_CERT_REVOKED */
 /*

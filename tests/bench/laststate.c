@@ -10,36 +10,25 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <hbone/base.h>
 
 #include "control/laststate.h"
+#include "usage.h"
 
 #define VALUE_BYTES 300u
 #define TYPE        "type.googleapis.com/istio.workload.Address"
 
 static double cpu_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (double)now.tv_sec * 1000 + (double)now.tv_nsec / 1e6;
+	return (double)usage_cpu_ns() / 1e6;
 }
 
 static double rss_mib(void)
 {
-	unsigned long size = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-
 	malloc_trim(0);
-	if (file) {
-		if (fscanf(file, "%lu %lu", &size, &resident) != 2)
-			resident = 0;
-		fclose(file);
-	}
-	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+	return usage_rss_mib();
 }
 
 static void put(struct laststate *state, unsigned i, char fill)
@@ -93,7 +82,7 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/bench.state", argv[1]);
 	unlink(path);
 	rss = rss_mib();
-	state = laststate_open(argv[1], "bench");
+	state = laststate_open(argv[1], "bench", "the bench");
 	if (!state)
 		return 1;
 	begun = cpu_ms();
@@ -109,7 +98,7 @@ int main(int argc, char **argv)
 	laststate_close(state);
 
 	begun = cpu_ms();
-	state = laststate_open(argv[1], "bench");
+	state = laststate_open(argv[1], "bench", "the bench");
 	printf("%-28s %8.1f ms CPU\n", "opened", cpu_ms() - begun);
 	while (laststate_next(state, &cursor, &record))
 		count++;

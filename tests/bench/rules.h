@@ -8,15 +8,22 @@
 
 #include "net.h"
 
+#include <stdint.h>
+
 struct rule {
 	int listen_fd;
 	struct net_addr to;
 };
 
+struct rules_relay {
+	void (*on_accepted)(const struct rule *rule, int fd); /* takes @fd */
+	void (*on_event)(void *data, uint32_t events);        /* of what the relay added itself */
+	void (*on_turn_end)(void);
+};
+
 /*
- * Opens the listeners of @argv (FROM TO [FROM TO]...) and adds them to @epoll_fd, each with its
- * rule as data. 0; or the exit status, after a sentence on standard error.
+ * Opens the listeners of @argv (FROM TO [FROM TO]...), says "ready" on standard output and serves
+ * them with @epoll_fd for ever. Comes back with the exit status, after a sentence on standard
+ * error, only when it cannot.
  */
-int rules_open(int argc, char **argv, int epoll_fd);
-/* The rule that @data of an event is, or NULL when it is something else. */
-const struct rule *rules_find(const void *data);
+int rules_serve(int argc, char **argv, int epoll_fd, const struct rules_relay *relay);

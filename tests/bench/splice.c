@@ -12,16 +12,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define PIPE_BYTES   262144
-#define PIPES_SPARE  64
-#define EVENTS_TURN  256
-#define ACCEPTS_TURN 64
+#define PIPE_BYTES  262144
+#define PIPES_SPARE 64
 
 struct flow;
 
@@ -196,8 +192,9 @@ static void on_readable(struct side *side)
 	flush(to);
 }
 
-static void on_side(struct side *side, uint32_t events)
+static void on_side(void *data, uint32_t events)
 {
+	struct side *side = data;
 	struct flow *flow = side->flow;
 
 	if (flow->over)
@@ -236,51 +233,12 @@ static void flow_start(const struct rule *rule, int near_fd)
 		update_interest(&flow->far);
 }
 
-static void on_listener(const struct rule *rule)
-{
-	for (int i = 0; i < ACCEPTS_TURN; i++) {
-		int fd = net_accept(rule->listen_fd);
-
-		if (fd < 0)
-			return;
-		flow_start(rule, fd);
-	}
-}
-
-static int run(void)
-{
-	struct epoll_event events[EVENTS_TURN];
-
-	for (;;) {
-		int count = epoll_wait(relay.epoll_fd, events, EVENTS_TURN, -1);
-
-		if (count < 0 && errno != EINTR)
-			return -errno;
-		for (int i = 0; i < count; i++) {
-			const struct rule *rule = rules_find(events[i].data.ptr);
-
-			if (rule)
-				on_listener(rule);
-			else
-				on_side(events[i].data.ptr, events[i].events);
-		}
-		free_ended();
-	}
-}
-
 int main(int argc, char **argv)
 {
-	int err;
+	static const struct rules_relay self = { flow_start, on_side, free_ended };
 
 	/* splice() has no MSG_NOSIGNAL. */
 	signal(SIGPIPE, SIG_IGN);
 	relay.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	err = relay.epoll_fd < 0 ? 1 : rules_open(argc, argv, relay.epoll_fd);
-	if (err)
-		return err;
-	printf("ready\n");
-	fflush(stdout);
-	err = run();
-	fprintf(stderr, "%s: %s\n", argv[0], strerror(-err));
-	return 1;
+	return relay.epoll_fd < 0 ? 1 : rules_serve(argc, argv, relay.epoll_fd, &self);
 }

@@ -10,44 +10,13 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/meshfile.h"
+#include "usage.h"
 
 #define UPDATES 20000u
 #define LOOKUPS 1000000u
-
-static uint64_t cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* MiB, by the kernel's books. */
-static double rss_now(void)
-{
-	unsigned long size = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-
-	if (file) {
-		if (fscanf(file, "%lu %lu", &size, &resident) != 2)
-			resident = 0;
-		fclose(file);
-	}
-	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-}
-
-static double rss_peak(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (double)usage.ru_maxrss / 1024;
-}
 
 static void write_workload(FILE *out, unsigned int i)
 {
@@ -121,7 +90,7 @@ static int write_file(const char *path, unsigned int workloads)
 
 static struct snapshot *load(struct store *store, const char *path, const char *what)
 {
-	uint64_t begin = cpu_ns();
+	uint64_t begin = usage_cpu_ns();
 	struct store_changes changes;
 	struct snapshot *s = NULL;
 	char why[512] = "";
@@ -135,7 +104,7 @@ static struct snapshot *load(struct store *store, const char *path, const char *
 	}
 	malloc_trim(0);
 	printf("%-28s %8.3f CPU-s  rss %6.1f MiB  peak %6.1f MiB  store %6.1f MiB  changed %zu\n",
-	       what, (double)(cpu_ns() - begin) / 1e9, rss_now(), rss_peak(),
+	       what, (double)(usage_cpu_ns() - begin) / 1e9, usage_rss_mib(), usage_rss_peak_mib(),
 	       (double)store_bytes(store) / (1 << 20),
 	       changes.workloads + changes.services + changes.policies);
 	return s;
@@ -164,7 +133,7 @@ static void update(struct store *store, unsigned int workloads)
 		changed = *old;
 		changed.node = i % 2 ? "node-a" : "node-b";
 		bytes = store_bytes(store);
-		begin = cpu_ns();
+		begin = usage_cpu_ns();
 		if (store_put_workload(store, &changed) < 0)
 			exit(1);
 		if (store_bytes(store) - bytes > bytes_max)
@@ -172,7 +141,7 @@ static void update(struct store *store, unsigned int workloads)
 		snapshot_unref(s);
 		if (store_publish(store, &s, NULL) < 0)
 			exit(1);
-		ns += cpu_ns() - begin;
+		ns += usage_cpu_ns() - begin;
 		snapshot_unref(s);
 	}
 	printf("%-28s %8.2f us     at most %zu bytes not shared\n", "one update, published",
@@ -181,7 +150,7 @@ static void update(struct store *store, unsigned int workloads)
 
 static void lookup(const struct snapshot *s, unsigned int workloads)
 {
-	uint64_t begin = cpu_ns();
+	uint64_t begin = usage_cpu_ns();
 	unsigned int found = 0;
 	struct hb_ip ip;
 
@@ -195,7 +164,7 @@ static void lookup(const struct snapshot *s, unsigned int workloads)
 		found += snapshot_workload_at(s, "", &ip) != NULL;
 	}
 	printf("%-28s %8.1f ns     %u found of %u\n", "one lookup by address",
-	       (double)(cpu_ns() - begin) / LOOKUPS, found, LOOKUPS);
+	       (double)(usage_cpu_ns() - begin) / LOOKUPS, found, LOOKUPS);
 }
 
 int main(int argc, char **argv)
@@ -223,7 +192,7 @@ int main(int argc, char **argv)
 	}
 	store = store_new(NULL);
 	printf("%u workloads, %u services, %u policies; before: rss %.1f MiB\n", workloads,
-	       workloads / 10, workloads / 10, rss_now());
+	       workloads / 10, workloads / 10, usage_rss_mib());
 	s = load(store, path, "load");
 	snapshot_unref(load(store, path, "load again, nothing changed"));
 	lookup(s, workloads);
@@ -231,7 +200,7 @@ int main(int argc, char **argv)
 	update(store, workloads);
 	store_free(store);
 	malloc_trim(0);
-	printf("%-28s rss %6.1f MiB\n", "all gone", rss_now());
+	printf("%-28s rss %6.1f MiB\n", "all gone", usage_rss_mib());
 	if (fd >= 0) {
 		close(fd);
 		unlink(path);

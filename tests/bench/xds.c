@@ -6,53 +6,22 @@
  *
  * Prints for each response its size, CPU time, the number of slices, and the CPU time of the
  * longest slice, which is for how long the control loop does nothing else; then what 1% of it costs
- * that changed, and all of it again as a full state after a reconnect without versions.
+ * that changed, and all of it again, as after a reconnect without versions.
  */
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/xds_push.h"
 #include "support/pbtext.h"
+#include "usage.h"
 
 struct bench {
 	struct store *store;
 	struct xds_versions versions[XDS_TYPES];
 	struct snapshot *snapshot;
 };
-
-static uint64_t cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* MiB, by the kernel's books. */
-static double rss_now(void)
-{
-	unsigned long size = 0, resident = 0;
-	FILE *file = fopen("/proc/self/statm", "re");
-
-	if (file) {
-		if (fscanf(file, "%lu %lu", &size, &resident) != 2)
-			resident = 0;
-		fclose(file);
-	}
-	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-}
-
-static double rss_peak(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (double)usage.ru_maxrss / 1024;
-}
 
 /* Takes @pb. */
 static void append(FILE *out, struct pb pb)
@@ -141,12 +110,13 @@ static void push(struct bench *bench, const char *what, struct pb pb, bool full)
 	int more;
 
 	malloc_trim(0);
+	if (full)
+		xds_versions_unsee(&bench->versions[XDS_ADDRESS]);
 	xds_push_init(&push, bench->store, bench->versions, pb.bytes, pb.size);
-	push.full = full;
-	begin = at = cpu_ns();
+	begin = at = usage_cpu_ns();
 	do {
 		more = xds_push_step(&push);
-		end = cpu_ns();
+		end = usage_cpu_ns();
 		longest = end - at > longest ? end - at : longest;
 		at = end;
 		slices++;
@@ -157,12 +127,12 @@ static void push(struct bench *bench, const char *what, struct pb pb, bool full)
 		exit(1);
 	}
 	xds_versions_commit(&bench->versions[push.type]);
-	end = cpu_ns();
+	end = usage_cpu_ns();
 	longest = end - at > longest ? end - at : longest;
 	printf("%-24s %6zu resources %6.1f MiB  %7.3f CPU-s  %5u slices, the longest %6.2f ms  rss "
 	       "%6.1f MiB  peak %6.1f MiB\n",
 	       what, push.resources, (double)pb.size / (1 << 20), (double)(end - begin) / 1e9,
-	       slices, (double)longest / 1e6, rss_now(), rss_peak());
+	       slices, (double)longest / 1e6, usage_rss_mib(), usage_rss_peak_mib());
 	xds_push_done(&push);
 	free(pb.bytes);
 }
@@ -180,16 +150,16 @@ int main(int argc, char **argv)
 	}
 	if (store_publish(bench.store, &bench.snapshot, NULL) < 0)
 		return 1;
-	printf("before: rss %.1f MiB\n", rss_now());
+	printf("before: rss %.1f MiB\n", usage_rss_mib());
 	push(&bench, "all addresses", addresses(workloads, 1), false);
 	push(&bench, "all policies", policies(workloads / 10), false);
 	push(&bench, "1% changed", addresses(workloads, 100), false);
-	push(&bench, "all again, as full", addresses(workloads, 1), true);
+	push(&bench, "all again", addresses(workloads, 1), true);
 	malloc_trim(0);
 	printf("versions of %zu names: %.1f MiB in a request; store %.1f MiB; rss %.1f MiB\n",
 	       bench.versions[XDS_ADDRESS].count,
 	       (double)bench.versions[XDS_ADDRESS].wire_bytes / (1 << 20),
-	       (double)store_bytes(bench.store) / (1 << 20), rss_now());
+	       (double)store_bytes(bench.store) / (1 << 20), usage_rss_mib());
 	for (int type = 0; type < XDS_TYPES; type++)
 		xds_versions_done(&bench.versions[type]);
 	snapshot_unref(bench.snapshot);

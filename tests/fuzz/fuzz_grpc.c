@@ -13,6 +13,7 @@
 
 #define MESSAGE_MAX 3000u
 #define ACTIONS     64
+#define MESSAGES    1024u /* more than fit into an input */
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -144,7 +145,8 @@ static void call_server(struct input *in)
 		act(in);
 	input_turn(6);
 	probe_close(&world.server.probe, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_CANCELLED));
-	for (int i = 0; i < 16 && world.call; i++) {
+	/* One message for each time, where its owner pauses. */
+	for (unsigned i = 0; i < MESSAGES && world.call; i++) {
 		grpc_call_resume(world.call);
 		input_turn(6);
 	}

@@ -1,5 +1,5 @@
 /*
- * fuzz_xds_response: responses, one after the other, each as an increment or as a full state: the
+ * fuzz_xds_response: responses, one after the other, each as an increment or as all there is: the
  * names that are kept are those of the store, no more, and as many bytes as was counted stand in
  * the next request.
  */
@@ -42,23 +42,37 @@ static int take(struct xds_push *push, size_t size)
 	return more;
 }
 
+/* 0 and its type, where it was published. */
+static int run(struct xds_push *push, size_t size, enum xds_type *ret_type)
+{
+	struct snapshot *s;
+	int err = take(push, size);
+
+	if (err == 0 && push->type != XDS_TYPES) {
+		assert(store_publish(push->store, &s, NULL) == 0);
+		snapshot_unref(s);
+		xds_versions_commit(&push->versions[push->type]);
+		check_versions(&push->versions[push->type]);
+	}
+	*ret_type = push->type;
+	xds_push_done(push);
+	return err;
+}
+
 static void response(struct store *store, struct xds_versions *versions, const uint8_t *bytes,
                      size_t size, bool full)
 {
-	struct snapshot *s;
 	struct xds_push push;
+	enum xds_type type;
 
+	for (int i = 0; full && i < XDS_TYPES; i++)
+		xds_versions_unsee(&versions[i]);
 	xds_push_init(&push, store, versions, bytes, size);
-	push.full = full;
-	if (take(&push, size) == 0 && push.type != XDS_TYPES) {
-		assert(store_publish(store, &s, NULL) == 0);
-		snapshot_unref(s);
-		xds_versions_commit(&versions[push.type]);
-		check_versions(&versions[push.type]);
-		if (full)
-			assert(versions[push.type].count <= push.resources);
-	}
-	xds_push_done(&push);
+	if (run(&push, size, &type) < 0 || type == XDS_TYPES || !full)
+		return;
+	xds_push_init_sweep(&push, store, versions, type);
+	assert(run(&push, versions[type].room, &type) == 0);
+	assert(versions[type].unseen == 0);
 }
 
 /* A byte says how, two how long a response is; then it follows. */

@@ -58,7 +58,12 @@ socket_is_roots_alone() {
 log_level_at_run_time() {
 	expect_match "reply" 'current log level is .*proxy=debug' "$(lab_ctl b raw -X POST '/logging?level=proxy:debug')"
 	expect_match "a bad level" 'Invalid level' "$(lab_ctl b raw -X POST '/logging?level=proxy:loud' 2>&1 || true)"
+	expect_match "a scope of many parts" 'is .*hickory_server::server=off' "$(lab_ctl b raw -X POST '/logging?level=info,hickory_server::server:off')"
 	expect_match "reset" 'current log level is info' "$(lab_ctl b raw -X POST '/logging?reset')"
+	# What is said again must not pile up: it was cut off in the middle of a word, and then refused.
+	for _ in $(seq 40); do lab_ctl b raw -X POST '/logging?level=info,access=info' >/dev/null || return 1; done
+	expect_eq "said again and again" "current log level is access=info,info" "$(lab_ctl b raw -X POST /logging)"
+	lab_ctl b raw -X POST '/logging?reset' >/dev/null
 }
 
 quits_when_told() {

@@ -48,6 +48,20 @@ connection_to_nobody_is_refused() { # WHERE ADDRESS
 	[ "$(cut -d. -f1 "$LAB_DATA/time")" -lt 5 ] || fail "it took $(cat "$LAB_DATA/time") s"
 }
 
+# The router's answer comes while the connect is still being sent.
+no_route_is_said() { # ADDRESS
+	local rc=0 mark
+	ip -n culvert-node-a route add unreachable 10.1.0.99
+	ip -n culvert-node-a -6 route add unreachable fd00:1::99
+	mark=$(lab_mark agent-a)
+	lab_curl pod-a1 "http://$1:8080/" -o "$LAB_DATA/body" 2>/dev/null || rc=$?
+	ip -n culvert-node-a route del unreachable 10.1.0.99
+	ip -n culvert-node-a -6 route del unreachable fd00:1::99
+	expect_match "curl's exit status (reset)" '^(7|56)$' "$rc"
+	lab_wait_log 5 agent-a "$mark" 'bytes_sent=0 bytes_recv=0 duration="[0-9]+ms" error="io error: (No route to host \(os error 113\)|Network is unreachable \(os error 101\))"' ||
+		fail "agent a says: $(lab_since agent-a "$mark")"
+}
+
 no_packet_filters() {
 	local where
 	for where in "${LAB_SPACES[@]}"; do
@@ -76,6 +90,8 @@ case_run "only HBONE over TLS 1.3 is on the link" only_hbone_on_the_link
 case_run "a port nobody listens on" connection_to_nobody_is_refused pod-a1 "$SERVER4"
 case_run "a port nobody listens on, IPv6" connection_to_nobody_is_refused pod-a1 "[$SERVER6]"
 case_run "a port nobody listens on, IPv6 in plaintext" connection_to_nobody_is_refused outside "[$SERVER6]"
+case_run "an address that the router has no way to" no_route_is_said 10.1.0.99
+case_run "an address that the router has no way to, IPv6" no_route_is_said "[fd00:1::99]"
 case_run "no packet filter in any namespace" no_packet_filters
 case_run "SIGTERM ends both with status 0" lab_agents_stop
 cases_end

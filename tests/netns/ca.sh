@@ -9,7 +9,7 @@ CLIENT=spiffe://cluster.local/ns/demo/sa/client
 
 settings() { # a|b
 	LAB_SETTINGS="caAddress: https://$(lab_ip outside):15012
-caRootCa: $LAB_DIR/ca-cert.pem
+caRootCa: $LAB_DATA/roots.pem
 altCaHostname: $CONTROLPLANE_NAME
 authToken: $LAB_DIR/token-$1"
 	LAB_LOG=trace lab_settings "$1" && sed -i '/^fakeCa/d' "$LAB_DIR/agent-$1.yaml"
@@ -25,6 +25,12 @@ certificates_lost() { rm -f "$LAB_DIR"/state/[ab]/certificates.state; }
 issued() { lab_ctl a raw /metrics | sed -n 's/^culvert_certificate_requests_total{result="issued"} //p'; }
 issued_more() { [ "$(issued)" -ge "$1" ]; }
 
+# As a ConfigMap that is not there yet when the agents start: looked at again with each connection.
+roots_later() {
+	expect_said 10 0 "no certificate.*identity=$CLIENT.*the roots' file $LAB_DATA/roots.pem cannot be read"
+	cp "$LAB_DIR/ca-cert.pem" "$LAB_DATA/roots.pem.new"
+	mv "$LAB_DATA/roots.pem.new" "$LAB_DATA/roots.pem"
+}
 away() {
 	local mark
 	mark=$(lab_mark agent-a)
@@ -153,6 +159,7 @@ settings a && settings b
 lab_nginx
 echo hello >"$LAB_DATA/nginx-pod-b1/www/index.html"
 case_run "agents start" lab_agents_start
+case_run "roots that come later" roots_later
 case_run "the CA is away" away
 case_run "it comes" comes
 case_run "renewed under traffic" renewed_under_traffic

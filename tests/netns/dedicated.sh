@@ -14,7 +14,7 @@ dedicated_start() {
 		env PROXY_MODE=dedicated PROXY_WORKLOAD_INFO=demo/client/client NODE_NAME=node-a PACKET_MARK=1337 \
 		LOCAL_XDS_PATH="$LAB_DIR/mesh.yaml" XDS_ADDRESS= CA_ADDRESS= FAKE_CA=true FAKE_CA_CERT="$LAB_DIR/ca-cert.pem" \
 		FAKE_CA_KEY="$LAB_DIR/ca-key.pem" UNSTABLE_ENABLE_SOCKS5=true ISTIO_META_DNS_CAPTURE=false ZTUNNEL_WORKER_THREADS=2 \
-		"$LAB_BUILD/agent/culvertd"
+		"$LAB_BUILD/agent/culvertd" proxy ztunnel
 	lab_wait_log 20 one 0 'culvertd ready'
 }
 
@@ -31,6 +31,20 @@ request() { # FROM URL CLIENT [CURL ARGS...]
 	expect_eq "curl's status" 200 "$(lab_curl "$from" "$url$path" -o /dev/null -w '%{http_code}' "$@")"
 	lab_wait 5 grep -qF "$path" "$LAB_DATA/nginx-pod-b1/access.log" "$LAB_DATA/nginx-pod-a1/access.log"
 	expect_eq "the client in nginx's access log" "$client" "$(grep -hF "$path" "$LAB_DATA"/nginx-*/access.log | cut -d' ' -f1)"
+}
+
+# As Istio's chart starts it, without a mesh: it is ready, and knows nobody.
+without_a_mesh() {
+	mkdir -p "$LAB_DIR/state/bare"
+	lab_spawn bare pod-a2 unshare --mount --propagation private sh -ec 'mount --bind "$0" /run/culvert; exec "$@"' "$LAB_DIR/state/bare" \
+		env PROXY_MODE=dedicated PROXY_WORKLOAD_INFO=demo/client/client PACKET_MARK=1337 XDS_ADDRESS= FAKE_CA=true \
+		ISTIO_META_DNS_CAPTURE=false ISTIO_META_ISTIO_VERSION=1.30.0 CONNECTION_TERMINATION_DEADLINE=1 "$LAB_BUILD/agent/culvertd" proxy ztunnel
+	lab_wait_log 20 bare 0 'no mesh is configured'
+	lab_wait_log 20 bare 0 'culvertd ready'
+	expect_eq "readiness" $'ready\n200' "$(lab_curl pod-a2 http://127.0.0.1:15021/healthz/ready -w '%{http_code}')"
+	expect_match "config_dump's version" '"istioVersion":"1.30.0"' "$(lab_curl pod-a2 http://127.0.0.1:15000/config_dump)"
+	lab_stop bare
+	expect_none "words about the chart's arguments" 'command line' "$LAB_DIR/log/bare.log"
 }
 
 captured() {
@@ -98,6 +112,7 @@ done
 inpod_rules pod-a1
 
 case_run "it starts with ztunnel's environment" agents_start
+case_run "it starts without a mesh, too" without_a_mesh
 case_run "what the workload dials is captured" captured
 case_run "the workload is served, in tunnels and in plaintext" inbound
 case_run "SOCKS5: IPv4, IPv6, a name of the mesh" by_socks

@@ -2,8 +2,9 @@
 # hostile: peers, admin clients and strangers that mean no good, while a good client asks through the
 # same pod. Each attack ends within a bounded number of frames or by a deadline; the good client sees
 # no error; the agent's descriptors come back, and its memory but for 8 MiB. A row for each attack is
-# printed; of it, latency is not judged. Both agents, the app and the good client share one CPU, the
-# attackers have the other, so that what is seen is what they cost the agent, and not their own use.
+# printed; of it, latency is not judged. Both agents, the good client and its app share one CPU; the
+# attackers, and the app that they ask for (another port of the same pod), have the other: what is seen
+# is what they cost the agent, and neither their own work nor that of an app that serves them.
 #
 #   hostile.sh [ATTACK...]    only these, of "hostile.py attacks"
 . "$(dirname "$0")/../support/cases.sh"
@@ -18,8 +19,8 @@ export ZTUNNEL_WORKER_THREADS=1
 # What sanitizers keep beside each allocation comes back later.
 KEPT_MIB=8
 grep -q __asan_init "$LAB_BUILD/agent/culvertd" 2>/dev/null && KEPT_MIB=32
-ATTACKER=()
-[ "$(nproc)" -lt 2 ] || ATTACKER=(nice -n -10 taskset -c 1)
+ATTACKERS_CPU=$(($(nproc) > 1))
+ATTACKER=(nice -n -10 taskset -c "$ATTACKERS_CPU")
 
 # The attacker is a workload of the mesh like any other: its certificate is good.
 attacker_certificate() {
@@ -33,7 +34,17 @@ attacker_certificate() {
 			) 2>>"$LAB_DATA/openssl.log"
 }
 
+# The app of the attackers: nginx again, with room for all that the agent grants them.
+attackers_app_starts() {
+	local dir=$LAB_DATA/nginx-pod-b1 conf=$LAB_DATA/attackers-app.conf
+	sed -e "s/listen .*8080/& backlog=4096/; s/8080/8081/; s/worker_connections 1024/worker_connections 8192; multi_accept on/" \
+		-e "s|$dir/pid|$LAB_DATA/attackers-app.pid|; s|$dir/access.log lab|off|" "$dir/nginx.conf" >"$conf"
+	lab_spawn attackers-app pod-b1 "${ATTACKER[@]}" prlimit -n16384 nginx -e "$dir/error.log" -p "$dir" \
+		-c "$conf" && lab_wait_port pod-b1 8081
+}
+
 good_client_starts() {
+	attackers_app_starts
 	lab_agents_start
 	for name in agent-a agent-b nginx-pod-b1; do
 		taskset -acp 0 "$(lab_pid "$name")" >/dev/null
@@ -47,10 +58,11 @@ good_client_starts() {
 }
 
 attack_command() { # NAME
-	COMMAND=("${ATTACKER[@]}" "$HOSTILE" try "$1" --address "$SERVER" --app-port 8080
+	COMMAND=("${ATTACKER[@]}" "$HOSTILE" try "$1" --address "$SERVER" --app-port 8081
 		--cert "$LAB_DATA/attacker.pem" --key "$LAB_DATA/attacker-key.pem" --ca "$LAB_DIR/ca-cert.pem"
 		--agent "$(lab_pid agent-b)" --log "$LAB_DIR/log/agent-b.log" --admin "$LAB_DIR/admin-b.sock"
-		--good "$LAB_DATA/good" --kept-mib "$KEPT_MIB")
+		--good "$LAB_DATA/good" --kept-mib "$KEPT_MIB" --also "near=$(lab_pid agent-a)" "app=$(lab_pid nginx-pod-b1)"
+		"good=$(lab_pid good)")
 }
 
 attack() { # NAME
@@ -58,13 +70,13 @@ attack() { # NAME
 	lab_in outside "${COMMAND[@]}"
 }
 
-# One takes as long as all others together, so it runs beside them.
+# One takes as long as all others together, so it runs beside them once its beginning has been looked at.
 slow_one_starts() {
 	attack_command never-reads-until-ended
-	lab_spawn never-reads outside "${COMMAND[@]}"
-	lab_wait 10 slow_one_is_served
+	lab_spawn never-reads outside "${COMMAND[@]}" --seen-s 5
+	lab_wait 40 lab_logged_or_gone never-reads 0 'have been looked at'
+	lab_ctl b connections | grep -q "$(lab_ip outside)"
 }
-slow_one_is_served() { lab_ctl b connections | grep -q "$(lab_ip outside)"; }
 slow_one_ended() {
 	lab_wait 75 lab_has_exited never-reads
 	cat "$LAB_DIR/log/never-reads.log"
@@ -102,6 +114,9 @@ floods_are_counted() {
 		'requests_refused_total\{status="503"'; do
 		expect_match "/metrics" "^culvert_$kind\} [1-9]" "$shown"
 	done
+	for kind in tls_handshakes_paced_total dials_paced_total; do
+		expect_match "/metrics" "^culvert_$kind [1-9]" "$shown"
+	done
 }
 
 # 200 requests forbidden and a dozen floods a second do not fill the log.
@@ -129,6 +144,7 @@ for name in rapid-reset made-you-reset settings ping priority window-update empt
 	case_run "$name flood ends" attack "$name"
 done
 case_run "streams above the limit alone are refused" attack too-many-streams
+case_run "streams that come and go" attack come-and-go
 case_run "malformed frames end the connection" attack malformed
 case_run "downloads that nobody reads" attack never-reads
 case_run "a dribbling client is served" attack dribbles

@@ -35,6 +35,10 @@ start_agents() {
 	lab_deny deny-denied server denied >"$LAB_DATA/deny"
 	LAB_SELECTED=server=demo/deny-denied
 	lab_mesh <"$LAB_DATA/deny"
+	# A second service of the server leads to the same port.
+	sed -i 's|services: {demo/web|services: {demo/all.demo.svc.cluster.local: {8080: 8080}, demo/web|
+		s|^- name: web|- {name: all, namespace: demo, hostname: all.demo.svc.cluster.local, vips: [], ports: {8080: 8080}}\n&|' \
+		"$LAB_DIR/mesh.yaml"
 	lab_agents_start
 }
 
@@ -79,6 +83,27 @@ introduces() { # NETWORK REGEX
 	mark=$(lab_mark agent-b)
 	client introduces --network "$1"
 	lab_wait_log 5 agent-b "$mark" "$2.*src.identity=\"spiffe://cluster.local/ns/demo/sa/peer\".*direction=\"inbound\"" ||
+		fail "agent b says: $(lab_since agent-b "$mark")"
+}
+
+# Each with its answer, and the log says what was wrong.
+refusals() {
+	local mark words
+	mark=$(lab_mark agent-b)
+	client refusals
+	for words in 'expected method CONNECT, got GET' "no valid authority pseudo header: $SERVER:70000" "no valid authority pseudo header: $SERVER" \
+		'ip mismatch: 10.2.0.11 != 127.0.0.1' 'no service or workload for hostname: nobody.demo.svc.cluster.local' \
+		'connection failed: Connection refused \(os error 111\)'; do
+		lab_wait_log 5 agent-b "$mark" "src.addr=$FOREIGN:.*direction=\"inbound\".*error=\"$words\"" || fail "nothing says $words"
+	done
+}
+
+# By its name a service of the pod is meant, whichever else has the port.
+by_name() {
+	local mark
+	mark=$(lab_mark agent-b)
+	client named
+	lab_wait_log 5 agent-b "$mark" 'dst.hbone_addr=web.demo.svc.cluster.local:80 dst.service="web.demo.svc.cluster.local"' ||
 		fail "agent b says: $(lab_since agent-b "$mark")"
 }
 
@@ -183,9 +208,12 @@ wrong_identity() {
 # ---- nghttp2's tools ----
 
 nghttp_gets_400() {
+	local mark
+	mark=$(lab_mark agent-b)
 	lab_in outside timeout 20 nghttp -v --no-dep --cert="$CERTS/peer.crt" --key="$CERTS/peer.key" -y \
 		"https://$SERVER:15008/" >"$LAB_DATA/nghttp" 2>&1 || fail "nghttp: $(tail "$LAB_DATA/nghttp")"
 	expect_match "nghttp's report" ':status: 400' "$(cat "$LAB_DATA/nghttp")"
+	lab_wait_log 5 agent-b "$mark" 'error="expected method CONNECT, got GET"'
 }
 
 # h2load has no client certificates, so haproxy puts it into TLS.
@@ -268,7 +296,7 @@ case_run "TLS: no client certificate is refused" tls_refuses 116 "peer showed no
 case_run "TLS: an unknown CA is refused" tls_refuses 48 "peer certificate refused .*: .*" wrong-ca -alpn h2
 case_run "TLS: an expired certificate is refused" tls_refuses 45 "peer certificate refused .*: expired" expired -alpn h2
 case_run "TLS: a certificate of the future is refused" tls_refuses 45 "peer certificate refused .*: not valid yet" early -alpn h2
-case_run "TLS: another trust domain is refused" tls_refuses 42 "peer certificate is of another trust domain.*" other-domain -alpn h2
+case_run "TLS: another trust domain is refused" tls_refuses 42 "peer certificate is of another trust domain: spiffe:.*" other-domain -alpn h2
 case_run "TLS: no SPIFFE identity is refused" tls_refuses 42 "peer certificate .*identit.*" no-san -alpn h2
 
 case_run "client: preface, answer, bytes both ways" exchange
@@ -276,7 +304,8 @@ case_run "client: it finishes first" client we_finish_first
 case_run "client: the app finishes first" app_finishes_first
 case_run "client: the app resets" client app_resets
 case_run "client: its RST_STREAM is a reset" we_reset
-case_run "client: 29 requests that are refused, each with its answer" client refusals
+case_run "client: 29 requests that are refused, each with its answer" refusals
+case_run "client: a service by its name" by_name
 case_run "client: headers of 70 KB" client large_headers
 case_run "client: denied by policy" denied
 case_run "client: of another network, it is who it says" introduces beyond 'src.workload="visitor".*src.namespace="beyond"'

@@ -106,6 +106,24 @@ damaged() {
 	lab_agent_ready a 30
 	lab_wait 10 answers || fail "not answered"
 }
+# What one cluster's control plane has said is not true in another's.
+of_another() {
+	local file mark
+	lab_stop controlplane
+	lab_stop agent-a
+	rm -f "$(state_dir a)"/*.aside
+	echo 'clusterId: another' >>"$LAB_DIR/agent-a.yaml"
+	mark=$(lab_mark agent-a)
+	lab_agent_launch a
+	for file in mesh certificates; do
+		file=$(state_dir a)/$file.state
+		lab_wait_log 10 agent-a "$mark" "set aside.*path=$file .*the word of .*:15012 of cluster Kubernetes, and now .*:15012 of cluster another is asked" ||
+			fail "nothing is said of $file"
+		[ -e "$file.aside" ] || fail "$file is not set aside"
+	done
+	lab_wait_log 10 agent-a "$mark" 'xds stream ended' || fail "it does not try"
+	expect_match "readiness" 'not ready' "$(lab_ctl a raw /healthz/ready 2>/dev/null || true)"
+}
 nothing_secret() {
 	local node
 	for node in a b; do
@@ -124,5 +142,6 @@ case_run "agents know the mesh, and keep it" comes_up
 case_run "started while the control plane is away" started_without
 case_run "back, with less" back_with_less
 case_run "a damaged file" damaged
+case_run "another control plane's file" of_another
 case_run "nothing secret in any log" nothing_secret
 cases_end

@@ -32,6 +32,25 @@ refused() {
 	expect_match "curl's exit status" '^(56|7)$' "$rc"
 }
 
+# A pod that says in the settings that it is somebody else than the mesh says: said at its start, shown as long as it is so.
+other_account() {
+	local mark why='the mesh says that its service account is server, and not somebody: all its connections are refused'
+	lab_stop agent-b
+	sed -i 's/\(name: server, .*serviceAccount: \)server/\1somebody/' "$LAB_DIR/agent-b.yaml"
+	mark=$(lab_mark agent-b)
+	lab_agent_start b
+	lab_wait_log 5 agent-b "$mark" "error.*not known in the mesh.*pod=demo/server.*: $why" || fail "agent b does not say so"
+	refused
+	expect_match "status" "demo/server .*$why" "$(lab_ctl b status)"
+	read_again 'mesh file read again' sed -i '/^  name: server$/,/serviceAccount/ s/serviceAccount: server/serviceAccount: somebody/' "$MESH"
+	lab_ctl b status >"$LAB_DATA/status"
+	expect_none "status" 'service account' "$LAB_DATA/status"
+	read_again 'mesh file read again' sed -i '/^  name: server$/,/node:/ s/node: node-b/node: node-x/' "$MESH"
+	expect_match "status" 'demo/server .*the mesh says that it is on node node-x, and not on node-b: all' "$(lab_ctl b status)"
+	read_again 'mesh file read again' sed -i 's/^  name: server$/  name: another/' "$MESH"
+	expect_match "status" 'demo/server .*the mesh has no workload of this name: all' "$(lab_ctl b status)"
+}
+
 cases_start
 lab_nginx
 echo hello >"$LAB_DATA/nginx-pod-b1/www/index.html"
@@ -43,4 +62,5 @@ case_run "a broken file" read_again 'mesh file cannot be taken.*mesh.yaml:[0-9]+
 case_run "the policy is in force still" refused
 case_run "it goes, in place" read_again 'mesh file read again.*policies=1' in_place
 case_run "allowed again" expect_works pod-a1 "http://$SERVER:8080/"
+case_run "a pod of another service account than the mesh says" other_account
 cases_end

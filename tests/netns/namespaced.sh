@@ -91,6 +91,13 @@ hbone_ip_mismatch() {
 	logged b "$mark" "error=\"ip mismatch: $B1 != $B2"
 }
 
+hbone_no_address() {
+	local mark
+	mark=$(lab_mark agent-b)
+	peer_says "nowhere" '400 '
+	logged b "$mark" 'error="no valid authority pseudo header: nowhere"'
+}
+
 sandwich_plain() {
 	local at_a at_b
 	at_a=$(lab_mark agent-a) at_b=$(lab_mark agent-b)
@@ -138,6 +145,7 @@ case_run "server_uncaptured_inpod" says pod-b1 "$OUT" 8081 "from=$B1 said=hello"
 case_run "test_svc_hostname_port" peer_says "web.$DOMAIN:81" "200 from=$OUT said=hello"
 case_run "test_svc_hostname_named_port" peer_says "named.$DOMAIN:80" "200 from=$OUT said=hello"
 case_run "hbone_ip_mismatch" hbone_ip_mismatch
+case_run "a CONNECT to no address is told in words" hbone_no_address
 case_run "sandwich_waypoint_plain" sandwich_plain
 case_run "malicious_calls_inpod: captured, at the server" malicious pod-a1 "$B1"
 case_run "malicious_calls_inpod: captured, at itself" malicious pod-a1 "$A1"

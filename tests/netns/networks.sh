@@ -197,7 +197,7 @@ except ConnectionResetError:
 	lab_kill envoy
 	lab_wait_log 10 held 0 '^reset' || fail "the app reads: $(cat "$LAB_DIR/log/held.log")"
 	logged a "$mark" 'dst.hbone_addr=web.*:9006.*error=".*connection was cut without notice|dst.hbone_addr=web.*:9006.*error="io error: '
-	refused $WEB 'connection failed: Connection refused'
+	refused $WEB 'io error: Connection refused'
 	start_gateway
 	ask pod-a1 $WEB
 }

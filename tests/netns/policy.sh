@@ -48,6 +48,32 @@ deny_all() {
 	with_policies <"$LAB_DATA/deny"
 }
 
+# What istiod makes of the annotation istio.io/dry-run.
+dry_run() {
+	LAB_SELECTED="server=demo/dry-deny, demo/dry-allow"
+	LAB_SETTINGS='logPolicyDecisions: true' lab_settings b
+	with_policies <<-YAML
+	- name: dry-deny
+	  namespace: demo
+	  scope: WorkloadSelector
+	  action: Deny
+	  dryRun: true
+	  rules: [[[{principals: [!Exact cluster.local/ns/demo/sa/client]}]]]
+	- name: dry-allow
+	  namespace: demo
+	  scope: WorkloadSelector
+	  action: Allow
+	  dryRun: true
+	  rules: [[[{principals: [!Exact cluster.local/ns/demo/sa/vault]}]]]
+	YAML
+}
+dry_run_is_told() { # WHERE REGEX
+	local mark
+	mark=$(lab_mark agent-b)
+	expect_works "$1" "http://$SERVER:8080/"
+	lab_wait_log 5 agent-b "$mark" "$2" || fail "agent b says: $(lab_since agent-b "$mark")"
+}
+
 missing_policy() {
 	LAB_SELECTED="server=demo/not-there"
 	with_policies </dev/null
@@ -76,6 +102,14 @@ case_run "deny all: pod, by VIP" refusal_is_explained pod-a1 "http://$LAB_VIP4/"
 case_run "deny all: pod, IPv6" refusal_is_explained pod-a1 "http://[$(lab_ip -6 pod-b1)]:8080/" \
 	'explicitly denied by: demo/deny-all'
 case_run "deny all: outside" refusal_is_explained outside "http://$SERVER:8080/" 'explicitly denied by: demo/deny-all'
+
+case_run "dry run: agents start" dry_run
+case_run "dry run: a denial is told, and is none" dry_run_is_told pod-a1 \
+	'info.*dry-run: deny policy match.*src.identity=spiffe://cluster.local/ns/demo/sa/client .*policy="demo/dry-deny"'
+case_run "dry run: an ALLOW that matches" dry_run_is_told pod-b2 'info.*dry-run: allow policy match.*policy="demo/dry-allow"'
+case_run "dry run: an ALLOW that does not" dry_run_is_told pod-a2 \
+	'info.*dry-run: no allow policies match.*src.identity=spiffe://cluster.local/ns/demo/sa/other .*policy="demo/dry-allow"'
+lab_settings b
 
 case_run "a policy that is not there: agents start" missing_policy
 case_run "a policy that is not there denies" refusal_is_explained pod-a1 "http://$SERVER:8080/" 'demo/not-there'

@@ -144,7 +144,7 @@ tunnels_share() {
 
 waypoint_dies() {
 	lab_kill waypoint
-	refused pod-a1 $WEB 80 a 'connection failed: Connection refused'
+	refused pod-a1 $WEB 80 a 'io error: Connection refused'
 	start_waypoint
 	ask pod-a1 $WEB 80 /allowed "$ALLOWED"
 }

@@ -107,7 +107,8 @@ shapes() {
 addresses_are() { # COUNT
 	lab_ctl a raw /metrics | grep -q "^culvert_xds_resources{url=\"type.googleapis.com/istio.workload.Address\"} $1\$"
 }
-# A push that breaks off is not taken, and comes again. Then there are so many that their names are too long for a request.
+# A push that breaks off is not taken, and comes again. Then there are so many that their names are too long for a request:
+# all is told again, here in three parts, and nothing goes because it has not been told yet; what was not told at all does.
 huge() {
 	local few mark
 	few=$(lab_ctl a raw /metrics | sed -n 's/^culvert_xds_resources{.*Address"} //p')
@@ -116,15 +117,22 @@ huge() {
 	controlplane streams 2 90 >/dev/null
 	lab_wait 10 addresses_are $((few + 100000)) || fail "they are not all there"
 	mark=$(lab_mark agent-a)
+	controlplane shape split 40000 >/dev/null
 	controlplane cut >/dev/null
 	controlplane streams 2 90 >/dev/null
-	lab_wait_log 10 agent-a "$mark" 'xds response taken.*Address resources=1000' || fail "they were named after all"
+	lab_wait_log 10 agent-a "$mark" 'names that we have are too many for a request' || fail "they were named"
+	addresses_are $((few + 100000)) || fail "some are not there any more"
+	lab_since agent-a "$mark" >"$LAB_DATA/since"
+	expect_eq "parts" 3 "$(grep -c 'xds response taken.*Address resources=[1-9]' "$LAB_DATA/since")"
+	expect_none "removals" -E 'removed=[1-9]' "$LAB_DATA/since"
+	controlplane shape plain >/dev/null
 	allowed
 	controlplane away >/dev/null
 	controlplane huge 0 >/dev/null
 	controlplane back >/dev/null
 	controlplane streams 2 90 >/dev/null
-	lab_wait 10 addresses_are "$few" || fail "what went while we were away is there still"
+	lab_wait 90 addresses_are "$few" || fail "what went while we were away is there still"
+	lab_wait_log 5 agent-a "$mark" 'not told again is removed.*removed=100000' || fail "agent a does not say so"
 	allowed
 }
 refusals() { # the server does not let us in; then it does

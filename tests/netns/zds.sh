@@ -72,6 +72,7 @@ log_names_both() {
 
 # What istioctl and a kubelet ask for, where they ask.
 ports_of_the_agent() {
+	local port
 	lab_curl node-b http://127.0.0.1:15000/config_dump >"$LAB_DATA/dump.json"
 	python3 - "$LAB_DATA/dump.json" <<-'PY'
 	import json, sys
@@ -86,6 +87,15 @@ ports_of_the_agent() {
 	expect_match "metrics" '^# TYPE culvert_' "$(lab_curl node-b http://127.0.0.1:15020/stats/prometheus)"
 	expect_match "pods it serves" '^workload_manager_active_proxy_count 2$' "$(lab_curl node-b http://127.0.0.1:15020/metrics)"
 	expect_eq "nothing else beside the metrics" 404 "$(lab_curl node-b http://127.0.0.1:15020/config_dump -o /dev/null -w '%{http_code}')"
+	for port in 15020 15021; do
+		expect_eq "no index on $port" 404 "$(lab_curl node-b http://127.0.0.1:$port/ -o /dev/null -w '%{http_code}')"
+	done
+	expect_match "GET /logging" '^Invalid HTTP method' "$(lab_curl node-b http://127.0.0.1:15000/logging)"
+	expect_match "POST /logging, bad" '^Invalid level provided: foo$' "$(lab_curl node-b 'http://127.0.0.1:15000/logging?level=foo' -X POST)"
+	expect_eq "POST /logging, a part is empty" 400 "$(lab_curl node-b 'http://127.0.0.1:15000/logging?level=debug,' -X POST -o /dev/null -w '%{http_code}')"
+	expect_eq "POST /logging, twice the same" 'current log level is ztunnel::proxy=trace,access=debug,info' \
+		"$(for _ in 1 2; do lab_curl node-b 'http://127.0.0.1:15000/logging?level=info,access=debug,ztunnel::proxy=trace' -X POST; done | tail -n 1)"
+	expect_match "POST /logging, reset" '^current log level is info$' "$(lab_curl node-b 'http://127.0.0.1:15000/logging?reset' -X POST)"
 	expect_match "POST /logging" '^current log level is ' "$(lab_curl node-b 'http://127.0.0.1:15000/logging?level=access=info' -X POST)"
 }
 
@@ -272,12 +282,27 @@ no_bpf() {
 }
 
 # The agent's own pod: its metrics, in a tunnel to its own namespace.
+# The values of these labels, a line for each line of labels.
+labels_of() { # LABEL...
+	local line name out
+	while IFS= read -r line; do
+		out=
+		for name; do out+=" \"$(sed -nE "s/(^|.*,)$name=\"([^\"]*)\".*/\2/p" <<<"$line")\""; done
+		say "${out# }"
+	done
+}
+
 metrics_in_a_tunnel() {
 	local mark
 	mark=$(lab_mark agent-b)
 	expect_eq "curl's status" 200 "$(lab_curl pod-a1 "http://$(lab_ip node-b):15020/metrics" -o "$LAB_DATA/body" -w '%{http_code}')"
 	grep -q '^culvert_tls_handshakes_total' "$LAB_DATA/body"
 	lab_wait_log 5 agent-b "$mark" 'src.identity="spiffe://cluster.local/ns/demo/sa/client".*dst.hbone_addr=[^ ]*:15020.*sa/agent"'
+	lab_curl node-b http://127.0.0.1:15020/metrics -o "$LAB_DATA/body"
+	expect_match "connections to the agent itself" \
+		'"destination" "mutual_tls" "spiffe://cluster.local/ns/demo/sa/agent" "spiffe://cluster.local/ns/demo/sa/client"' \
+		"$(sed -nE 's/^istio_tcp_connections_opened_total\{(.*)\} [1-9][0-9]*$/\1/p' "$LAB_DATA/body" | labels_of \
+			reporter connection_security_policy destination_principal source_principal)"
 	lab_has_no_listener node-b 15001
 	lab_has_no_listener node-b 15006
 }

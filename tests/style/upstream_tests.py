@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""upstream_tests: docs/upstream-tests.md names tests that are there.
+"""upstream_tests: docs/upstream-tests.md and docs/controlplane-traps.md name tests that are there.
 
     upstream_tests.py ROOT
 
-Each row of its tables has a name of upstream's and, here, files in backquotes, each followed by names in
-quotes that it must hold; or it says "not yet: why" or "not applicable: why". No name of upstream's comes
-twice. Prints one line per breach and exits with 1 if there is any.
+Each row of their tables has a name (a test of upstream's, or a trap) and, here, files in backquotes, each followed
+by names in quotes that it must hold; or it says "not yet: why" or "not applicable: why". No test of upstream's
+comes twice. Prints one line per breach and exits with 1 if there is any.
 """
 
 import pathlib
 import re
 import sys
 
-PAGE = "docs/upstream-tests.md"
+PAGES = ("docs/upstream-tests.md", "docs/controlplane-traps.md")
 FILE = re.compile(r"`(tests/[^`]+)`((?: \"[^\"]*\")*)")
 EXCUSE = re.compile(r"not (yet|applicable): \w")
 
@@ -25,21 +25,21 @@ def has(path, text, name):
 
 
 def rows(text):
-    """(line, upstream's names, what is here) of each row below a table's head."""
+    """(line, names and what is here) of each row below a table's head."""
     for number, line in enumerate(text.splitlines(), 1):
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("|") and cells[-1] != "here" and set(cells[0]) != {"-"}:
             yield number, cells
 
 
-def check(root):
+def check(root, page):
     seen = {}
-    for number, cells in rows((root / PAGE).read_text()):
-        where = f"{PAGE}:{number}:"
+    for number, cells in rows((root / page).read_text()):
+        where = f"{page}:{number}:"
         if len(cells) != 2:
             yield f"{where} a row has two cells"
             continue
-        for name in cells[0].split(", "):
+        for name in cells[0].split(", ") if page == PAGES[0] else ():
             if not name.startswith("_") and name in seen:
                 yield f"{where} {name} is in line {seen[name]} already"
             seen[name] = number
@@ -57,8 +57,8 @@ def check(root):
 
 
 def main():
-    found = list(check(pathlib.Path(sys.argv[1])))
-    print("\n".join(found) if found else f"{PAGE}: every test it names is there")
+    found = [breach for page in PAGES for breach in check(pathlib.Path(sys.argv[1]), page)]
+    print("\n".join(found) if found else f"{', '.join(PAGES)}: every test they name is there")
     sys.exit(1 if found else 0)
 
 

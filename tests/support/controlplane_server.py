@@ -39,7 +39,7 @@ class ControlPlane:
         self.folder = tempfile.TemporaryDirectory(prefix="culvert-cp-")
         self.sockets = 0
         accounts = ca_module.Accounts(options.accounts, options.cluster or ["Kubernetes"])
-        self.mesh = xds.Mesh(accounts)
+        self.mesh = self.make_mesh(accounts)
         self.churner = xds.Churn(self.mesh)
         root = ca_module.Root.read(*options.ca) if options.ca else ca_module.Root.make()
         self.server_root = root
@@ -54,6 +54,8 @@ class ControlPlane:
         self.wire = Wire(host.strip("[]"), int(port))
         self.start_server()
         self.over = threading.Event()
+
+    make_mesh = xds.Mesh
 
     # The server.
 
@@ -284,7 +286,7 @@ class Commands(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
 
-def serve(words):
+def serve(words, make=ControlPlane):
     parser = argparse.ArgumentParser(prog="controlplane.py serve")
     parser.add_argument("--listen", required=True)
     parser.add_argument("--socket", required=True)
@@ -296,7 +298,7 @@ def serve(words):
     parser.add_argument("--cluster", action="append")
     parser.add_argument("--max-request", type=int, default=4 << 20)
     parser.add_argument("--max-age", type=float)
-    plane = ControlPlane(parser.parse_args(words))
+    plane = make(parser.parse_args(words))
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):

@@ -95,12 +95,15 @@ class Mesh:
             self.changed.notify_all()
             return len(self.streams)
 
+    def new_stream(self, context):
+        return Stream(self, context)
+
     def serve(self, requests, context):
         """The gRPC method: messages as bytes."""
         with self.changed:
             self.counts["streams"] += 1
             refusal = self.refusals.popleft() if self.refusals else None
-        stream = Stream(self, context)
+        stream = self.new_stream(context)
         try:
             if refusal:
                 raise Ended(*refusal)
@@ -195,6 +198,8 @@ class Stream:
         elif not request.resource_names_subscribe and not request.resource_names_unsubscribe:
             self.violation("a request that changes nothing")
         self.subscribe(subscription, request)
+        if not subscription.is_wildcard:
+            subscription.names |= set(request.initial_resource_versions)  # as istiod does
         with self.mesh.changed:
             self.subscriptions[request.type_url] = subscription
         return True
@@ -207,6 +212,9 @@ class Stream:
                 # As istiod does: what came already, for the address of a service say, brings no answer.
                 if name not in subscription.names | subscription.found:
                     subscription.asked.append(name)
+                elif name in subscription.names:
+                    with self.mesh.changed:
+                        self.violation(f"subscribes again to {name}")
                 subscription.names.add(name)
         for name in request.resource_names_unsubscribe:
             if name == "*":

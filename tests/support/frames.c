@@ -64,6 +64,10 @@ static void heard(struct frames *frames, enum frame_type type, uint8_t flags, ui
 	switch (type) {
 	case FRAME_DATA:
 		frames->data_bytes += len;
+		if (len > frames->data_longest)
+			frames->data_longest = len;
+		if (frames->on_data)
+			frames->on_data(frames, id, payload, len);
 		break;
 	case FRAME_HEADERS:
 		frames->headers_id = id;
@@ -112,6 +116,14 @@ void frames_look(struct frames *frames)
 		frames->parsed += HB_FRAME_HEADER + len;
 		heard(frames, at[3], at[4], get32(at + 5), at + HB_FRAME_HEADER, len);
 	}
+}
+
+void frames_take_long(struct frames *frames, uint32_t frame_max)
+{
+	uint8_t settings[6] = { 0, 5 };
+
+	put32(settings + 2, frame_max);
+	frames_say(frames, FRAME_SETTINGS, 0, 0, settings, sizeof(settings));
 }
 
 /* HPACK, RFC 7541: literals without indexing, names from the static table. */

@@ -29,6 +29,9 @@ struct frames {
 	/* The last of their kind. */
 	uint32_t rst_id, rst_code, goaway_last, goaway_code, headers_id;
 	uint64_t data_bytes;
+	uint32_t data_longest; /* of a frame */
+	/* Set after frames_init(), or NULL: told each DATA frame. */
+	void (*on_data)(struct frames *frames, uint32_t id, const uint8_t *payload, uint32_t len);
 	uint64_t credit; /* for the connection, granted since the preface */
 	bool end_stream; /* on any stream */
 };
@@ -42,6 +45,8 @@ void frames_look(struct frames *frames);
 
 void frames_say(struct frames *frames, enum frame_type type, uint8_t flags, uint32_t id,
                 const void *payload, uint32_t len);
+/* SETTINGS_MAX_FRAME_SIZE. */
+void frames_take_long(struct frames *frames, uint32_t frame_max);
 /* A CONNECT to 10.0.0.1:80, without END_STREAM. */
 void frames_request(struct frames *frames, uint32_t id);
 void frames_answer(struct frames *frames, uint32_t id, int status, uint8_t flags); /* 200 or 503 */

@@ -130,6 +130,14 @@ def case_introduces(args):
     c.wait_over(stream, "the end of the echo")
 
 
+def case_named(args):
+    """A service's name instead of an address; without an application nothing else tells which is meant."""
+    c = Client(args)
+    stream = c.request([(":method", "CONNECT"), (":authority", "web.demo.svc.cluster.local:80")])
+    c.wait(lambda: stream.headers or stream.over, "the answer")
+    expect("the answer", ([(":status", "503")], None), (stream.headers, stream.reset))
+
+
 def status_rows(address):
     """name, authority, what is answered: a status, or the code of a RST_STREAM alone"""
     protocol_error = ErrorCodes.PROTOCOL_ERROR

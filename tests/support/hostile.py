@@ -4,13 +4,16 @@
     hostile.py good ADDRESS PORT FILE            asks for /small over new connections until SIGTERM; notes each in FILE
     hostile.py head                              prints the head of the table
     hostile.py try ATTACK --address A --app-port P --cert C --key K --ca R --agent PID --good FILE --log FILE
-                --admin SOCK --kept-mib M
+                --admin SOCK --kept-mib M [--seen-s S] --also NAME=PID...
     hostile.py attacks                           lists them
 
 A try waits for some seconds without an attack, then for the attack. It prints a line per outcome, with how the attacker
 was ended, and a row of the table: the good client's errors, its p99 when it was quiet and under the attack, what the
-agent's memory grew by at its peak and what it kept, its descriptors. Exit status 1: an attack did not end as it has to,
-the good client saw an error, more than M MiB are kept, or descriptors are left. Latency is printed, not judged.
+agent's memory grew by at its peak and what it kept, its descriptors. A second line says where the time went. Exit status
+1: an attack did not end as it has to, the good client saw an error, more than M MiB are kept, or descriptors are left.
+Latency is printed, not judged: an attack is repeated until REQUESTS of the good client's were under way meanwhile, so that
+its p99 is the fifth worst of them or more. With --seen-s only those of the first S seconds count, after which it says
+so: what others do to the good client from then on is not this attack's doing.
 """
 
 import argparse
@@ -26,12 +29,13 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import hostile_attacks  # noqa: E402
+from hostile_cost import Cost  # noqa: E402
 from hostile_peer import Target  # noqa: E402
 
 SMALL = 1024  # bytes of /small
-AT_LEAST_S = 3  # shorter attacks are done again until then, to see what they do to others
-QUIET_S = 3
-PACE_S = 0.008
+REQUESTS = 500  # shorter attacks are done again until so many, to see what they do to others
+AT_MOST_S = 20  # but no longer
+PACE_S = 0.004
 FDS_BACK_S = 12  # the agent lingers 5 s for the last words of a peer
 SETTLE_S = 40  # it gives memory back when it is calm, and where it never is, after half a minute
 
@@ -87,10 +91,11 @@ def p99(times):
 
 def quiet_p99(path):
     """In ms, or None: the good client is not well."""
-    begin = time.monotonic()
-    time.sleep(QUIET_S)
-    times, errors = notes_between(path, begin, time.monotonic())
-    if errors or len(times) < 20:
+    begin, times, errors = time.monotonic(), [], []
+    while len(times) < REQUESTS and not errors and time.monotonic() - begin < AT_MOST_S:
+        time.sleep(0.5)
+        times, errors = notes_between(path, begin, time.monotonic())
+    if errors or len(times) < REQUESTS:
         print(f"the good client is not well: {len(times)} requests, {errors[:3]}", file=sys.stderr)
         return None
     return p99(times)
@@ -144,10 +149,14 @@ def mib(size):
     return f"{size / (1 << 20):.1f}"
 
 
-def repeat(attack, target):
+def repeat(attack, target, good):
     """Outcomes by what was done: the last, or the first that was wrong, with the most it took."""
     merged, times, begin = {}, 0, time.monotonic()
-    while times == 0 or time.monotonic() - begin < AT_LEAST_S:
+
+    def is_enough(now):
+        return now - begin > AT_MOST_S or len(notes_between(good, begin, now)[0]) >= REQUESTS
+
+    while times == 0 or not is_enough(time.monotonic()):
         times += 1
         for new in attack(target):
             old = merged.get(new.what, new)
@@ -185,6 +194,33 @@ def tell_row(name, requests, errors, quiet, grown, kept, base, fds):
     print(ROW.format(*cells, f"{base}->{fds}"))
 
 
+def tell_cost(turn_ms, each):
+    used = ", ".join(f"{name} {cpu:.0f} % {waited:.2f}" for name, (cpu, waited) in each.items())
+    print(f"      longest turn {turn_ms:.2f} ms; of a CPU, and ms waited for it each time: {used}")
+
+
+class Look:
+    """What the good client, and the cost, were during an attack: until it ends, or for its first @seconds."""
+
+    def __init__(self, cost, seconds):
+        self.cost, self.begin = cost, time.monotonic()
+        self.timer = threading.Timer(seconds, self.done) if seconds else None
+        if self.timer:
+            self.timer.start()
+
+    def done(self):
+        self.end = time.monotonic()
+        self.turn_ms, self.each = self.cost.end()
+        if self.timer:
+            print("    its first seconds have been looked at", flush=True)
+
+    def finish(self):
+        if self.timer:
+            self.timer.join()
+        else:
+            self.done()
+
+
 def try_attack(args):
     target = Target(args.address, 15008, args.app_port, args.cert, args.key, args.ca)
     attack = hostile_attacks.attacks(args.admin)[args.attack]
@@ -195,21 +231,27 @@ def try_attack(args):
     base, rss = agent.base(), agent.rss()
     mark = os.stat(args.log).st_size
     agent.thread.start()
-    begin = time.monotonic()
+    look = Look(Cost({"agent": args.agent} | dict(args.also), args.admin), args.seen_s)
     try:
-        outcomes, times = repeat(attack, target)
-        end = time.monotonic()
+        outcomes, times = repeat(attack, target, args.good)
+        look.finish()
         fds, kept = agent.fds_back(base), agent.settled(rss) - rss
     finally:
         agent.done.set()
         agent.thread.join()
-    requests, errors = notes_between(args.good, begin, end)
+    requests, errors = notes_between(args.good, look.begin, look.end)
     tell(outcomes, times, counted(args.log, mark))
     tell_row(args.attack, requests, errors, quiet, agent.peak - rss, kept, base, fds)
+    tell_cost(look.turn_ms, look.each)
     for error in sorted(set(errors)):
         print(f"    WRONG the good client saw {error}")
     well = not errors and requests and fds <= base and kept <= args.kept_mib << 20
     return 0 if all(o.ok for o in outcomes) and well else 1
+
+
+def named_pid(text):
+    name, pid = text.split("=")
+    return name, int(pid)
 
 
 def main():
@@ -228,6 +270,8 @@ def main():
     one.add_argument("--app-port", type=int, required=True)
     one.add_argument("--agent", type=int, required=True)
     one.add_argument("--kept-mib", type=int, required=True)
+    one.add_argument("--seen-s", type=float)
+    one.add_argument("--also", type=named_pid, nargs="*", default=[])
     args = parser.parse_args()
     if args.command == "good":
         return be_good(args.address, args.port, args.file)

@@ -330,6 +330,17 @@ def too_many_streams(target):
     return [result]
 
 
+def come_and_go(target):
+    """900 requests in one go, and away before the first is answered: most apps are not dialled yet."""
+    peer = Peer(target)
+    peer.greet()
+    peer.send(b"".join(target.request(ids(n)) for n in range(900)), 900)
+    result = outcome("900 streams that come and go", peer, peer.ended is None)
+    result.how = "left by itself"
+    peer.close()
+    return [result]
+
+
 def malformed(target):
     breaches = (
         ("a frame of 1 MiB", frame(DATA, 0, 1, b"x" * (1 << 20)), "FRAME_SIZE_ERROR"),
@@ -465,6 +476,7 @@ def attacks(admin_path):
         "hellos": hello_storm,
         "crowd": silent_crowd,
         "too-many-streams": too_many_streams,
+        "come-and-go": come_and_go,
         "malformed": malformed,
         "never-reads": never_reads,
         "never-reads-until-ended": never_reads_until_ended,

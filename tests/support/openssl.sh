@@ -26,7 +26,7 @@ tls_refuses() { # ALERT WORDS CERTIFICATE ARGS...
 	! tls_client "$@" || fail "openssl was let in"
 	expect_eq "bytes of HTTP/2" 0 "$(stat -c %s "$LAB_DATA/tls")"
 	expect_match "the alert" "alert number $alert\$" "$(cat "$LAB_DATA/tls.err")"
-	lab_wait_log 5 agent-b "$mark" "connection failed.*src.addr=$FOREIGN:.*error=\"tls error: $words\"" ||
+	lab_wait_log 5 agent-b "$mark" "connection failed.*src.addr=$FOREIGN:.*error=\"tls handshake error: $words\"" ||
 		fail "agent b says: $(lab_since agent-b "$mark")"
 }
 

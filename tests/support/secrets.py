@@ -5,7 +5,8 @@
 
 Secret are the tokens, and every private key that the processes hold as PEM in their memory now (it is an error if
 one holds none, for then nothing was tried). They are looked for as bytes, in hex (with colons too), and in Base64
-at each of its three alignments.
+at each of its three alignments, also where lines break it as in PEM, and in what is itself in Base64, as the
+certificates of a dump are.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import re
 import sys
 
 PEM = re.compile(rb"-----BEGIN (?:EC )?PRIVATE KEY-----\n([A-Za-z0-9+/=\n]{100,400})-----END (?:EC )?PRIVATE KEY-----")
+RUN = re.compile(rb"[A-Za-z0-9+/]{64,}")  # may be Base64 of something
 MAPPING_MAX = 1 << 30  # bytes; larger is a sanitizer's shadow, which has terabytes of nothing
 SCALAR = b"\x02\x01\x01\x04\x20"  # RFC 5915: version 1, then an octet string of 32 bytes
 
@@ -58,6 +60,20 @@ def forms(secret):
         yield base64.b64encode(b"\0" * shift + secret)[4 if shift else 0:-4]
 
 
+def unbroken(text):
+    return text.replace(b"\n", b"").replace(b"\\n", b"")
+
+
+def layers(text):
+    """@text, without line breaks, and with all that is Base64 in it decoded, from wherever it may begin."""
+    decoded = []
+    for run in RUN.findall(text):
+        for start in range(4):
+            decoded.append(base64.b64decode(run[start:start + (len(run) - start) // 4 * 4]))
+    inside = b"\0".join(decoded)
+    return [text, unbroken(text), inside, unbroken(inside)]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--token", nargs="+", type=pathlib.Path, default=[])
@@ -71,8 +87,8 @@ def main():
             sys.exit(f"process {pid} holds no private key that could be looked for")
         secrets += [("private key", key) for key in keys]
     logs = {path: path.read_bytes() for path in options.log}
-    found = [f"{path.name}: a {what}" for path, text in logs.items() for what, secret in secrets
-             if any(form in text for form in forms(secret))]
+    found = [f"{path.name}: a {what}" for path, whole in logs.items() for text in layers(whole)
+             for what, secret in secrets if any(form in text for form in forms(secret))]
     if found:
         sys.exit("\n".join(found))
     print(f"{len(secrets)} secrets, none of them in {sum(map(len, logs.values()))} bytes of logs")

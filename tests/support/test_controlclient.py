@@ -175,9 +175,13 @@ class SmallRequests(Together):
         self.plane.say("huge", "5000")
         client.until("^published 5002 1 1")
         self.settle()
+        self.plane.say("shape", "split", "2000")
         self.plane.say("away")
         self.plane.say("remove", "address", "lab//Pod/demo/server")
         self.plane.say("back")
+        # Three parts, and the policies: nothing goes because it has not been told yet. Then what was not told does.
+        for _ in range(4):
+            self.assertRegex(client.until("^published"), "^published 5002 1 1")
         client.until("^published 5001 1 1")
         self.settle()
         self.plane.say("no-violations")

@@ -72,10 +72,16 @@ static void on_late(struct admin_request *request, void *owner)
 }
 
 static const struct admin_route routes[] = {
-	{ "GET", "/hello", on_hello, "says hello" },   { "POST", "/do", on_hello, "does" },
-	{ "GET", "/both", on_hello, "is read" },       { "POST", "/both", on_method, "is written" },
-	{ "*", "/any", on_method, "says the method" }, { "GET", "/big", on_big, "says much" },
-	{ "GET", "/some", on_some, "says some" },      { "GET", "/late", on_late, "waits" },
+	{ "GET", "/hello", on_hello, "says hello", NULL },
+	{ "POST", "/do", on_hello, "does", NULL },
+	{ "GET", "/both", on_hello, "is read", NULL },
+	{ "POST", "/both", on_method, "is written", NULL },
+	{ "*", "/any", on_method, "says the method", NULL },
+	{ "GET", "/big", on_big, "says much", NULL },
+	{ "GET", "/some", on_some, "says some", NULL },
+	{ "GET", "/late", on_late, "waits", NULL },
+	{ "*", "/", admin_index, "this page", NULL },
+	{ "POST", "/told", on_hello, "says how", "POST it\n" },
 };
 
 static int count_fds(void)

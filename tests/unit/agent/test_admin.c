@@ -25,6 +25,7 @@ static const struct {
 	{ "a wrong method", "POST /hello HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "Allow: GET, HEAD\r\n", "" },
 	{ "a wrong method of another", "GET /do HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "Allow: POST\r\n", "" },
 	{ "a wrong method of two", "PUT /both HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "Allow: GET, HEAD, POST\r\n", "" },
+	{ "a wrong method, with words", "GET /told HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "Allow: POST\r\n", "POST it\n" },
 	{ "the index", "GET / HTTP/1.1\r\n\r\n", "200 OK", "Content-Type: text/html; charset=utf-8\r\n", NULL },
 	{ "not HTTP", "hello\n\n", "400 Bad Request", NULL, "400 Bad Request\n" },
 	{ "HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported", NULL, NULL },
@@ -52,6 +53,8 @@ START_TEST(index_lists_routes)
 	char *answer = ask("GET / HTTP/1.1\r\n\r\n");
 
 	for (size_t i = 0; i < HB_ARRAY_LEN(routes); i++) {
+		if (strcmp(routes[i].path, "/") == 0)
+			continue;
 		ck_assert_msg(strstr(answer, routes[i].path), "%s is missing", routes[i].path);
 		ck_assert_msg(strstr(answer, routes[i].help), "%s is missing", routes[i].help);
 	}

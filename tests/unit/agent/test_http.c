@@ -27,7 +27,7 @@ static const struct {
 	{ "equals in a value", "GET /l?level=a=debug,b=info HTTP/1.1\r\n\r\n", 1, "GET", "/l", "level", "a=debug,b=info" },
 	{ "escapes", "GET /l?le%76el=a%3Db+c HTTP/1.1\r\n\r\n", 1, "GET", "/l", "level", "a=b c" },
 	{ "absent", "GET /l?levels=1 HTTP/1.1\r\n\r\n", 1, "GET", "/l", "level", NULL },
-	{ "twice: the first", "GET /l?level=1&level=2 HTTP/1.1\r\n\r\n", 1, "GET", "/l", "level", "1" },
+	{ "twice: the last", "GET /l?level=1&level=2 HTTP/1.1\r\n\r\n", 1, "GET", "/l", "level", "2" },
 	{ "empty parts", "GET /l?&&level=1& HTTP/1.1\r\n\r\n", 1, "GET", "/l", "level", "1" },
 	{ "a body behind", "POST /q HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 1, "POST", "/q", NULL, NULL },
 	{ "empty field", "GET / HTTP/1.1\r\nX:\r\n\r\n", 1, "GET", "/", NULL, NULL },
@@ -161,6 +161,8 @@ START_TEST(answers)
 	n = http_head_write(out, sizeof(out), 599, "a/b", 12, "");
 	ck_assert_ptr_eq(strstr(out, "HTTP/1.1 599 Status\r\nContent-Type: a/b\r\n"), out);
 	ck_assert_ptr_null(strstr(out, "Allow"));
+	http_head_write(out, sizeof(out), 404, "", 0, "");
+	ck_assert_ptr_eq(strstr(out, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n"), out);
 	ck_assert_uint_lt(http_head_write(out, 16, 200, "text/plain", 0, ""), 16);
 }
 END_TEST

@@ -19,6 +19,8 @@ static const struct {
 	{ "upper case", "WARN", "proxy", LOG_WARN },
 	{ "istioctl's words", "warning", "proxy", LOG_WARN },
 	{ "istioctl's other word", "critical", "proxy", LOG_ERROR },
+	{ "a number", "2", "proxy", LOG_WARN },
+	{ "numbers of targets", "5,proxy=0", "proxy", LOG_OFF },
 	{ "access off", "access=off", "access", LOG_OFF },
 	{ "access off leaves the rest", "access=off", "proxy", LOG_INFO },
 	{ "level and target", "info,xds=debug", "xds", LOG_DEBUG },
@@ -92,6 +94,50 @@ START_TEST(additions_stay)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name, *directives, *want;
+} texts[] = {
+	{ "nothing said", "", "info" },
+	{ "a level", "debug", "debug" },
+	{ "the longest first, the default last", "warn,a=off,access=debug,dns=trace", "access=debug,dns=trace,a=off,warn" },
+	{ "said twice is said once", "info,debug,a=info,WARNING,a=off", "a=off,warn" },
+	{ "with its crate", "ztunnel::proxy=trace,ztunnel=error,access=off", "ztunnel::proxy=trace,ztunnel=error,access=off,info" },
+	{ "with colons", "ztunnel::xds:debug,proxy:debug", "ztunnel::xds=debug,proxy=debug,info" },
+};
+/* clang-format on */
+
+START_TEST(told)
+{
+	struct log_filter filter;
+	char why[256] = "", text[LOG_LEVELS_BYTES], again[LOG_LEVELS_BYTES];
+
+	log_filter_init(&filter);
+	ck_assert_int_eq(log_filter_add(&filter, texts[_i].directives, why, sizeof(why)), 0);
+	log_filter_text(&filter, text);
+	ck_assert_msg(strcmp(text, texts[_i].want) == 0, "%s: %s", texts[_i].name, text);
+	log_filter_init(&filter);
+	ck_assert_int_eq(log_filter_add(&filter, text, why, sizeof(why)), 0);
+	ck_assert_msg(strcmp(log_filter_text(&filter, again), text) == 0, "%s: then %s",
+	              texts[_i].name, again);
+}
+END_TEST
+
+START_TEST(told_at_the_limit)
+{
+	struct log_filter filter;
+	char why[256], directive[LOG_TARGET_BYTES + 16], text[LOG_LEVELS_BYTES];
+
+	log_filter_init(&filter);
+	for (int i = 0; i < LOG_TARGETS_MAX; i++) {
+		snprintf(directive, sizeof(directive), "ztunnel::%063d=debug", i);
+		ck_assert_int_eq(log_filter_add(&filter, directive, why, sizeof(why)), 0);
+	}
+	log_filter_text(&filter, text);
+	ck_assert_str_eq(text + strlen(text) - strlen("=debug,info"), "=debug,info");
+}
+END_TEST
+
 START_TEST(too_many_targets)
 {
 	struct log_filter filter;
@@ -118,6 +164,8 @@ int main(void)
 
 	tcase_add_loop_test(tc, levels, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_loop_test(tc, refusals, 0, sizeof(bad) / sizeof(bad[0]));
+	tcase_add_loop_test(tc, told, 0, sizeof(texts) / sizeof(texts[0]));
+	tcase_add_test(tc, told_at_the_limit);
 	tcase_add_test(tc, additions_stay);
 	tcase_add_test(tc, too_many_targets);
 	suite_add_tcase(suite, tc);

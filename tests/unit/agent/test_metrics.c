@@ -65,6 +65,22 @@ START_TEST(counted_and_merged)
 }
 END_TEST
 
+/* A turn is told to the microsecond: most are shorter than a millisecond. */
+START_TEST(a_turn_has_microseconds)
+{
+	const char *worker = "0";
+	struct metrics *metrics = metrics_new();
+	char *text;
+
+	*metrics_at(metrics, METRIC_LONGEST_TURN, &worker) = 437;
+	text = text_of(metrics);
+	ck_assert_ptr_nonnull(
+	    strstr(text, "culvert_loop_longest_turn_seconds{worker=\"0\"} 0.000437\n"));
+	free(text);
+	metrics_free(metrics);
+}
+END_TEST
+
 START_TEST(values_are_escaped)
 {
 	struct metrics *metrics = metrics_new();
@@ -87,19 +103,24 @@ START_TEST(openmetrics)
 
 	metrics_count(metrics, METRIC_SOCKETS_OPEN, "source");
 	*metrics_at(metrics, METRIC_CPU, NULL) += 1250;
+	*metrics_at(metrics, METRIC_XDS_BYTES, (const char *[]){ "type/x" }) += 7;
 	metrics_write(out, METRICS_OPENMETRICS, metrics);
 	metrics_write_end(out, METRICS_OPENMETRICS);
 	ck_assert_int_eq(fclose(out), 0);
-	ck_assert_str_eq(text,
-	                 "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
-	                 "(unstable).\n"
-	                 "# TYPE istio_tcp_sockets_open gauge\n"
-	                 "istio_tcp_sockets_open{reporter=\"source\"} 1\n"
-	                 "# HELP process_cpu_seconds User and system CPU time spent.\n"
-	                 "# TYPE process_cpu_seconds counter\n"
-	                 "# UNIT process_cpu_seconds seconds\n"
-	                 "process_cpu_seconds_total 1.250\n"
-	                 "# EOF\n");
+	ck_assert_str_eq(
+	    text, "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
+		  "(unstable).\n"
+		  "# TYPE istio_tcp_sockets_open gauge\n"
+		  "istio_tcp_sockets_open{reporter=\"source\"} 1\n"
+		  "# HELP istio_xds_message_bytes Total number of bytes received (unstable).\n"
+		  "# TYPE istio_xds_message_bytes counter\n"
+		  "# UNIT istio_xds_message_bytes bytes\n"
+		  "istio_xds_message_bytes_total{url=\"type/x\"} 7\n"
+		  "# HELP process_cpu_seconds User and system CPU time spent.\n"
+		  "# TYPE process_cpu_seconds counter\n"
+		  "# UNIT process_cpu_seconds seconds\n"
+		  "process_cpu_seconds_total 1.250\n"
+		  "# EOF\n");
 	free(text);
 	metrics_free(metrics);
 }
@@ -166,6 +187,7 @@ int main(void)
 
 	tcase_add_test(tc, nothing);
 	tcase_add_test(tc, counted_and_merged);
+	tcase_add_test(tc, a_turn_has_microseconds);
 	tcase_add_test(tc, values_are_escaped);
 	tcase_add_test(tc, openmetrics);
 	tcase_add_loop_test(tc, negotiated, 0, sizeof(accepts) / sizeof(accepts[0]));

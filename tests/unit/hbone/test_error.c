@@ -14,14 +14,18 @@ static const struct {
 	{ -ECONNRESET, "Connection reset by peer" },
 	{ HB_E_IDLE, "idle timeout" },
 	{ HB_E_POLICY_CHANGED, "connection closed due to policy change" },
-	{ HB_E_LAST, "no address for a host name" },
+	{ HB_E_LAST, "peer does not speak TLS" },
 	{ HB_E_USER_TIME, "peer took too long to acknowledge what was sent" },
 	{ HB_E_STATUS(401), "http status: 401 Unauthorized" },
+	{ HB_E_STATUS(204), "http status: 204 No Content" },
 	{ HB_E_STATUS(299), "http status: 299" },
 	{ HB_E_RST(8), "stream reset by peer (8 CANCEL)" },
 	{ HB_E_RST(77), "stream reset by peer (77 unknown)" },
 	{ HB_E_CERT(10), "peer certificate refused (10): expired" },
-	{ HB_E_ALERT(116), "peer sent TLS alert 116" },
+	{ HB_E_ALERT(116), "peer sent TLS alert 116 certificate_required: we showed no certificate" },
+	{ HB_E_ALERT(71), "peer sent TLS alert 71 insufficient_security: nothing that we offer is strong enough for it" },
+	{ HB_E_ALERT(80), "peer sent TLS alert 80 internal_error" },
+	{ HB_E_ALERT(255), "peer sent TLS alert 255" },
 };
 /* clang-format on */
 

@@ -268,10 +268,10 @@ static const struct {
 	uint8_t type;
 	unsigned per_turn; /* frames, at most; honest bulk is not held up: 16 MiB in 16 KiB */
 } works[] = {
-	{ "requests",              30, HEADERS,         8 },
+	{ "requests",              30, HEADERS,         4 },
 	{ "large header blocks", 16384, HEADERS,        1 },
-	{ "small DATA",              1, DATA,        1024 },
-	{ "PING",                    8, PING,        1024 },
+	{ "small DATA",              1, DATA,        512 },
+	{ "PING",                    8, PING,        512 },
 };
 /* clang-format on */
 

@@ -1,5 +1,6 @@
 /*
- * pace: so many in a turn, groups in a circle, who leaves does not run, who is run may ask again.
+ * pace: so many in a turn, groups in a circle, who leaves does not run, who is run may ask again;
+ * limits over time, and fines.
  */
 #include <check.h>
 #include <string.h>
@@ -128,6 +129,101 @@ START_TEST(who_is_run_may_ask_again)
 }
 END_TEST
 
+/* Turns for @ms of the loop's time. */
+static uint64_t turn_for(uint64_t ms)
+{
+	uint64_t until_ms;
+
+	hb_loop_turn(loop, 0);
+	until_ms = hb_loop_now_ms(loop) + ms;
+	while (hb_loop_now_ms(loop) < until_ms)
+		hb_loop_turn(loop, 1);
+	return hb_loop_now_ms(loop);
+}
+
+/* Of ten that wait, burst ones are had at once, and the others one by one, as time passes. */
+START_TEST(a_group_is_limited_over_time)
+{
+	uint64_t began_ms;
+
+	up(100);
+	began_ms = turn_for(0);
+	hb_pace_limit(&pace, 4, 20);
+	ask("aaaaaaaaaa");
+	for (int i = 0; i < 5; i++)
+		hb_loop_turn(loop, 0);
+	ck_assert_uint_ge(ran_count, 4);
+	for (unsigned turns = 0; ran_count < 10 && turns < 10000; turns++) {
+		hb_loop_turn(loop, 5);
+		ck_assert_uint_le(ran_count, 4 + (hb_loop_now_ms(loop) - began_ms) / 20);
+	}
+	ck_assert_uint_eq(ran_count, 10);
+	ck_assert_uint_ge(hb_loop_now_ms(loop) - began_ms, 6 * 20);
+	down();
+}
+END_TEST
+
+/* One that has nothing left does not hold up another, which is had at once. */
+START_TEST(others_do_not_wait_for_a_limited_group)
+{
+	up(1);
+	hb_pace_limit(&pace, 2, 60000);
+	ask("aaaa");
+	for (int i = 0; i < 10; i++)
+		hb_loop_turn(loop, 1);
+	ck_assert_str_eq(ran, "aa");
+	items[4] = (struct item){ .name = 'b' };
+	hb_pace_item_init(&items[4].item, on_run);
+	hb_pace_ask(&pace, &items[4].item, 'b');
+	hb_loop_turn(loop, 0);
+	ck_assert_str_eq(ran, "aab");
+	hb_pace_leave(&items[2].item);
+	hb_pace_leave(&items[3].item);
+	hb_loop_turn(loop, 5);
+	hb_loop_turn(loop, 5);
+	ck_assert_str_eq(ran, "aab");
+	down();
+}
+END_TEST
+
+/* What is not used is saved, but no more than the burst. */
+START_TEST(a_rest_is_saved)
+{
+	up(100);
+	hb_pace_limit(&pace, 3, 1);
+	turn_for(50);
+	hb_pace_limit(&pace, 3, 60000); /* from here on none is added */
+	ask("aaaaa");
+	for (int i = 0; i < 5; i++)
+		hb_loop_turn(loop, 1);
+	ck_assert_str_eq(ran, "aaa");
+	hb_pace_leave(&items[3].item);
+	hb_pace_leave(&items[4].item);
+	down();
+}
+END_TEST
+
+/* Nothing until the fine is over, nor more for two; another group pays none. */
+START_TEST(a_fine_is_waited_for)
+{
+	uint64_t began_ms;
+
+	up(100);
+	began_ms = turn_for(0);
+	hb_pace_limit(&pace, 10, 1);
+	hb_pace_fine(&pace, 'a', 40);
+	hb_pace_fine(&pace, 'a', 40);
+	ask("aab");
+	hb_loop_turn(loop, 0);
+	ck_assert_str_eq(ran, "b");
+	while (ran_count < 3 && hb_loop_now_ms(loop) - began_ms < 1000)
+		hb_loop_turn(loop, 5);
+	ck_assert_str_eq(ran, "baa");
+	ck_assert_uint_ge(hb_loop_now_ms(loop) - began_ms, 40);
+	down();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pace");
@@ -138,6 +234,10 @@ int main(void)
 	tcase_add_loop_test(tc, in_turns, 0, HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, who_leaves_does_not_run);
 	tcase_add_test(tc, who_is_run_may_ask_again);
+	tcase_add_test(tc, a_group_is_limited_over_time);
+	tcase_add_test(tc, others_do_not_wait_for_a_limited_group);
+	tcase_add_test(tc, a_rest_is_saved);
+	tcase_add_test(tc, a_fine_is_waited_for);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

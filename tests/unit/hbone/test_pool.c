@@ -43,9 +43,10 @@ START_TEST(all_fail_with_the_same_reason)
 		const char *name, *expected;
 		int code;
 		bool closed_port;
+		const char *shown;
 	} rows[] = {
-		{ "nobody listens", SERVER_ID, -ECONNREFUSED, true },
-		{ "the peer is somebody else", "spiffe://cluster.local/ns/demo/sa/other", HB_E_PEER_IDENTITY, false },
+		{ "nobody listens", SERVER_ID, -ECONNREFUSED, true, "" },
+		{ "the peer is somebody else", "spiffe://cluster.local/ns/demo/sa/other", HB_E_PEER_IDENTITY, false, SERVER_ID },
 	};
 	/* clang-format on */
 
@@ -56,9 +57,11 @@ START_TEST(all_fail_with_the_same_reason)
 	for (unsigned i = 0; i < 5; i++)
 		rig_ask_as(i, rows[_i].expected, 1);
 	ck_assert(turn_until(rig.loop, &rig.gets_done, 5, 300));
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < 5; i++) {
 		ck_assert_msg(rig.gets[i].why.code == rows[_i].code, "%s: %s", rows[_i].name,
 		              hb_strerror(rig.gets[i].why.code));
+		ck_assert_str_eq(rig.gets[i].peer, rows[_i].shown);
+	}
 	ck_assert_uint_le(rig.accepted, 1);
 	/* The next one dials again: nothing is remembered against the peer. */
 	rig_ask_as(5, rows[_i].expected, 1);

@@ -213,7 +213,7 @@ START_TEST(before_the_handshake)
 		hb_loop_turn(loop, 10);
 	close(fd);
 	ck_assert(turn_until(loop, &ends, 1, 300));
-	ck_assert_int_eq(ended.code, _i == 0 ? HB_E_DRAIN : _i == 1 ? HB_E_IDLE : HB_E_TLS);
+	ck_assert_int_eq(ended.code, _i == 0 ? HB_E_DRAIN : _i == 1 ? HB_E_IDLE : HB_E_NOT_TLS);
 	ck_assert_uint_eq(tunnels, 0);
 }
 END_TEST

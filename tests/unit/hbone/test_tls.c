@@ -227,18 +227,34 @@ START_TEST(stalled_handshake)
 }
 END_TEST
 
+/* From the first byte on, and it is told in the one way that a TLS peer would understand. */
+static const struct {
+	const char *name, *says;
+	enum hb_tls_role role;
+} foreigners[] = {
+	{ "plain HTTP", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", HB_TLS_SERVER },
+	{ "HTTP/2 in the clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HB_TLS_SERVER },
+	{ "a word", "hi\n", HB_TLS_SERVER },
+	{ "a byte", "x", HB_TLS_SERVER },
+	{ "a server's banner", "220 ready\r\n", HB_TLS_CLIENT },
+};
+
 START_TEST(no_tls_at_all)
 {
-	static const char hello[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 	static struct tls_rig rig;
-	struct probe *end = &rig.ends[HB_TLS_SERVER];
+	enum hb_tls_role role = foreigners[_i].role;
+	struct probe *end = &rig.ends[role];
+	ssize_t len = (ssize_t)strlen(foreigners[_i].says), got;
+	char answer[4096];
 
 	rig_up(&rig, loop);
-	put_end(&rig, HB_TLS_SERVER, &good_server, 0);
-	ck_assert_int_eq(write(rig.wire[HB_TLS_SERVER], hello, sizeof(hello) - 1),
-	                 sizeof(hello) - 1);
+	put_end(&rig, role, role == HB_TLS_SERVER ? &good_server : &good_client, 0);
+	ck_assert_int_eq(write(rig.wire[role], foreigners[_i].says, (size_t)len), len);
 	ck_assert(turn_until(loop, &end->closes, 1, 100));
-	check_end("plain HTTP", end, HB_E_TLS, NULL);
+	check_end(foreigners[_i].name, end, HB_E_NOT_TLS, NULL);
+	got = read(rig.wire[role], answer, sizeof(answer));
+	ck_assert_msg(got >= 7 && memcmp(answer + got - 7, "\x15\x03\x03\x00\x02\x02\x32", 7) == 0,
+	              "%s: %zd bytes", foreigners[_i].name, got);
 	rig_down(&rig);
 }
 END_TEST
@@ -364,7 +380,7 @@ int main(void)
 	tcase_add_loop_test(tc, handshake, 0, HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, nobody_is_accepted);
 	tcase_add_loop_test(tc, stalled_handshake, 0, 2);
-	tcase_add_test(tc, no_tls_at_all);
+	tcase_add_loop_test(tc, no_tls_at_all, 0, HB_ARRAY_LEN(foreigners));
 	tcase_add_test(tc, half_close);
 	tcase_add_test(tc, close_flushes_and_finishes);
 	tcase_add_loop_test(tc, abort_keeps_its_reason, 0, 2);

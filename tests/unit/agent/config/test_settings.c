@@ -130,8 +130,8 @@ static const struct {
 } unknown_rows[] = {
 	{ "XDS_ADDRESS=istiod:15012", NULL },
 	{ "CA_ADDRESS=https://istiod", NULL },
-	{ "XDS_ON_DEMAND=false", NULL },
-	{ "XDS_ON_DEMAND=true", "XDS_ON_DEMAND" },
+	{ "ISTIO_META_DNS_CAPTURE=false", NULL },
+	{ "ISTIO_META_DNS_CAPTURE=true", "ISTIO_META_DNS_CAPTURE" },
 	{ "INPOD_UDS=/var/run/ztunnel/ztunnel.sock", NULL },
 	{ "PROXY_MODE=shared", NULL },
 	{ "ENABLE_PROXY=true", NULL },

@@ -50,12 +50,17 @@ static inline void put_text(struct laststate *state, const char *name, const cha
 	ck_assert_int_eq(put(state, A, name, "v", value, strlen(value)), 0);
 }
 
-static inline struct laststate *open_it(void)
+static inline struct laststate *open_of(const char *source)
 {
-	struct laststate *state = laststate_open(dir, "mesh");
+	struct laststate *state = laststate_open(dir, "mesh", source);
 
 	ck_assert_ptr_nonnull(state);
 	return state;
+}
+
+static inline struct laststate *open_it(void)
+{
+	return open_of("istiod:15012 of cluster Kubernetes");
 }
 
 /* "name=value name=value", in the file's order. */

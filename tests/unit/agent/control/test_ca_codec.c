@@ -11,10 +11,13 @@
 
 /* clang-format off */
 static const struct {
-	const char *name, *impersonate, *hex;
+	const char *name, *csr, *impersonate, *hex;
 } requests[] = {
-	{ "for itself", NULL, "0a01631880a305" },
-	{ "for a pod", "spiffe://td/ns/a/sa/b",
+	{ "vector: csr C, a day, for a pod", "C", "spiffe://cluster.local/ns/a/sa/b", /* reference/controlplane 3.9 */
+	  "0a01431880a305223c0a3a0a14496d706572736f6e617465644964656e74"
+	  "69747912221a207370696666653a2f2f636c75737465722e6c6f63616c2f6e732f612f73612f62" },
+	{ "for itself", "c", NULL, "0a01631880a305" },
+	{ "for a pod", "c", "spiffe://td/ns/a/sa/b",
 	  "0a01631880a30522310a2f0a14496d706572736f6e617465644964656e74"
 	  "69747912171a157370696666653a2f2f74642f6e732f612f73612f62" },
 };
@@ -52,7 +55,8 @@ START_TEST(request)
 	uint8_t want[256], *bytes;
 	size_t len = unhex(requests[_i].hex, want), size;
 
-	ck_assert_int_eq(ca_encode_request("c", 86400, requests[_i].impersonate, &bytes, &size), 0);
+	ck_assert_int_eq(
+	    ca_encode_request(requests[_i].csr, 86400, requests[_i].impersonate, &bytes, &size), 0);
 	ck_assert_msg(size == len && memcmp(bytes, want, len) == 0, "%s", requests[_i].name);
 	free(bytes);
 }

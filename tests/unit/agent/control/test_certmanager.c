@@ -393,6 +393,31 @@ START_TEST(bad_dates_are_taken)
 }
 END_TEST
 
+/* But not in place of one that is good: that is used on, and another asked for. */
+START_TEST(bad_dates_do_not_replace_good_ones)
+{
+	static const struct {
+		int not_before_s, not_after_s;
+	} odd[] = { { -100, -50 }, { 3600, 7200 } };
+
+	start_played();
+	hold(ONE);
+	turn_some();
+	answer(0, ONE, 0, 0);
+	for (unsigned i = 0; i < HB_ARRAY_LEN(odd); i++) {
+		played.source.on_change(played.source.owner);
+		wait_for(&played.count, i + 2);
+		answer(i + 1, ONE, odd[i].not_before_s, odd[i].not_after_s);
+		turn_some();
+		ck_assert_uint_eq(got.issued, 1);
+		ck_assert_uint_eq(got.refused, 0);
+		ck_assert_uint_eq(certmanager_counts(manager).failed, i + 1);
+		look_at(ONE);
+		ck_assert_str_eq(seen.state, "Available");
+	}
+}
+END_TEST
+
 START_TEST(cannot_even_be_asked)
 {
 	start_played();
@@ -506,6 +531,7 @@ int main(void)
 	tcase_add_test(tc, a_failed_renewal_is_not_told);
 	tcase_add_test(tc, old_until_it_ends);
 	tcase_add_test(tc, bad_dates_are_taken);
+	tcase_add_test(tc, bad_dates_do_not_replace_good_ones);
 	tcase_add_test(tc, cannot_even_be_asked);
 	tcase_add_test(tc, priorities);
 	tcase_add_test(tc, gone_while_it_is_asked_for);

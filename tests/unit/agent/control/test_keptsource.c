@@ -58,7 +58,7 @@ static struct cert_source away;
 
 static void keep(struct cert_source *other, uint32_t unasked_ms)
 {
-	state = laststate_open(dir, "mesh");
+	state = open_it();
 	source = keptsource_new(loop, &(struct keptsource_options){ .source = other,
 	                                                            .known = state,
 	                                                            .unasked_ms = unasked_ms,

@@ -156,6 +156,11 @@ static void made_add(struct made *made, const char *type, const char *name)
 	made->head.records++;
 }
 
+static void one(struct made *made)
+{
+	made_add(made, A, "a");
+}
+
 static void twice(struct made *made)
 {
 	made_add(made, A, "a");
@@ -185,13 +190,15 @@ static const struct {
 	unsigned version, mode;
 	bool is_link;
 } rows[] = {
-	{ "a record twice", twice, 1, 0600, false },
-	{ "too many types", many_types, 1, 0600, false },
-	{ "fewer records than told", more_than_told, 1, 0600, false },
-	{ "another version", twice, 2, 0600, false },
-	{ "others may read it", NULL, 1, 0640, false },
-	{ "others may write it", NULL, 1, 0602, false },
-	{ "a link", NULL, 1, 0600, true },
+	{ "a record twice", twice, 2, 0600, false },
+	{ "too many types", many_types, 2, 0600, false },
+	{ "fewer records than told", more_than_told, 2, 0600, false },
+	{ "the version before", twice, 1, 0600, false },
+	{ "another version", twice, 3, 0600, false },
+	{ "nobody's word", one, 2, 0600, false },
+	{ "others may read it", NULL, 2, 0640, false },
+	{ "others may write it", NULL, 2, 0602, false },
+	{ "a link", NULL, 2, 0600, true },
 };
 /* clang-format on */
 
@@ -291,12 +298,47 @@ START_TEST(why_it_is_refused)
 	ck_assert_int_eq(laststate_head_decode(bytes, 25, &head, why, sizeof(why)), -EBADMSG);
 	ck_assert_str_eq(why, "it is no such file");
 	small_file(bytes, sizeof(bytes));
-	ck_assert_int_eq(laststate_head_decode(bytes, 55, &head, why, sizeof(why)), -EBADMSG);
+	ck_assert_int_eq(
+	    laststate_head_decode(bytes, LASTSTATE_HEAD_BYTES - 1, &head, why, sizeof(why)),
+	    -EBADMSG);
 	ck_assert_str_eq(why, "its head is damaged");
 	bytes[8] = 7;
-	ck_assert_int_eq(laststate_head_decode(bytes, 56, &head, why, sizeof(why)),
-	                 -EPROTONOSUPPORT);
-	ck_assert_str_eq(why, "it is of version 7, and only version 1 is read");
+	ck_assert_int_eq(
+	    laststate_head_decode(bytes, LASTSTATE_HEAD_BYTES, &head, why, sizeof(why)),
+	    -EPROTONOSUPPORT);
+	ck_assert_str_eq(why, "it is of version 7, and only version 2 is read");
+}
+END_TEST
+
+/* Of another control plane: its mesh and its certificates are not ours. */
+START_TEST(of_another_source)
+{
+	static char long_one[2 * LASTSTATE_SOURCE_MAX];
+	struct laststate *state = open_of("istiod:15012 of cluster one");
+
+	put_text(state, "a", "1");
+	ck_assert_int_eq(laststate_flush(state, T0), 0);
+	laststate_close(state);
+	state = open_of("istiod:15012 of cluster one");
+	ck_assert_str_eq(all(state), "a=1");
+	laststate_confirm(state, T0 + LASTSTATE_CONFIRM_MS);
+	ck_assert_uint_eq(laststate_step(state, T0 + LASTSTATE_CONFIRM_MS), LASTSTATE_IDLE);
+	ck_assert_uint_eq(laststate_report(state).confirmations, 1);
+	laststate_close(state);
+	state = open_of("istiod:15012 of cluster two");
+	ck_assert_str_eq(all(state), "");
+	ck_assert_int_eq(access(aside, F_OK), 0);
+	ck_assert_int_ne(access(path, F_OK), 0);
+	laststate_close(state);
+	/* Clipped, and the same again. */
+	memset(long_one, 'x', sizeof(long_one) - 1);
+	state = open_of(long_one);
+	put_text(state, "b", "2");
+	ck_assert_int_eq(laststate_flush(state, T0), 0);
+	laststate_close(state);
+	state = open_of(long_one);
+	ck_assert_str_eq(all(state), "b=2");
+	laststate_close(state);
 }
 END_TEST
 
@@ -317,6 +359,7 @@ int main(void)
 	tcase_add_test(tc, texts_have_their_length);
 	tcase_add_loop_test(tc, certificate_values, 0, HB_ARRAY_LEN(certificates));
 	tcase_add_test(tc, why_it_is_refused);
+	tcase_add_test(tc, of_another_source);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -155,24 +155,131 @@ START_TEST(stream_ends)
 }
 END_TEST
 
+/* The names of two workloads do not fit; the one of a policy does. */
+static void begin_trimmed(struct rig *rig, uint32_t settle_ms)
+{
+	rig_init(rig, &(struct xds_options){ .request_max = 80, .settle_ms = settle_ms });
+	rig_say(rig,
+	        WORKLOAD("one-name", "0123456789") WORKLOAD("another", "0123456789") SAY_ADDRESS);
+	rig_say(rig, "2:{2:{2:{1:'p' 2:'n'}} 3:'n/p'} " SAY_POLICY);
+	rig_end(rig, GRPC_END_LOST, GRPC_UNAVAILABLE, "");
+	ck_assert_str_eq(server.sent[0], "node Address");
+	ck_assert_str_eq(server.sent[1], "node Authorization v[n/p]");
+}
+
+static bool lacks_one_name(const struct rig *rig)
+{
+	return !rig_has(rig, "one-name") && !xds_is_busy(rig->xds);
+}
+
 START_TEST(trimmed_and_replaced)
 {
 	struct rig rig;
 
-	rig_init(&rig, &(struct xds_options){ .request_max = 80 });
-	rig_say(&rig,
-	        WORKLOAD("one-name", "0123456789") WORKLOAD("another", "0123456789") SAY_ADDRESS);
-	rig_say(&rig, "2:{2:{2:{1:'p' 2:'n'}} 3:'n/p'} " SAY_POLICY);
-	rig_end(&rig, GRPC_END_LOST, GRPC_UNAVAILABLE, "");
-	ck_assert_str_eq(server.sent[0], "node Address");
-	ck_assert_str_eq(server.sent[1], "node Authorization v[n/p]"); /* that one fits */
-	/* The first answer is all that there is; the second is not. */
-	rig_say(&rig, WORKLOAD("another", "0123456789") SAY_ADDRESS);
-	ck_assert(rig_has(&rig, "another") && !rig_has(&rig, "one-name"));
-	rig_say(&rig, WORKLOAD("third", "0") SAY_ADDRESS);
-	ck_assert(rig_has(&rig, "another") && rig_has(&rig, "third"));
+	begin_trimmed(&rig, 1);
+	rig_say(&rig, WORKLOAD("another", "0123456789") WORKLOAD("third", "0") SAY_ADDRESS);
 	rig_say(&rig, SAY_POLICY);
+	rig_until(&rig, lacks_one_name);
+	ck_assert(rig_has(&rig, "another") && rig_has(&rig, "third"));
+	/* Whose names were told has lost nothing, and of the sweep nothing was told or counted. */
 	ck_assert_ptr_nonnull(snapshot_policy_by_key(rig.snapshot, "n/p"));
+	ck_assert_uint_eq(server.sent_count, 4);
+	ck_assert_uint_eq(rig_metric(&rig, METRIC_XDS_MESSAGES, URL_ADDRESS), 2);
+	ck_assert_uint_eq(rig_metric(&rig, METRIC_XDS_RESOURCES, URL_ADDRESS), 2);
+	ck_assert(!server.paused);
+	/* The stream goes on, and now silence means nothing. */
+	rig_say(&rig, WORKLOAD("fourth", "0") SAY_ADDRESS);
+	ck_assert(rig_has(&rig, "another") && rig_has(&rig, "fourth"));
+	rig_done(&rig);
+}
+END_TEST
+
+/* What is only not yet told stays: after each part, and when the stream ends between them. */
+START_TEST(trimmed_and_told_in_three_parts)
+{
+	struct rig rig;
+
+	begin_trimmed(&rig, 0);
+	rig_say(&rig, WORKLOAD("third", "0") SAY_ADDRESS);
+	ck_assert(rig_has(&rig, "one-name") && rig_has(&rig, "another"));
+	rig_say(&rig, WORKLOAD("another", "1") SAY_ADDRESS);
+	ck_assert(rig_has(&rig, "one-name") && rig_has(&rig, "another"));
+	rig_end(&rig, GRPC_END_LOST, GRPC_UNAVAILABLE, "");
+	ck_assert(rig_has(&rig, "one-name") && rig_has(&rig, "another"));
+	rig_say(&rig, WORKLOAD("third", "0") SAY_ADDRESS);
+	rig_say(&rig, WORKLOAD("another", "1") SAY_ADDRESS);
+	rig_say(&rig, WORKLOAD("one-name", "1") SAY_ADDRESS);
+	ck_assert_uint_eq(rig_metric(&rig, METRIC_XDS_RESOURCES, URL_ADDRESS), 3);
+	ck_assert(rig_has(&rig, "one-name") && rig_has(&rig, "another") && rig_has(&rig, "third"));
+	rig_done(&rig);
+}
+END_TEST
+
+/* A large mesh changes all the time: that alone does not put off what is due. */
+START_TEST(trimmed_and_never_quiet)
+{
+	struct rig rig;
+	unsigned rounds = 0;
+
+	begin_trimmed(&rig, 100);
+	for (; rounds < 20000 && !lacks_one_name(&rig); rounds++) {
+		while (server.sent_count > 2) /* answers */
+			free(server.sent[--server.sent_count]);
+		if (xds_is_busy(rig.xds))
+			ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+		else
+			rig_say(&rig, rounds % 2 ? WORKLOAD("another", "1") SAY_ADDRESS
+			                         : WORKLOAD("another", "2") SAY_ADDRESS);
+	}
+	ck_assert_uint_lt(rounds, 20000);
+	ck_assert(rig_has(&rig, "another"));
+	rig_done(&rig);
+}
+END_TEST
+
+START_TEST(trimmed_and_ends_in_the_sweep)
+{
+	struct grpc_status status = { .code = GRPC_UNAVAILABLE,
+		                      .kind = GRPC_END_LOST,
+		                      .message = "" };
+	struct rig rig;
+
+	begin_trimmed(&rig, 1);
+	rig_say(&rig, WORKLOAD("another", "1") SAY_ADDRESS);
+	while (!xds_is_busy(rig.xds))
+		ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+	ck_assert(server.paused);
+	server.call = NULL;
+	server.events->on_end(server.ctx, &status);
+	while (!server.call)
+		ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+	ck_assert(lacks_one_name(&rig) && rig_has(&rig, "another"));
+	ck_assert_str_eq(server.sent[0], "node Address v[another=1]");
+	/* And freed in one. */
+	rig_done(&rig);
+	begin_trimmed(&rig, 1);
+	rig_say(&rig, WORKLOAD("another", "1") SAY_ADDRESS);
+	while (!xds_is_busy(rig.xds))
+		ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+	rig_done(&rig);
+}
+END_TEST
+
+START_TEST(trimmed_and_no_memory_in_the_sweep)
+{
+	struct rig rig;
+
+	begin_trimmed(&rig, 1);
+	rig_say(&rig, WORKLOAD("another", "1") SAY_ADDRESS);
+	rig.publish_err = -ENOMEM;
+	while (server.cancels == 0)
+		ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+	ck_assert(rig_has(&rig, "one-name"));
+	rig.publish_err = 0;
+	while (!server.call)
+		ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+	/* Without versions both names fit. */
+	ck_assert(strstr(server.sent[0], "v[one-name]") && strstr(server.sent[0], "v[another]"));
 	rig_done(&rig);
 }
 END_TEST
@@ -192,11 +299,16 @@ static void say_many(struct rig *rig)
 	free(text);
 }
 
+static bool lacks_two(const struct rig *rig)
+{
+	return !rig_has(rig, "2");
+}
+
 START_TEST(limit_is_learned)
 {
 	struct rig rig;
 
-	rig_init(&rig, NULL);
+	rig_init(&rig, &(struct xds_options){ .settle_ms = 1 });
 	say_many(&rig);
 	rig_end(&rig, GRPC_END_LOST, GRPC_UNAVAILABLE, "");
 	ck_assert_ptr_nonnull(strstr(server.sent[0], "v[2999=0123456789abcdef]"));
@@ -206,7 +318,8 @@ START_TEST(limit_is_learned)
 	        "grpc: received message larger than max (5000000 vs. 4194304)");
 	ck_assert_str_eq(server.sent[0], "node Address");
 	rig_say(&rig, WORKLOAD("1", "0") SAY_ADDRESS);
-	ck_assert(rig_has(&rig, "1") && !rig_has(&rig, "2"));
+	rig_until(&rig, lacks_two);
+	ck_assert(rig_has(&rig, "1"));
 	rig_done(&rig);
 }
 END_TEST
@@ -259,18 +372,28 @@ START_TEST(call_ends_while_a_response_is_taken)
 }
 END_TEST
 
+/* However often, and though something good came on each stream: waits grow, from stream to stream,
+ * until one is of use to its end. */
 START_TEST(no_response_at_all)
 {
 	struct rig rig;
 
 	rig_init(&rig, NULL);
-	rig_say(&rig, WORKLOAD("a", "1") SAY_ADDRESS);
-	rig_say(&rig, "2:5 " SAY_ADDRESS);
-	ck_assert_uint_eq(server.cancels, 1);
-	while (!server.call)
-		ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		if (i > 1)
+			rig_say(&rig, WORKLOAD("a", "1") SAY_ADDRESS);
+		rig_say(&rig, "2:5 " SAY_ADDRESS);
+		ck_assert_uint_eq(server.cancels, i);
+		while (!server.call)
+			ck_assert_int_eq(hb_loop_turn(rig.loop, 1), 0);
+		ck_assert_uint_eq(server.waits, i);
+		ck_assert_uint_eq(server.resets, 0);
+	}
 	ck_assert_str_eq(server.sent[0], "node Address v[a=1]");
-	ck_assert_uint_eq(rig_metric(&rig, METRIC_XDS_ENDS, "Error"), 1);
+	ck_assert_uint_eq(rig_metric(&rig, METRIC_XDS_ENDS, "Error"), 3);
+	rig_say(&rig, "2:{3:'a'} " SAY_ADDRESS); /* refused, but a response, and answered */
+	rig_end(&rig, GRPC_END_LOST, GRPC_UNAVAILABLE, "");
+	ck_assert_uint_eq(server.resets, 1);
 	rig_done(&rig);
 }
 END_TEST
@@ -339,6 +462,10 @@ int main(void)
 	tcase_add_test(tcase, versions_on_reconnect);
 	tcase_add_loop_test(tcase, stream_ends, 0, HB_ARRAY_LEN(ends));
 	tcase_add_test(tcase, trimmed_and_replaced);
+	tcase_add_test(tcase, trimmed_and_told_in_three_parts);
+	tcase_add_test(tcase, trimmed_and_never_quiet);
+	tcase_add_test(tcase, trimmed_and_ends_in_the_sweep);
+	tcase_add_test(tcase, trimmed_and_no_memory_in_the_sweep);
 	tcase_add_test(tcase, limit_is_learned);
 	tcase_add_test(tcase, limit_below_our_least);
 	tcase_add_test(tcase, call_ends_while_a_response_is_taken);

@@ -36,6 +36,22 @@ static const struct row {
 	{ "vector: policy", POLICY_HEX, "0a017012016e180120012a080a06120422022200", NULL,
 	  { "\"name\": \"p\"", "\"namespace\": \"n\"", "\"scope\": \"Namespace\"", "\"action\": \"Deny\"", "notPrincipals", "Presence" } },
 
+	/* What istiod says of another network: its gateway, and all that lies behind it as one workload. They are
+	 * called by their uids. */
+	{ "istiod: a gateway to another network", ADDRESS_HEX,
+	  "0a690a234e6574776f726b476174657761792f6e6574322f31302e332e302e31312f3135303038120c697374696f2d73797374656d1a040a03000b22046e65743"
+	  "23a026577a201234e6574776f726b476174657761792f6e6574322f31302e332e302e31312f3135303038", NULL,
+	  { "\"name\": \"NetworkGateway/net2/10.3.0.11/15008\"", "\"uid\": \"NetworkGateway/net2/10.3.0.11/15008\"", "\"network\": \"net2\"",
+	    "\"10.3.0.11\"", "\"serviceAccount\": \"ew\"", "\"protocol\": \"TCP\"" } },
+	{ "istiod: a service's part in another network", ADDRESS_HEX,
+	  "0aa4020a5d6e6574322f53706c6974486f72697a6f6e576f726b6c6f61642f697374696f2d73797374656d2f65617374776573742f31302e332e302e31312f646"
+	  "56d6f2f6661726f6e6c792e64656d6f2e7376632e636c75737465722e6c6f63616c120464656d6f22046e6574322801600292010672656d6f74659a0111120c0a"
+	  "046e65743212040a03000b18a075a2015d6e6574322f53706c6974486f72697a6f6e576f726b6c6f61642f697374696f2d73797374656d2f65617374776573742"
+	  "f31302e332e302e31312f64656d6f2f6661726f6e6c792e64656d6f2e7376632e636c75737465722e6c6f63616cb201300a2364656d6f2f6661726f6e6c792e64"
+	  "656d6f2e7376632e636c75737465722e6c6f63616c12090a07085010903f1801da01020802", NULL,
+	  { "\"workloadIps\": []", "\"destination\": \"net2/10.3.0.11\"", "\"network\": \"net2\"", "\"protocol\": \"HBONE\"", "\"capacity\": 2",
+	    "\"demo/faronly.demo.svc.cluster.local\"" } },
+
 	/* Address */
 	{ "neither workload nor service", ADDRESS, "", "the value is neither a workload nor a service", { NULL } },
 	{ "another kind from the future", ADDRESS, "3:{1:'x'}", "the value is neither a workload nor a service", { NULL } },
@@ -111,6 +127,8 @@ static const struct row {
 	{ "an address of 3 bytes", ADDRESS, "2:{2:'n' 3:'h' 4:{2:x'0a6000'}}", "addresses has an address of 3 bytes, expected 4 or 16", { NULL } },
 	{ "SANs, of which one is none", ADDRESS, "2:{2:'n' 3:'h' 6:'spiffe://td/ns/a/sa/b' 6:'b.example.org'}", NULL,
 	  { "spiffe://td/ns/a/sa/b", "!b.example.org" } },
+	{ "SANs in any order, and twice", ADDRESS, "2:{2:'n' 3:'h' 6:'spiffe://td/ns/a/sa/c' 6:'spiffe://td/ns/a/sa/b' 6:'spiffe://td/ns/a/sa/c'}", NULL,
+	  { "[\n        \"spiffe://td/ns/a/sa/b\",\n        \"spiffe://td/ns/a/sa/c\"\n      ]" } },
 	{ "balancer", ADDRESS, "2:{2:'n' 3:'h' 8:{1:6 1:1 1:2 2:2 3:1}}", NULL,
 	  { "\"Network\"", "\"Region\"", "\"Failover\"", "\"AllowAll\"" } },
 	{ "balancer, packed", ADDRESS, "2:{2:'n' 3:'h' 8:{1:x'0601' 2:1}}", NULL, { "\"Network\"", "\"Strict\"" } },

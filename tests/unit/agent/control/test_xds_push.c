@@ -1,5 +1,6 @@
 /*
- * xds_push: responses by rows: what is taken, removed and refused, and what of a full state goes.
+ * xds_push: responses by rows: what is taken, removed and refused, and what goes as nothing
+ * tells it any more.
  */
 #include <check.h>
 #include <errno.h>
@@ -44,13 +45,11 @@ static void rig_done(struct rig *rig)
 	store_free(rig->store);
 }
 
-/* All slices of one response; it is published where it went well. */
-static int push_bytes(struct rig *rig, const uint8_t *bytes, size_t size, bool full)
+/* All slices of what rig->push begins with; it is published where it went well. */
+static int push_run(struct rig *rig)
 {
 	int more;
 
-	xds_push_init(&rig->push, rig->store, rig->versions, bytes, size);
-	rig->push.full = full;
 	rig->push.on_name = on_name;
 	rig->push.owner = rig;
 	rig->told[0] = 0;
@@ -69,10 +68,16 @@ static int push_bytes(struct rig *rig, const uint8_t *bytes, size_t size, bool f
 	return 0;
 }
 
-static int push_text(struct rig *rig, const char *text, bool full)
+static int push_bytes(struct rig *rig, const uint8_t *bytes, size_t size)
+{
+	xds_push_init(&rig->push, rig->store, rig->versions, bytes, size);
+	return push_run(rig);
+}
+
+static int push_text(struct rig *rig, const char *text)
 {
 	struct pb pb = pb_of(text);
-	int err = push_bytes(rig, pb.bytes, pb.size, full);
+	int err = push_bytes(rig, pb.bytes, pb.size);
 
 	free(pb.bytes);
 	return err;
@@ -99,8 +104,7 @@ START_TEST(mixed_and_one_bad)
 	    push_text(&rig,
 	              "1:'debug' 2:{1:'v1' 2:{2:{1:{20:'a' 5:2}}} 3:'a'}"
 	              " 2:{1:'v2' 2:{2:{2:{2:'n' 3:'h'}}} 3:'n/h'}"
-	              " 2:{1:'v3' 2:{2:{1:{20:'b'}}} 3:'b' 4:'/10.0.0.1'} " ADDRESS NONCE " 7:{}",
-	              false),
+	              " 2:{1:'v3' 2:{2:{1:{20:'b'}}} 3:'b' 4:'/10.0.0.1'} " ADDRESS NONCE " 7:{}"),
 	    0);
 	ck_assert_int_eq(rig.push.type, XDS_ADDRESS);
 	ck_assert_str_eq(rig.push.nonce, "7");
@@ -116,8 +120,8 @@ START_TEST(mixed_and_one_bad)
 	ck_assert_str_eq(rig.told, "a n/h b /10.0.0.1 ");
 
 	/* What was good before stays when its next version is not, in its old version. */
-	ck_assert_int_eq(
-	    push_text(&rig, "2:{1:'v4' 2:{2:{1:{20:'b' 17:9}}} 3:'b'} " ADDRESS NONCE, false), 0);
+	ck_assert_int_eq(push_text(&rig, "2:{1:'v4' 2:{2:{1:{20:'b' 17:9}}} 3:'b'} " ADDRESS NONCE),
+	                 0);
 	ck_assert_uint_eq(rig.push.rejected, 1);
 	ck_assert(has_workload(&rig, "b"));
 	ck_assert_str_eq(version_of(&rig, XDS_ADDRESS, "b"), "v3");
@@ -133,16 +137,13 @@ START_TEST(removals)
 	ck_assert_int_eq(push_text(&rig,
 	                           "2:{1:'v' 2:{2:{1:{20:'c//Pod/n/a'}}} 3:'c//Pod/n/a'}"
 	                           " 2:{1:'v' 2:{2:{1:{20:'n/h'}}} 3:'n/h'}"
-	                           " 2:{1:'v' 2:{2:{2:{2:'n' 3:'*.x'}}} 3:'n/*.x'} " ADDRESS NONCE,
-	                           false),
+	                           " 2:{1:'v' 2:{2:{2:{2:'n' 3:'*.x'}}} 3:'n/*.x'} " ADDRESS NONCE),
 	                 0);
 	/* By name alone: a uid first, then a service; after the resources, wherever they stand; of
 	 * what nobody has, nothing; and none by half its name. */
-	ck_assert_int_eq(push_text(&rig,
-	                           "6:'n/h' 6:'n/*.x' 6:'c//Pod/n/gone' 6:'a/b/c' 6:'new'"
-	                           " 6:x'632f2f506f642f6e2f6100'"
-	                           " 2:{1:'v' 2:{2:{1:{20:'new'}}} 3:'new'} " ADDRESS NONCE,
-	                           false),
+	ck_assert_int_eq(push_text(&rig, "6:'n/h' 6:'n/*.x' 6:'c//Pod/n/gone' 6:'a/b/c' 6:'new'"
+	                                 " 6:x'632f2f506f642f6e2f6100'"
+	                                 " 2:{1:'v' 2:{2:{1:{20:'new'}}} 3:'new'} " ADDRESS NONCE),
 	                 0);
 	ck_assert_uint_eq(rig.push.removed, 5);
 	ck_assert_uint_eq(rig.push.rejected, 0);
@@ -161,41 +162,55 @@ START_TEST(policies_by_resource_name)
 	struct rig rig;
 
 	rig_init(&rig);
-	ck_assert_int_eq(
-	    push_text(&rig, "2:{2:{2:{1:'p' 2:'n' 3:1}} 3:'n/p'} " POLICY NONCE, false), 0);
+	ck_assert_int_eq(push_text(&rig, "2:{2:{2:{1:'p' 2:'n' 3:1}} 3:'n/p'} " POLICY NONCE), 0);
 	ck_assert_int_eq(rig.push.type, XDS_AUTHORIZATION);
 	ck_assert_ptr_nonnull(snapshot_policy_by_key(rig.snapshot, "n/p"));
 	/* Listed with an empty version: only so its removal is heard of. */
 	ck_assert_str_eq(version_of(&rig, XDS_AUTHORIZATION, "n/p"), "");
 	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].count, 0);
-	ck_assert_int_eq(push_text(&rig, "6:'n/p' " POLICY NONCE, false), 0);
+	ck_assert_int_eq(push_text(&rig, "6:'n/p' " POLICY NONCE), 0);
 	ck_assert_ptr_null(snapshot_policy_by_key(rig.snapshot, "n/p"));
 	ck_assert_uint_eq(rig.versions[XDS_AUTHORIZATION].count, 0);
 	rig_done(&rig);
 }
 END_TEST
 
-START_TEST(full_state)
+static void sweep(struct rig *rig)
+{
+	xds_push_init_sweep(&rig->push, rig->store, rig->versions, XDS_ADDRESS);
+	ck_assert_int_eq(push_run(rig), 0);
+}
+
+START_TEST(swept)
 {
 	struct rig rig;
 
 	rig_init(&rig);
+	sweep(&rig); /* of nothing */
 	ck_assert_int_eq(push_text(&rig,
-	                           "2:{1:'v' 2:{2:{1:{20:'a'}}} 3:'a'} 2:{1:'v' 2:{2:{1:{20:'b'}}} "
-	                           "3:'b'} 2:{1:'v' 2:{2:{1:{20:'c'}}} 3:'c'} " ADDRESS NONCE,
-	                           true),
+	                           "2:{1:'v' 2:{2:{1:{20:'a'}}} 3:'a'} 2:{1:'v' "
+	                           "2:{2:{1:{20:'b'}}} 3:'b'} 2:{1:'v' 2:{2:{1:{20:'c'}}} "
+	                           "3:'c'} 2:{1:'v' 2:{2:{1:{20:'d'}}} 3:'d'} " ADDRESS NONCE),
 	                 0);
-	/* a is named, b too but refused, c is not: it went while we were away. */
-	ck_assert_int_eq(push_text(&rig,
-	                           "2:{1:'w' 2:{2:{1:{20:'a'}}} 3:'a'} 2:{1:'w' 2:{2:{1:{20:'b' "
-	                           "5:3}}} 3:'b'} " ADDRESS NONCE,
-	                           true),
+	xds_versions_unsee(&rig.versions[XDS_ADDRESS]);
+	/* a is named, b too but refused, d in another response, c is not: it went while we were
+	 * away. Before the sweep nothing leaves. */
+	ck_assert_int_eq(push_text(&rig, "2:{1:'w' 2:{2:{1:{20:'a'}}} 3:'a'} 2:{1:'w' "
+	                                 "2:{2:{1:{20:'b' 5:3}}} 3:'b'} " ADDRESS NONCE),
 	                 0);
-	ck_assert(has_workload(&rig, "a") && has_workload(&rig, "b") && !has_workload(&rig, "c"));
+	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].unseen, 2);
+	ck_assert_int_eq(push_text(&rig, "2:{1:'v' 2:{2:{1:{20:'d'}}} 3:'d'} " ADDRESS NONCE), 0);
+	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].unseen, 1);
+	ck_assert(has_workload(&rig, "c"));
+	sweep(&rig);
+	ck_assert(has_workload(&rig, "a") && has_workload(&rig, "b") && has_workload(&rig, "d"));
+	ck_assert(!has_workload(&rig, "c"));
 	ck_assert_uint_eq(rig.push.removed, 1);
-	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].count, 2);
-	/* And an empty one. */
-	ck_assert_int_eq(push_text(&rig, ADDRESS NONCE, true), 0);
+	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].count, 3);
+	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].unseen, 0);
+	/* And where nothing is named. */
+	xds_versions_unsee(&rig.versions[XDS_ADDRESS]);
+	sweep(&rig);
 	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].count, 0);
 	ck_assert(!has_workload(&rig, "a"));
 	rig_done(&rig);
@@ -208,12 +223,11 @@ START_TEST(what_a_file_put_stays)
 
 	rig_init(&rig);
 	ck_assert_int_eq(store_put_workload(rig.store, &(struct workload){ .uid = "file" }), 0);
-	ck_assert_int_eq(push_text(&rig, "2:{1:'v' 2:{2:{1:{20:'a'}}} 3:'a'} " ADDRESS NONCE, true),
-	                 0);
+	ck_assert_int_eq(push_text(&rig, "2:{1:'v' 2:{2:{1:{20:'a'}}} 3:'a'} " ADDRESS NONCE), 0);
 	/* A file that says nothing more takes its own away, and nothing of xDS. */
 	ck_assert_int_eq(store_sync_begin(rig.store, STORE_FILE), 0);
 	ck_assert_int_eq(store_sync_end(rig.store), 0);
-	ck_assert_int_eq(push_text(&rig, ADDRESS NONCE, false), 0);
+	ck_assert_int_eq(push_text(&rig, ADDRESS NONCE), 0);
 	ck_assert(has_workload(&rig, "a") && !has_workload(&rig, "file"));
 	rig_done(&rig);
 }
@@ -247,7 +261,7 @@ START_TEST(odd_ones)
 	int err;
 
 	rig_init(&rig);
-	err = push_text(&rig, odd[_i].text, false);
+	err = push_text(&rig, odd[_i].text);
 	ck_assert_msg(err == odd[_i].want, "%s: %d", odd[_i].name, err);
 	ck_assert_msg(rig.push.rejected == odd[_i].rejected, "%s: %zu", odd[_i].name,
 	              rig.push.rejected);
@@ -268,7 +282,7 @@ START_TEST(cut_at_every_byte)
 
 		memcpy(cut, pb.bytes, size);
 		rig_init(&rig);
-		err = push_bytes(&rig, cut, size, false);
+		err = push_bytes(&rig, cut, size);
 		ck_assert_msg(err == 0 || err == -EBADMSG, "%zu: %d", size, err);
 		ck_assert(!has_workload(&rig, "a") || err == 0);
 		rig_done(&rig);
@@ -290,11 +304,30 @@ START_TEST(reasons_are_bounded)
 	fputs(ADDRESS NONCE, out);
 	fclose(out);
 	rig_init(&rig);
-	ck_assert_int_eq(push_text(&rig, text, false), 0);
+	ck_assert_int_eq(push_text(&rig, text), 0);
 	ck_assert_uint_eq(rig.push.rejected, 300);
 	ck_assert_uint_lt(strlen(rig.push.reasons), XDS_REASONS_MAX);
 	ck_assert_str_eq(rig.push.reasons + strlen(rig.push.reasons) - 5, "; ...");
 	free(text);
+	rig_done(&rig);
+}
+END_TEST
+
+/* What is left out of resources that are taken is counted, and the first that lost something is
+ * named. */
+START_TEST(left_out)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	ck_assert_int_eq(
+	    push_text(&rig, "2:{1:'v' 2:{2:{2:{2:'n' 3:'h'}}} 3:'n/h'}"
+	                    " 2:{1:'v' 2:{2:{2:{2:'n' 3:'\xc3\xa9' 6:'a' 6:'b'}}} 3:'n/\xc3\xa9'}"
+	                    " 2:{1:'v' 2:{2:{2:{2:'n' 3:'j' 6:'c'}}} 3:'n/j'} " ADDRESS NONCE),
+	    0);
+	ck_assert_uint_eq(rig.push.rejected, 0);
+	ck_assert_uint_eq(rig.push.skipped, 3);
+	ck_assert_str_eq(rig.push.skipped_of, "n/??");
 	rig_done(&rig);
 }
 END_TEST
@@ -312,11 +345,12 @@ START_TEST(slices)
 	fputs(ADDRESS NONCE, out);
 	fclose(out);
 	rig_init(&rig);
-	ck_assert_int_eq(push_text(&rig, text, false), 0);
+	ck_assert_int_eq(push_text(&rig, text), 0);
 	ck_assert_uint_ge(rig.slices, 1000 / 128 + 2);
 	ck_assert(has_workload(&rig, "w0") && has_workload(&rig, "w999"));
-	ck_assert_int_eq(push_text(&rig, ADDRESS NONCE, true), 0);
-	ck_assert_uint_ge(rig.slices, 1000 / 128 + 3);
+	xds_versions_unsee(&rig.versions[XDS_ADDRESS]);
+	sweep(&rig);
+	ck_assert_uint_ge(rig.slices, 1000 / 128 + 1);
 	ck_assert_uint_eq(rig.versions[XDS_ADDRESS].count, 0);
 	free(text);
 	rig_done(&rig);
@@ -333,11 +367,12 @@ int main(void)
 	tcase_add_test(tcase, mixed_and_one_bad);
 	tcase_add_test(tcase, removals);
 	tcase_add_test(tcase, policies_by_resource_name);
-	tcase_add_test(tcase, full_state);
+	tcase_add_test(tcase, swept);
 	tcase_add_test(tcase, what_a_file_put_stays);
 	tcase_add_loop_test(tcase, odd_ones, 0, HB_ARRAY_LEN(odd));
 	tcase_add_test(tcase, cut_at_every_byte);
 	tcase_add_test(tcase, reasons_are_bounded);
+	tcase_add_test(tcase, left_out);
 	tcase_add_test(tcase, slices);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_ENV);

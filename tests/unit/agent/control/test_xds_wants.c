@@ -188,6 +188,61 @@ START_TEST(as_many_as_may_wait)
 }
 END_TEST
 
+/* What was answered just now is true, whatever it was. */
+START_TEST(not_asked_twice)
+{
+	struct waiter waiter;
+	struct rig rig;
+
+	rig_init(&rig, &(struct xds_options){ .on_demand = true, .fresh_ms = 600000 });
+	start(&rig, &waiter, "/10.0.0.1", LONG_MS);
+	rig_say(&rig, "6:'/10.0.0.1' " SAY_ADDRESS);
+	ck_assert_uint_eq(waiter.told, 1);
+	ck_assert_uint_eq(server.sent_count, 4); /* an ACK too */
+	start(&rig, &waiter, "/10.0.0.1", LONG_MS);
+	turn_until_told(&rig, &waiter);
+	ck_assert_int_eq(waiter.err, 0);
+	ck_assert_uint_eq(server.sent_count, 4);
+	rig_done(&rig);
+}
+END_TEST
+
+static void expect_anew(struct rig *rig, const char *name)
+{
+	uint64_t later = hb_loop_now_ms(rig->loop) + 2;
+	unsigned before = server.sent_count;
+	struct waiter waiter;
+
+	while (hb_loop_now_ms(rig->loop) < later)
+		ck_assert_int_eq(hb_loop_turn(rig->loop, 1), 0);
+	start(rig, &waiter, name, LONG_MS);
+	ck_assert_uint_eq(server.sent_count, before + 2);
+	ck_assert_int_eq(strncmp(server.sent[before], "Address -", 9), 0);
+	ck_assert_str_eq(server.sent[before] + 9, name);
+	ck_assert_int_eq(strncmp(server.sent[before + 1], "Address +", 9), 0);
+	ck_assert_str_eq(server.sent[before + 1] + 9, name);
+	xds_want_cancel(&waiter.want);
+}
+
+/* istiod says nothing to who asks for what is subscribed to, so that ends first. */
+START_TEST(asked_anew)
+{
+	struct waiter waiter;
+	struct rig rig;
+
+	rig_init(&rig, &(struct xds_options){ .on_demand = true, .fresh_ms = 1 });
+	start(&rig, &waiter, "/10.0.0.1", LONG_MS);
+	rig_say(&rig, "6:'/10.0.0.1' " SAY_ADDRESS);
+	ck_assert_uint_eq(waiter.told, 1);
+	expect_anew(&rig, "/10.0.0.1");
+	/* So is what came unasked, and has gone. */
+	rig_say(&rig, WORKLOAD("u", "1") SAY_ADDRESS);
+	rig_say(&rig, "6:'u' " SAY_ADDRESS);
+	expect_anew(&rig, "u");
+	rig_done(&rig);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("xds_wants");
@@ -202,6 +257,8 @@ int main(void)
 	tcase_add_test(tcase, asked_again_on_the_next_stream);
 	tcase_add_test(tcase, answer_is_lost);
 	tcase_add_test(tcase, as_many_as_may_wait);
+	tcase_add_test(tcase, not_asked_twice);
+	tcase_add_test(tcase, asked_anew);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -29,6 +29,9 @@ static const struct {
 	{ "sorted by uid", "workloads: [{uid: b, namespace: n, workloadIps: [], services: {}}, {uid: a, namespace: n, workloadIps: [], services: {}}]", DUMP_WORKLOADS,
 	  "[{\"workloadIps\":[],\"protocol\":\"TCP\",\"networkMode\":\"Standard\",\"uid\":\"a\",\"name\":\"\",\"namespace\":\"n\",\"status\":\"Healthy\",\"clusterId\":\"\",\"capacity\":1},"
 	  "{\"workloadIps\":[],\"protocol\":\"TCP\",\"networkMode\":\"Standard\",\"uid\":\"b\",\"name\":\"\",\"namespace\":\"n\",\"status\":\"Healthy\",\"clusterId\":\"\",\"capacity\":1}]" },
+	{ "a workload of services", "workloads: [{uid: u, namespace: n, workloadIps: [], services: {n/g: {}, n/h: {80: 81}}}]", DUMP_WORKLOADS,
+	  "[{\"workloadIps\":[],\"protocol\":\"TCP\",\"networkMode\":\"Standard\",\"uid\":\"u\",\"name\":\"\",\"namespace\":\"n\",\"status\":\"Healthy\",\"clusterId\":\"\",\"capacity\":1,"
+	  "\"services\":[\"n/g\",\"n/h\"]}]" },
 	{ "a bare service", "services: [{name: s, namespace: n, hostname: h, vips: [/10.0.0.1], ports: {80: 8080}}]", DUMP_SERVICES,
 	  "[{\"name\":\"s\",\"namespace\":\"n\",\"hostname\":\"h\",\"vips\":[\"/10.0.0.1\"],\"ports\":{\"80\":8080},\"endpoints\":{},\"subjectAltNames\":[],\"canonical\":false,\"visibility\":\"Public\"}]" },
 	{ "a full service",
@@ -81,7 +84,7 @@ END_TEST
 /* What was dumped is JSON, so it is YAML: read back it is the same mesh. */
 START_TEST(a_dump_loads_again)
 {
-	struct snapshot *s = mesh_from(rows[7].yaml), *again;
+	struct snapshot *s = mesh_from(rows[8].yaml), *again;
 	char *first = mesh_dump(s, DUMP_POLICIES), *second, *yaml;
 
 	ck_assert_int_gt(asprintf(&yaml, "{\"policies\": %s}", first), 0);

@@ -24,6 +24,7 @@ static const char mesh[] =
 	"- {uid: farwp, namespace: app, network: net2, networkGateway: {destination: app/gw, hboneMtlsPort: 15008}, workloadIps: [], services: {app/farwp: {15008: 15008}, app/farbare: {15008: 15008}}}\n"
 	W("name", "", "hostname: db.example.com, services: {app/db: {80: 80}}")
 	W("both", "10.96.0.20", "services: {}")
+	W("bothway", "10.96.0.33", "protocol: HBONE, waypoint: {destination: app/wp, hboneMtlsPort: 15008}, services: {}")
 	W("gw", "10.0.0.8", "network: net2, services: {app/gw: {15008: 15443}, app/gwvip: {15008: 0}}")
 	W("namehbone", "", "hostname: far.example.com, protocol: HBONE, services: {app/dbh: {80: 8080}}")
 	W("gw9", "", "hostname: gw9.example.com, services: {}")
@@ -70,6 +71,7 @@ static const char mesh[] =
 	"- {name: far8, namespace: app, hostname: far8, vips: [/10.96.2.8, \"/fd96::2:8\"], ports: {80: 0}}\n"
 	"- {name: gw, namespace: app, hostname: gw, vips: [], ports: {15008: 0}, subjectAltNames: ['spiffe://td/ns/x/sa/gwsan']}\n"
 	"- {name: gwvip, namespace: app, hostname: gwvip, vips: [net2/10.96.1.1], ports: {15008: 15444}}\n"
+	"- {name: bothway, namespace: app, hostname: bothway, vips: [/10.96.0.33], ports: {80: 0}, endpoints: {plain: {workloadUid: plain, port: {80: 9}, status: Healthy}}}\n"
 	"- {name: both, namespace: app, hostname: both, vips: [/10.96.0.20], ports: {80: 80}}\n"
 	"- {name: wpsvc, namespace: app, hostname: wp.app, vips: [/10.96.0.21], ports: {15008: 15008, 15009: 15009}, subjectAltNames: ['spiffe://td/ns/app/sa/wpsan']}\n"
 	"- {name: wpsvc2, namespace: app, hostname: wp, vips: [], ports: {15008: 15008}, subjectAltNames: ['spiffe://td/ns/app/sa/wpsan']}\n"
@@ -104,8 +106,8 @@ static const struct {
 	{ "PASSTHROUGH", "10.96.0.4:80", "passthrough 10.96.0.4:80" },
 	{ "PASSTHROUGH on any port", "10.96.0.4:1", "passthrough 10.96.0.4:1" },
 	{ "a service waypoint by name", "10.96.0.5:80", "hbone 10.0.0.30:15008 10.96.0.5:80 wpsan wp" },
-	{ "a service waypoint by address", "10.96.0.6:80", "unknown waypoint: net/10.9.9.9" },
-	{ "weighted waypoints: nobody is nobody", "10.96.0.7:80", "unknown waypoint: app/one" },
+	{ "a service waypoint by address", "10.96.0.6:80", "unknown waypoint: waypoint net/10.9.9.9 not found" },
+	{ "weighted waypoints: nobody is nobody", "10.96.0.7:80", "unknown waypoint: waypoint one not found" },
 	{ "PASSTHROUGH does not pass a waypoint", "10.96.0.17:80", "hbone 10.0.0.30:15008 10.96.0.17:80 wpsan wp" },
 	{ "a workload waypoint", "10.0.0.7:80", "hbone 10.0.0.30:15008 10.0.0.7:80 wpsan wp" },
 	{ "another port of it, the same waypoint", "10.0.0.7:9", "hbone 10.0.0.30:15008 10.0.0.7:9 wpsan wp" },
@@ -137,12 +139,13 @@ static const struct {
 	{ "a gateway that is a workload's name, IPv4 dialled", "10.96.2.3:80", "double 10.0.0.9:15009 far3:80 gwhost | far3" },
 	{ "a gateway that is a workload's name, IPv6 dialled", "[fd96::2:3]:80", "double [fd00::9]:15009 far3:80 gwhost | far3" },
 	{ "a gateway that is a VIP of its network", "10.96.2.4:80", "double 10.0.0.8:15444 far4:80 gw | far4" },
-	{ "a gateway that nobody knows", "10.96.2.5:80", "no healthy gateway to network net2: app/nobody" },
-	{ "a gateway's address in another network", "10.96.2.6:80", "no healthy gateway to network net2: net3/10.0.0.8" },
+	{ "a gateway that nobody knows", "10.96.2.5:80", "unknown network gateway: network gateway nobody not found" },
+	{ "a gateway's address in another network", "10.96.2.6:80", "unknown network gateway: network gateway net3/10.0.0.8 not found" },
 	{ "a port that the gateway does not have", "10.96.2.7:80", "no healthy gateway to network net2: app/gw" },
 	{ "nobody could prove to be the far end", "10.96.2.8:80", "service far8 has endpoints in network net2, but no subjectAltNames" },
 	{ "unhealthy and unknown endpoints; the workload's word counts", "10.96.0.16:80", "plain 10.0.0.4:1" },
 	{ "both a workload and a VIP: the service, and never the address", "10.96.0.20:80", "no healthy upstream: 10.96.0.20:80" },
+	{ "both a workload with a waypoint and a VIP: the service's word counts", "10.96.0.33:80", "plain 10.0.0.4:9" },
 	{ "a CIDR VIP", "10.97.3.4:80", "plain 10.0.0.4:7" },
 };
 /* clang-format on */
@@ -162,6 +165,48 @@ START_TEST(decide)
 	route_decide(s, &query, &route);
 	route_format(&route, got, sizeof(got));
 	ck_assert_msg(strcmp(got, rows[_i].want) == 0, "%s: %s", rows[_i].name, got);
+	snapshot_unref(s);
+}
+END_TEST
+
+/* clang-format off */
+static const struct {
+	const char *name, *dst, *missing; /* "": nothing */
+} lacks[] = {
+	{ "an address that nobody has", "1.2.3.4:443", "/1.2.3.4" },
+	{ "of IPv6", "[2001:db8::1]:443", "/2001:db8::1" },
+	{ "host-network workloads have none", "10.0.0.5:80", "/10.0.0.5" },
+	{ "a workload is known", "10.0.0.3:9000", "" },
+	{ "a service is known, whose endpoints are sick", "10.96.0.16:80", "" },
+	{ "a service without a choice among endpoints", "10.96.0.4:80", "" },
+	{ "a port that it has not", "10.96.0.1:81", "" },
+	{ "a waypoint by name, known", "10.96.0.5:80", "" },
+	{ "by address, unknown", "10.96.0.6:80", "net/10.9.9.9" },
+	{ "drawn by weight, unknown", "10.96.0.7:80", "app/one" },
+	{ "known, but nobody behind it", "10.96.0.22:80", "" },
+	{ "a gateway by name, known", "10.96.2.2:80", "" },
+	{ "a gateway by name, unknown", "10.96.2.5:80", "app/nobody" },
+	{ "a gateway by address, unknown", "10.96.2.6:80", "net3/10.0.0.8" },
+	{ "known, but not at that port", "10.96.2.7:80", "" },
+};
+/* clang-format on */
+
+START_TEST(missing)
+{
+	struct snapshot *s = mesh_from(mesh);
+	struct route_query query = {
+		.src = snapshot_workload_by_uid(s, "src"),
+		.network = "",
+		.dst = addr_of(lacks[_i].dst),
+		.random = 7,
+	};
+	char got[ROUTE_MISSING_SIZE] = "";
+	struct route route;
+
+	route_decide(s, &query, &route);
+	ck_assert_msg(route_missing(&route, &query, got) == (*lacks[_i].missing != 0), "%s: %s",
+	              lacks[_i].name, got);
+	ck_assert_msg(strcmp(got, lacks[_i].missing) == 0, "%s: %s", lacks[_i].name, got);
 	snapshot_unref(s);
 }
 END_TEST
@@ -188,31 +233,31 @@ END_TEST
 /* More names than fit: the workload's own is never the one left out. */
 START_TEST(identities_are_bounded)
 {
-	static const char yaml[] = "workloads:\n" W("src", "10.0.0.1", NONE) W(
-	    "dst", "10.0.0.2",
-	    "protocol: HBONE, services: {app/s: {80: 80}}") "services:\n- {name: s, namespace: "
-							    "app, hostname: s, vips: [/10.96.0.1], "
-							    "ports: {80: 80}, subjectAltNames: "
-							    "[spiffe://a/ns/b/sa/1, "
-							    "spiffe://a/ns/b/sa/2, "
-							    "spiffe://a/ns/b/sa/3, "
-							    "spiffe://a/ns/b/sa/4, "
-							    "spiffe://a/ns/b/sa/5, "
-							    "spiffe://a/ns/b/sa/6, "
-							    "spiffe://a/ns/b/sa/7, "
-							    "spiffe://a/ns/b/sa/8]}\n";
-	struct snapshot *s = mesh_from(yaml);
-	struct route_query query = {
-		.src = snapshot_workload_by_uid(s, "src"),
-		.network = "",
-		.dst = addr_of("10.96.0.1:80"),
-	};
+	static const char head[] = "workloads:\n" W("src", "10.0.0.1", NONE)
+	    W("dst", "10.0.0.2", "protocol: HBONE, services: {app/s: {80: 80}}");
+	char *yaml = NULL;
+	size_t size;
+	FILE *out = open_memstream(&yaml, &size);
+	struct route_query query = { .network = "", .dst = addr_of("10.96.0.1:80") };
+	struct snapshot *s;
 	struct route route;
 
+	fprintf(out,
+	        "%sservices:\n- {name: s, namespace: app, hostname: s, vips: [/10.96.0.1], "
+	        "ports: {80: 80}, subjectAltNames: [spiffe://a/ns/b/sa/0",
+	        head);
+	for (int i = 1; i < ROUTE_IDENTITIES_MAX; i++)
+		fprintf(out, ", spiffe://a/ns/b/sa/%d", i);
+	fputs("]}\n", out);
+	fclose(out);
+	s = mesh_from(yaml);
+	query.src = snapshot_workload_by_uid(s, "src");
 	route_decide(s, &query, &route);
 	ck_assert_uint_eq(route.identities_count, ROUTE_IDENTITIES_MAX);
+	ck_assert_str_eq(route.identities[0], "spiffe://a/ns/b/sa/0");
 	ck_assert_str_eq(route.identities[ROUTE_IDENTITIES_MAX - 1], "spiffe://td/ns/app/sa/dst");
 	snapshot_unref(s);
+	free(yaml);
 }
 END_TEST
 
@@ -224,6 +269,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, decide, 0, HB_ARRAY_LEN(rows));
+	tcase_add_loop_test(tc, missing, 0, HB_ARRAY_LEN(lacks));
 	tcase_add_test(tc, a_gateway_needs_a_service);
 	tcase_add_test(tc, identities_are_bounded);
 	suite_add_tcase(suite, tc);

@@ -3,14 +3,12 @@
  * not make one. What rules redirect is tried in tests/netns/zds.sh.
  */
 #include <check.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "node/netns.h"
 #include "node/podnet.h"
+#include "support/own_netns.h"
 
 static int netns_fd;
 
@@ -96,16 +94,12 @@ END_TEST
 
 static int own_namespace(void)
 {
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	hb_cleanup(hb_close_fd) int fd = -1;
+	int err = own_netns();
 
-	if (unshare(CLONE_NEWNET) < 0)
-		return -errno;
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
-		return -errno;
+	if (err < 0)
+		return err;
 	netns_fd = netns_open("/proc/self/ns/net");
-	return netns_fd < 0 ? netns_fd : netns_init();
+	return netns_fd < 0 ? netns_fd : 0;
 }
 
 int main(void)

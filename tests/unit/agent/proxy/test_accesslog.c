@@ -179,24 +179,28 @@ static const struct {
 	bool opening;
 	const char *words, *flags;
 	bool tunnelled;
+	enum flow_direction direction;
 } ends[] = {
-	{ "clean", HB_LAYER_NONE, 0, false, "", "-", false },
-	{ "drain", HB_LAYER_AGENT, HB_E_DRAIN, false, "connection closed due to connection drain", "-", false },
-	{ "loop", HB_LAYER_AGENT, HB_E_RECURSIVE, true, "attempted recursive call to ourselves", "CONNECT", false },
-	{ "refused by the app", HB_LAYER_TCP, -ECONNREFUSED, true, "connection failed: Connection refused", "CONNECT", false },
-	{ "reset while open", HB_LAYER_TCP, -ECONNRESET, false, "io error: Connection reset by peer", "CONNECT", false },
-	{ "the peer's policy", HB_LAYER_TUNNEL, HB_E_STATUS(401), true, "http status: 401 Unauthorized", "CONNECT", false },
-	{ "no certificate", HB_LAYER_AGENT, HB_E_NO_CREDENTIAL, true, "identity error: ", "IDENTITY_ERROR", false },
-	{ "wrong peer", HB_LAYER_TLS, HB_E_PEER_IDENTITY, true, "tls error: ", "TLS_FAILURE", false },
-	{ "TLS breaks later", HB_LAYER_TLS, HB_E_TRUNCATED, false, "tls error: ", "CONNECT", false },
-	{ "revoked at first", HB_LAYER_TLS, HB_TLS_REVOKED, true, "tls error: ", "CERT_REVOKED", false },
-	{ "revoked later", HB_LAYER_TLS, HB_TLS_REVOKED, false, "connection closed: peer certificate revoked by CRL", "CERT_REVOKED", false },
-	{ "15008 does not answer", HB_LAYER_TCP, -ETIMEDOUT, true, "connection failed: ", "NETWORK_POLICY", true },
-	{ "an app does not answer", HB_LAYER_TCP, -ETIMEDOUT, true, "connection failed: ", "CONNECT", false },
-	{ "silence while open", HB_LAYER_TCP, -ETIMEDOUT, false, "io error: ", "CONNECT", true },
-	{ "policy has changed", HB_LAYER_AGENT, HB_E_POLICY_CHANGED, false, "connection closed due to policy change", "DENY", false },
-	{ "broken HTTP/2", HB_LAYER_H2, HB_E_H2, true, "h2 failed: ", "H2_HANDSHAKE_FAILURE", false },
-	{ "policy", HB_LAYER_AGENT, HB_E_POLICY, true, "io error: ", "DENY", false },
+	{ "clean", HB_LAYER_NONE, 0, false, "", "-", false, FLOW_OUTBOUND },
+	{ "drain", HB_LAYER_AGENT, HB_E_DRAIN, false, "connection closed due to connection drain", "-", false, FLOW_OUTBOUND },
+	{ "loop", HB_LAYER_AGENT, HB_E_RECURSIVE, true, "attempted recursive call to ourselves", "CONNECT", false, FLOW_OUTBOUND },
+	{ "refused by the app", HB_LAYER_TCP, -ECONNREFUSED, true, "connection failed: Connection refused (os error 111)", "CONNECT", false, FLOW_INBOUND },
+	{ "refused by the peer", HB_LAYER_TCP, -ECONNREFUSED, true, "io error: Connection refused (os error 111)", "CONNECT", true, FLOW_OUTBOUND },
+	{ "refused by the app, plaintext", HB_LAYER_TCP, -ECONNREFUSED, true, "connection failed: Connection refused (os error 111)", "CONNECT", false, FLOW_PASSTHROUGH },
+	{ "reset while open", HB_LAYER_TCP, -ECONNRESET, false, "io error: Connection reset by peer (os error 104)", "CONNECT", false, FLOW_OUTBOUND },
+	{ "the peer's policy", HB_LAYER_TUNNEL, HB_E_STATUS(401), true, "http status: 401 Unauthorized", "CONNECT", false, FLOW_OUTBOUND },
+	{ "no certificate", HB_LAYER_AGENT, HB_E_NO_CREDENTIAL, true, "identity error: ", "IDENTITY_ERROR", false, FLOW_OUTBOUND },
+	{ "wrong peer", HB_LAYER_TLS, HB_E_PEER_IDENTITY, true, "tls error: peer certificate has none of the expected identities", "TLS_FAILURE", false, FLOW_OUTBOUND },
+	{ "wrong client", HB_LAYER_TLS, HB_E_PEER_IDENTITY, true, "tls handshake error: peer certificate has none of the expected identities", "TLS_FAILURE", false, FLOW_INBOUND },
+	{ "TLS breaks later", HB_LAYER_TLS, HB_E_TRUNCATED, false, "tls error: ", "CONNECT", false, FLOW_OUTBOUND },
+	{ "revoked at first", HB_LAYER_TLS, HB_TLS_REVOKED, true, "tls error: ", "CERT_REVOKED", false, FLOW_OUTBOUND },
+	{ "revoked later", HB_LAYER_TLS, HB_TLS_REVOKED, false, "connection closed: peer certificate revoked by CRL", "CERT_REVOKED", false, FLOW_OUTBOUND },
+	{ "15008 does not answer", HB_LAYER_TCP, -ETIMEDOUT, true, "io error: ", "NETWORK_POLICY", true, FLOW_OUTBOUND },
+	{ "an app does not answer", HB_LAYER_TCP, -ETIMEDOUT, true, "connection failed: ", "CONNECT", false, FLOW_INBOUND },
+	{ "silence while open", HB_LAYER_TCP, -ETIMEDOUT, false, "io error: ", "CONNECT", true, FLOW_OUTBOUND },
+	{ "policy has changed", HB_LAYER_AGENT, HB_E_POLICY_CHANGED, false, "connection closed due to policy change", "DENY", false, FLOW_OUTBOUND },
+	{ "broken HTTP/2", HB_LAYER_H2, HB_E_H2, true, "h2 failed: ", "H2_HANDSHAKE_FAILURE", false, FLOW_OUTBOUND },
+	{ "policy", HB_LAYER_AGENT, HB_E_POLICY, true, "io error: ", "DENY", false, FLOW_OUTBOUND },
 };
 /* clang-format on */
 
@@ -206,7 +210,7 @@ START_TEST(words_of_ends)
 	const char *flags;
 	char words[256];
 
-	flow_explain(why, ends[_i].opening, words, sizeof(words));
+	flow_explain(why, ends[_i].opening, ends[_i].direction, words, sizeof(words));
 	if (*ends[_i].words && ends[_i].words[strlen(ends[_i].words) - 1] == ' ')
 		ck_assert_msg(strncmp(words, ends[_i].words, strlen(ends[_i].words)) == 0, "%s: %s",
 		              ends[_i].name, words);

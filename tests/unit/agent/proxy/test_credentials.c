@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "metrics.h"
 #include "proxy/credentials.h"
 #include "support/testca.h"
 
@@ -12,6 +13,7 @@
 
 static struct hb_loop *loop;
 static struct credentials credentials;
+static struct metrics *metrics;
 static unsigned wishes[3]; /* by enum credential_wish */
 static bool no_memory;
 
@@ -44,12 +46,15 @@ static void up(void)
 	ck_assert_ptr_nonnull(loop);
 	memset(wishes, 0, sizeof(wishes));
 	no_memory = false;
-	credentials_init(&credentials, loop, on_wish, NULL);
+	metrics = metrics_new();
+	ck_assert_ptr_nonnull(metrics);
+	credentials_init(&credentials, loop, on_wish, NULL, metrics);
 }
 
 static void down(void)
 {
 	credentials_done(&credentials);
+	metrics_free(metrics);
 	hb_loop_free(loop);
 }
 
@@ -190,7 +195,9 @@ START_TEST(a_demand_that_was_not_told_is_told_again)
 	no_memory = true;
 	credential_wait(&credentials, one, &waiters[0].wait, 60000, on_done);
 	no_memory = false;
+	ck_assert_uint_eq(*metrics_at(metrics, METRIC_CERT_WISHES_LOST, NULL), 1);
 	credential_wait(&credentials, one, &waiters[1].wait, 60000, on_done);
+	ck_assert_uint_eq(*metrics_at(metrics, METRIC_CERT_WISHES_LOST, NULL), 1);
 	ck_assert_uint_eq(wishes[CREDENTIAL_DEMAND], 2);
 	credentials_set(&credentials, IDENTITY, new_ctx());
 }

@@ -126,7 +126,7 @@ START_TEST(counted)
 			 BOTH(
 			     "CONNECT") "2\n"
 					"# HELP istio_tcp_connections_failed The total number of "
-					"TCP connections that failed "
+					"TCP connections that failed to establish "
 					"(unstable).\n"
 					"# TYPE istio_tcp_connections_failed counter\n" FAILED BOTH(
 					    "CONNECT") "2\n"

@@ -4,16 +4,14 @@
  */
 #include <arpa/inet.h>
 #include <check.h>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "log.h"
 #include "node/netns.h"
 #include "proxy/listeners.h"
+#include "support/own_netns.h"
 
 #define WORKERS 2
 
@@ -229,19 +227,6 @@ START_TEST(waits_for_a_port_and_names_it)
 }
 END_TEST
 
-static int own_namespace(void)
-{
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	hb_cleanup(hb_close_fd) int fd = -1;
-
-	if (unshare(CLONE_NEWNET) < 0)
-		return -errno;
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
-		return -errno;
-	return netns_init();
-}
-
 int main(void)
 {
 	Suite *suite = suite_create("listeners");
@@ -249,7 +234,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	if (own_namespace() < 0) {
+	if (own_netns() < 0) {
 		printf("skipped: needs root to make a network namespace\n");
 		srunner_free(runner);
 		return 77;

@@ -17,6 +17,7 @@ static const char mesh[] =
 	W("behind", "10.0.0.5", "waypoint: {destination: n1/10.0.0.1, hboneMtlsPort: 15008}, services: {}")
 	W("behindname", "10.0.0.6", "waypoint: {destination: app/web, hboneMtlsPort: 15008}, services: {}")
 	W("behindhost", "10.0.0.8", "waypoint: {destination: app/plain.app, hboneMtlsPort: 15008}, services: {}")
+	W("behindunknown", "10.0.0.9", "waypoint: {destination: app/unknown, hboneMtlsPort: 15008}, services: {}")
 	W("behindother", "10.0.0.7", "waypoint: {destination: n1/10.0.0.2, hboneMtlsPort: 15008}, services: {}")
 	"services:\n"
 	"- {name: web, namespace: app, hostname: web, vips: [n1/10.96.0.1], ports: {80: 80}}\n"
@@ -25,6 +26,7 @@ static const char mesh[] =
 	"- {name: bare, namespace: app, hostname: bare, vips: [], ports: {80: 8081}}\n"
 	"- {name: ours, namespace: app, hostname: ours, vips: [n1/10.96.0.5], ports: {80: 15006}}\n"
 	"- {name: way, namespace: app, hostname: way, vips: [n1/10.96.0.6], ports: {15008: 15008}}\n"
+	"- {name: lost, namespace: app, hostname: lost, vips: [n1/10.96.0.8], ports: {80: 80}, waypoint: {destination: n1/10.9.9.8, hboneMtlsPort: 15008}}\n"
 	"- {name: fronted, namespace: app, hostname: fronted, vips: [n1/10.96.0.7], ports: {80: 80}, waypoint: {destination: app/way, hboneMtlsPort: 15008}}\n";
 
 static const struct {
@@ -35,9 +37,9 @@ static const struct {
 	{ "port 0", "plain", "10.0.0.1", "10.0.0.1:0", "503 port 0 cannot be connected to" },
 	{ "a port of ours", "plain", "10.0.0.1", "10.0.0.1:15006", "503 " },
 	{ "a service of the pod", "plain", "10.0.0.1", "web:80", "10.0.0.1:8080 10.0.0.1:8080 src" },
-	{ "a port that it does not have", "plain", "10.0.0.1", "web:81", "503 no service of this pod by that name and port" },
-	{ "a service of others", "plain", "10.0.0.1", "far:80", "503 no service of this pod by that name and port" },
-	{ "a name nobody has", "plain", "10.0.0.1", "nobody:80", "503 no service of this pod by that name and port" },
+	{ "a port that it does not have", "plain", "10.0.0.1", "web:81", "503 requested service web:81 found, but cannot resolve port" },
+	{ "a service of others", "plain", "10.0.0.1", "far:80", "503 requested service far found, but the pod is no endpoint of it" },
+	{ "a name nobody has", "plain", "10.0.0.1", "nobody:80", "503 no service or workload for hostname: nobody" },
 
 	{ "a workload it stands in front of, by address", "plain", "10.0.0.1", "10.0.0.5:80", "10.0.0.1:80 10.0.0.1:80 src" },
 	{ "a workload it stands in front of, by its hostname", "plain", "10.0.0.1", "10.0.0.8:80", "10.0.0.1:80 10.0.0.1:80 src" },
@@ -53,8 +55,8 @@ static const struct {
 	{ "PROXY: a service of others, the network's IPv4", "proxy", "10.0.0.2", "far:80", "10.0.0.2:15088 127.0.0.1:15088 proxy 10.96.0.3:80" },
 	{ "PROXY: the network outweighs the family", "proxy", "10.0.0.2", "six:80", "10.0.0.2:15088 127.0.0.1:15088 proxy [fd96::4]:80" },
 	{ "PROXY: a service without an address", "proxy", "10.0.0.2", "bare:80", "503 service bare has no address to name in a PROXY header" },
-	{ "PROXY: a port that the service does not have", "proxy", "10.0.0.2", "far:99", "503 no service of this pod by that name and port" },
-	{ "PROXY: a port without a target", "proxy", "10.0.0.2", "far:81", "503 no service of this pod by that name and port" },
+	{ "PROXY: a port that the service does not have", "proxy", "10.0.0.2", "far:99", "503 requested service far:99 found, but cannot resolve port" },
+	{ "PROXY: a port without a target", "proxy", "10.0.0.2", "far:81", "503 requested service far:81 found, but cannot resolve port" },
 	{ "PROXY: a target that is ours", "proxy", "10.0.0.2", "ours:80", "503 " },
 	{ "PROXY: port 0", "proxy", "10.0.0.2", "1.2.3.4:0", "503 port 0 cannot be connected to" },
 	{ "PROXY without a port", "proxyany", "10.0.0.3", "10.0.0.9:80", "10.0.0.3:80 127.0.0.1:80 proxy 10.0.0.9:80" },
@@ -78,6 +80,44 @@ START_TEST(leads_to)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *name, *pod, *local, *authority, *missing; /* "": nothing */
+} lacks[] = {
+	{ "its own address", "plain", "10.0.0.1", "10.0.0.1:9000", "" },
+	{ "an address that nobody has", "plain", "10.0.0.1", "10.9.9.9:80", "n1/10.9.9.9" },
+	{ "of IPv6", "plain", "10.0.0.1", "[fd00::99]:80", "n1/fd00::99" },
+	{ "another's", "plain", "10.0.0.1", "10.0.0.2:9000", "" },
+	{ "one that another stands in front of", "plain", "10.0.0.1", "10.0.0.7:80", "" },
+	{ "one that somebody unknown stands in front of", "plain", "10.0.0.1", "10.0.0.9:80", "app/unknown" },
+	{ "a service that somebody unknown stands in front of", "plain", "10.0.0.1", "10.96.0.8:80", "n1/10.9.9.8" },
+	{ "PROXY takes any", "proxy", "10.0.0.2", "10.9.9.9:80", "" },
+	{ "a name", "plain", "10.0.0.1", "nobody:80", "" },
+};
+/* clang-format on */
+
+START_TEST(missing)
+{
+	struct snapshot *s = mesh_from(mesh);
+	struct target_query query = {
+		.snapshot = s,
+		.workload = snapshot_workload_by_uid(s, lacks[_i].pod),
+		.network = "n1",
+		.local = ip_of(lacks[_i].local),
+	};
+	struct hb_tunnel_authority authority;
+	struct target target;
+
+	ck_assert_int_eq(
+	    hb_tunnel_authority_parse(lacks[_i].authority, strlen(lacks[_i].authority), &authority),
+	    0);
+	target_find(&query, &authority, &target);
+	ck_assert_msg(strcmp(target.missing, lacks[_i].missing) == 0, "%s: %s", lacks[_i].name,
+	              target.missing);
+	snapshot_unref(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("target");
@@ -86,6 +126,7 @@ int main(void)
 	int failed;
 
 	tcase_add_loop_test(tc, leads_to, 0, HB_ARRAY_LEN(rows));
+	tcase_add_loop_test(tc, missing, 0, HB_ARRAY_LEN(lacks));
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

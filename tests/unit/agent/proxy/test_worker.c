@@ -4,12 +4,9 @@
  * make a namespace.
  */
 #include <check.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "config/settings.h"
 #include "control/meshfile.h"
@@ -17,6 +14,7 @@
 #include "node/netns.h"
 #include "proxy/listeners.h"
 #include "proxy/worker.h"
+#include "support/own_netns.h"
 
 static const char mesh[] = "workloads:\n"
 			   "- uid: one\n"
@@ -305,19 +303,6 @@ START_TEST(a_pod_is_removed_while_somebody_waits)
 }
 END_TEST
 
-static int own_namespace(void)
-{
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	hb_cleanup(hb_close_fd) int fd = -1;
-
-	if (unshare(CLONE_NEWNET) < 0)
-		return -errno;
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
-		return -errno;
-	return netns_init();
-}
-
 int main(void)
 {
 	Suite *suite = suite_create("worker");
@@ -325,7 +310,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
-	if (own_namespace() < 0) {
+	if (own_netns() < 0) {
 		printf("skipped: needs root to make a network namespace\n");
 		srunner_free(runner);
 		return 77;

@@ -68,7 +68,7 @@ int agent_start_process(struct agent *agent, char *why, size_t why_size)
  */
 void agent_settle(struct agent *agent)
 {
-	if (agent->phase != AGENT_STOP || agent->stopping > 0 || agent->signals.in_flight)
+	if (agent->phase != AGENT_STOP || agent->stopping > 0 || agent->signals.base.in_flight)
 		return;
 	if (agent->admins_open > 0 || !inpod_is_away(agent))
 		return;
@@ -99,7 +99,7 @@ static void stop(struct agent *agent)
 	hb_loop_timer_stop(agent->loop, &agent->deadline);
 	hb_timer_init(&agent->deadline, on_stuck);
 	hb_loop_timer_start(agent->loop, &agent->deadline, STOP_DEADLINE_MS);
-	if (agent->signals.in_flight)
+	if (agent->signals.base.in_flight)
 		hb_loop_cancel(agent->loop, &agent->signals);
 	for (unsigned i = 0; i < agent->workers_count; i++) {
 		agent->stop_asks[i].on_answer = on_stopped;

@@ -17,9 +17,9 @@
 
 void h2_stream_uncount(struct h2_stream *st)
 {
-	st->h2->streams_count--;
-	st->h2->changed = true;
-	h2_wake_flush(st->h2);
+	h2_of(st)->streams_count--;
+	h2_of(st)->changed = true;
+	h2_wake_flush(h2_of(st));
 }
 
 void h2_stream_end(struct h2_stream *st, struct hb_end why)
@@ -30,18 +30,17 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
 	if (st->state != H2_STREAM_CLOSING || (st->end.code == 0 && why.code < 0))
 		st->end = why;
 	st->state = H2_STREAM_ENDED;
-	hb_list_remove(&st->node);
 	if (st->busy) {
 		hb_list_remove(&st->busy->mark);
 		hb_list_remove(&st->busy->ready);
 	}
 	h2_window_end(st);
-	hb_list_add(&st->h2->ended, &st->node);
+	hb_clutch_mark(h2_clutch_of(st), st->place);
 	if (st->gone)
-		st->h2->gone_count--;
+		h2_of(st)->gone_count--;
 	else
 		h2_stream_uncount(st);
-	h2_wake_flush(st->h2);
+	h2_wake_flush(h2_of(st));
 }
 
 /*
@@ -51,14 +50,11 @@ void h2_stream_end(struct h2_stream *st, struct hb_end why)
  */
 static void tell_ended(struct hb_h2 *h2)
 {
-	struct hb_list *node;
+	struct h2_stream *st;
 
 	if (hb_timer_is_running(&h2->ends))
 		return; /* this turn's have been told */
-	for (unsigned n = 0; n < ENDS_A_TURN && (node = hb_list_shift(&h2->ended)); n++) {
-		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
-
-		st->h2 = NULL;
+	for (unsigned n = 0; n < ENDS_A_TURN && (st = hb_clutch_take_marked(&h2->streams)); n++) {
 		if (st->busy)
 			hb_bufq_clear(&st->busy->tx);
 		if (st->stream.events)
@@ -66,7 +62,7 @@ static void tell_ended(struct hb_h2 *h2)
 		else
 			h2_stream_delete(st); /* never given to anyone */
 	}
-	if (!hb_list_is_empty(&h2->ended))
+	if (h2->streams.first_marked)
 		hb_loop_timer_start(h2->loop, &h2->ends, 0);
 }
 
@@ -99,12 +95,8 @@ static void tell_marked(struct hb_h2 *h2)
 /* Ends all that lives on the connection with @why; streams that only wait to be read may go on. */
 static void end_streams(struct hb_h2 *h2, struct hb_end why, bool also_gone)
 {
-	hb_list_for_each_safe (node, &h2->streams) {
-		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
-
-		if (!st->gone || also_gone)
-			h2_stream_end(st, why);
-	}
+	hb_clutch_for_each(struct h2_stream, st, &h2->streams) if (!st->gone || also_gone)
+	    h2_stream_end(st, why);
 }
 
 /* RFC 9113 7: what the peer is told, unless nghttp2 has told it already. */
@@ -165,7 +157,8 @@ static void do_abort(struct hb_h2 *h2)
 
 static void maybe_done(struct hb_h2 *h2)
 {
-	bool idle = h2->streams_count == 0 && hb_list_is_empty(&h2->ended);
+	bool all_told = !h2->streams.first_marked;
+	bool idle = h2->streams_count == 0 && all_told;
 	bool over = !nghttp2_session_want_read(h2_session(h2)) &&
 	            !nghttp2_session_want_write(h2_session(h2));
 
@@ -174,8 +167,8 @@ static void maybe_done(struct hb_h2 *h2)
 	else if (idle && (h2->goaway_in || h2->final_goaway ||
 	                  (h2->draining && h2->options.role == HB_H2_CLIENT)))
 		h2_fail(h2, HB_END_CLEAN);
-	if (h2->lower_closed && !h2->closed_told && hb_list_is_empty(&h2->streams) &&
-	    hb_list_is_empty(&h2->ended)) {
+	if (h2->lower_closed && !h2->closed_told && h2->streams_count + h2->gone_count == 0 &&
+	    all_told) {
 		h2->closed_told = true;
 		hb_loop_undefer(&h2->flush);
 		hb_loop_timer_stop(h2->loop, &h2->life);
@@ -291,8 +284,7 @@ struct hb_h2 *hb_h2_new(struct hb_loop *loop, struct hb_stream *lower,
 		h2->owner = owner;
 		h2->options = *options;
 		defaults(&h2->options);
-		hb_list_init(&h2->streams);
-		hb_list_init(&h2->ended);
+		hb_clutches_init(&h2->streams, hb_loop_slabs(loop), sizeof(struct h2_stream));
 		hb_list_init(&h2->ready);
 		hb_list_init(&h2->later);
 		hb_list_init(&h2->marked);
@@ -339,20 +331,25 @@ void hb_h2_free(struct hb_h2 *h2)
 		return;
 	assert(h2->closed_told && h2->grown == 0 && h2->unread == 0);
 	nghttp2_session_del(h2_session(h2));
+	hb_clutches_leave(&h2->streams); /* owners may still have some */
 	hb_buf_free(h2->open);
 	hb_bufq_clear(&h2->out);
 	hb_stream_free(h2->lower);
 	free(h2);
 }
 
-/* RFC 7541 7.1.3: what must stay secret is in no table that others may guess by. */
+/*
+ * What must stay secret is in no table that others may guess by (RFC 7541 7.1.3). What is another
+ * with every request would only push out what is not, and take its place in memory at both ends.
+ */
 static uint8_t flags_of(const struct hb_header *header)
 {
-	static const char secret[] = "authorization";
+	static const char *const not_kept[] = { "authorization", "forwarded", "traceparent" };
 
-	if (header->name_len == sizeof(secret) - 1 &&
-	    memcmp(header->name, secret, sizeof(secret) - 1) == 0)
-		return NGHTTP2_NV_FLAG_NO_INDEX;
+	for (size_t i = 0; i < HB_ARRAY_LEN(not_kept); i++)
+		if (header->name_len == strlen(not_kept[i]) &&
+		    memcmp(header->name, not_kept[i], header->name_len) == 0)
+			return NGHTTP2_NV_FLAG_NO_INDEX;
 	return NGHTTP2_NV_FLAG_NONE;
 }
 
@@ -374,6 +371,7 @@ static struct hb_stream *request(struct hb_h2 *h2, const struct hb_header *heade
 {
 	nghttp2_nv nv[HEADERS_MAX];
 	struct h2_stream *st;
+	int32_t id;
 
 	if (hb_h2_room(h2) == 0)
 		return NULL;
@@ -382,13 +380,14 @@ static struct hb_stream *request(struct hb_h2 *h2, const struct hb_header *heade
 		return NULL;
 	st->exchange = exchange;
 	/* As a request with a body, which is submitted when there is some: h2_send.c. */
-	st->id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
-	                                to_nv(headers, count, nv, HEADERS_MAX), st);
-	if (st->id < 0) {
+	id = nghttp2_submit_headers(h2_session(h2), NGHTTP2_FLAG_NONE, -1, NULL, nv,
+	                            to_nv(headers, count, nv, HEADERS_MAX), st);
+	if (id < 0) {
 		h2->streams_count--;
 		h2_stream_delete(st);
 		return NULL;
 	}
+	st->id = (uint32_t)id & INT32_MAX;
 	h2_guard_request(&h2->guard);
 	h2_wake_flush(h2);
 	return &st->stream;
@@ -414,7 +413,7 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 	if (st->state != H2_STREAM_OPENING)
 		return; /* the peer has gone meanwhile; on_closed says so */
 	assert(count > 0);
-	err = nghttp2_submit_headers(h2_session(st->h2),
+	err = nghttp2_submit_headers(h2_session(h2_of(st)),
 	                             end ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, st->id,
 	                             NULL, nv, to_nv(headers, count, nv, HEADERS_MAX), NULL);
 	if (err) {
@@ -423,11 +422,11 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 	}
 	h2_headers_clear(st);
 	if (!end)
-		h2_guard_request(&st->h2->guard);
+		h2_guard_request(&h2_of(st)->guard);
 	else if (!st->too_large)
-		h2_guard_denied(&st->h2->guard);
-	if (h2_guard_is_flood(&st->h2->guard))
-		h2_fail(st->h2, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
+		h2_guard_denied(&h2_of(st)->guard);
+	if (h2_guard_is_flood(&h2_of(st)->guard))
+		h2_fail(h2_of(st), hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_FLOOD));
 	if (end) {
 		int status = h2_status_of((const uint8_t *)headers[0].value, headers[0].value_len);
 
@@ -442,12 +441,15 @@ void hb_h2_respond(struct hb_stream *stream, const struct hb_header *headers, si
 		h2_stream_look(st); /* it may have been resumed before */
 		h2_stream_rest(st);
 	}
-	h2_wake_flush(st->h2);
+	h2_wake_flush(h2_of(st));
 }
 
 struct hb_h2 *hb_h2_of(const struct hb_stream *stream)
 {
-	return h2_stream_of(stream)->h2;
+	const struct h2_stream *st = h2_stream_of(stream);
+	bool told = st->state == H2_STREAM_ENDED && !(h2_clutch_of(st)->marked >> st->place & 1);
+
+	return told ? NULL : h2_of(st);
 }
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2)

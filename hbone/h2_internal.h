@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <hbone/clutch.h>
 #include <hbone/h2.h>
 #include <hbone/list.h>
 
@@ -37,12 +38,15 @@ struct h2_busy {
 	struct hb_bufq tx, rx;
 	struct h2_headers *headers; /* NULL: none */
 	uint32_t linger_at_ms;      /* CLOSING: when its patience ends; the clock modulo 2^32 */
+	int16_t status;             /* client, OPENING: of the response, 0 before */
+	bool asked : 1;             /* client, OPENING: HEADERS were sent */
+	bool full_told : 1;
 };
 
-struct h2_stream {
+#define H2_CHARGED_MAX 255u
+
+struct h2_stream { /* in a clutch of its connection's */
 	struct hb_stream stream;
-	struct hb_h2 *h2;     /* NULL once on_closed was told */
-	struct hb_list node;  /* in h2->streams; in h2->ended when it has ended */
 	struct h2_busy *busy; /* NULL: it is OPEN and silent; or it was, and has ended */
 	union {
 		struct {
@@ -51,11 +55,11 @@ struct h2_stream {
 		};
 		struct hb_end end; /* CLOSING, ENDED or gone: h2_stream_has_window() no more */
 	};
-	int32_t id;
-	int16_t status; /* client: of the response, 0 before */
-	uint8_t state;
-	uint16_t charged;   /* of h2->grown */
-	uint8_t reset_code; /* of our RST_STREAM, sent or to be sent once the backlog is out */
+	uint64_t id : 31;
+	uint64_t charged : 8; /* of h2->grown */
+	uint64_t state : 2;
+	uint64_t place : 4;      /* in its clutch */
+	uint64_t reset_code : 4; /* of our RST_STREAM, sent or to be sent once the backlog is out */
 	bool paused : 1;
 	bool rx_finish : 1;
 	bool finish_told : 1;
@@ -63,13 +67,11 @@ struct h2_stream {
 	bool tx_finished : 1; /* END_STREAM was sent */
 	bool tx_offered : 1;  /* nghttp2 holds an item, and will ask for what there is to send */
 	bool tx_taken : 1;    /* it has asked for the last of it: the item goes with this frame */
-	bool full_told : 1;
 	bool open_told : 1;
 	bool opened : 1;
 	bool rst_sent : 1;
 	bool too_large : 1;
-	bool gone : 1;  /* nghttp2 has closed it, but its last bytes or finish are not told yet */
-	bool asked : 1; /* client: HEADERS were sent */
+	bool gone : 1; /* nghttp2 has closed it, but its last bytes or finish are not told yet */
 	bool rst_came : 1; /* the peer has reset it */
 	bool reset_after_tx : 1;
 	bool exchange : 1; /* hb_h2_exchange() asked for it */
@@ -91,7 +93,8 @@ struct hb_h2 {
 	const struct hb_h2_events *events;
 	void *owner;
 	struct hb_h2_options options;
-	struct hb_list streams, ended, ready, marked;
+	struct hb_clutches streams; /* marked: they have ended, which is to be told */
+	struct hb_list ready, marked;
 	struct hb_list later;     /* ready again, once the others have had their share */
 	struct hb_list lingering; /* all wait equally long: the first is the first due */
 	struct hb_task flush;
@@ -126,6 +129,17 @@ struct hb_h2 {
 static inline struct h2_stream *h2_stream_of(const struct hb_stream *s)
 {
 	return hb_container_of(s, struct h2_stream, stream);
+}
+
+static inline struct hb_clutch *h2_clutch_of(const struct h2_stream *st)
+{
+	return hb_clutch_of(st, st->place, sizeof(*st));
+}
+
+/* Whose it is, until on_closed was told. */
+static inline struct hb_h2 *h2_of(const struct h2_stream *st)
+{
+	return hb_container_of(hb_clutch_set(h2_clutch_of(st)), struct hb_h2, streams);
 }
 
 /* Where not, nothing comes any more, or it is dropped; and how it ends stands in its place. */

@@ -4,8 +4,9 @@
  * A session makes one buffer for the largest frame it may send, 16 KiB, once and for its life, and
  * another in its place before the first that is larger. Our payload never passes through it, so all
  * but its first page stays untouched; but memory that malloc gives has been used before and counts
- * in full. So that buffer is mapped. Small objects, of which each stream has one, come from slabs;
- * the rest from malloc.
+ * in full. So that buffer is mapped. Small objects, of which each stream has one, come from slabs,
+ * at exactly their size: where one lies tells whose it is, so nothing stands in front of it. The
+ * rest is malloc's.
  */
 #include "h2_nghttp2.h"
 
@@ -14,11 +15,6 @@
 #include <sys/mman.h>
 
 #define MAPPED_FROM 16384u
-
-/* In front of what is not mapped. nghttp2 has nothing that must lie at more than 8. */
-struct prefix {
-	uint64_t slab_bytes; /* what was asked of a slab; 0: it is malloc's */
-};
 
 /* Which of the mapped it is; NULL: none of them. With NULL, one that is free. */
 static struct h2_mapped *mapped_at(struct h2_memory *memory, const void *at)
@@ -42,18 +38,12 @@ static void *map(struct h2_mapped *mapped, size_t size)
 /* Zeroed. */
 static void *allocate(struct h2_memory *memory, size_t size)
 {
-	size_t whole = sizeof(struct prefix) + size;
-	bool small = whole <= HB_SLAB_OBJECT_MAX;
-	struct prefix *prefix;
+	/* nghttp2 has nothing that must lie at more than 8. */
+	size_t rounded = size ? (size + 15) / 16 * 16 : 16;
 
-	if (whole < size)
-		return NULL;
-	prefix = small ? hb_slab_get(memory->slabs, whole) : calloc(1, whole);
-	if (!prefix)
-		return NULL;
-	/* 1 for nothing: a slab's object all the same. */
-	prefix->slab_bytes = small ? (size ? size : 1) : 0;
-	return prefix + 1;
+	if (size <= HB_SLAB_OBJECT_MAX)
+		return hb_slab_get(memory->slabs, rounded);
+	return calloc(1, size);
 }
 
 static void *on_malloc(size_t size, void *user)
@@ -72,51 +62,36 @@ static void on_free(void *at, void *user)
 {
 	struct h2_memory *memory = user;
 	struct h2_mapped *mapped = mapped_at(memory, at);
-	struct prefix *prefix = at;
 
 	if (!at)
 		return;
-	if (mapped) {
+	if (mapped)
 		munmap(hb_take(&mapped->at), mapped->bytes);
-		return;
-	}
-	prefix--;
-	if (prefix->slab_bytes)
-		hb_slab_put(prefix);
+	else if (hb_slab_has(at))
+		hb_slab_put(at);
 	else
-		free(prefix);
-}
-
-/* 0: malloc's, which knows itself. */
-static size_t bytes_of(struct h2_memory *memory, const void *at)
-{
-	const struct h2_mapped *mapped = mapped_at(memory, at);
-	const struct prefix *prefix = at;
-
-	return mapped ? mapped->bytes : (size_t)prefix[-1].slab_bytes;
+		free(at);
 }
 
 static void *on_realloc(void *at, size_t size, void *user)
 {
 	struct h2_memory *memory = user;
-	struct h2_mapped *unused = mapped_at(memory, NULL);
-	struct prefix *prefix = at;
+	struct h2_mapped *unused = mapped_at(memory, NULL), *mapped;
+	size_t was;
 	void *moved;
 
 	if (!at && size >= MAPPED_FROM && unused)
 		return map(unused, size);
 	if (!at)
 		return allocate(memory, size);
-	if (size > SIZE_MAX - sizeof(*prefix))
-		return NULL;
-	if (bytes_of(memory, at) == 0) {
-		prefix = realloc(prefix - 1, sizeof(*prefix) + size);
-		return prefix ? prefix + 1 : NULL;
-	}
+	mapped = mapped_at(memory, at);
+	if (!mapped && !hb_slab_has(at))
+		return realloc(at, size ? size : 1);
+	was = mapped ? mapped->bytes : hb_slab_bytes(at);
 	moved = allocate(memory, size);
 	if (!moved)
 		return NULL;
-	memcpy(moved, at, hb_min_size(size, bytes_of(memory, at)));
+	memcpy(moved, at, hb_min_size(size, was));
 	on_free(at, memory);
 	return moved;
 }

@@ -86,7 +86,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		return 0; /* trailers: nobody asks for them */
 	if (h2->options.role == HB_H2_CLIENT && name_len == 7 && memcmp(name, ":status", 7) == 0) {
 		h2_headers_clear(st); /* an earlier 1xx */
-		st->status = (int16_t)h2_status_of(value, value_len);
+		if (st->busy)
+			st->busy->status = (int16_t)h2_status_of(value, value_len);
 	}
 	if (is_too_large(h2, st, name_len + value_len) && h2_guard_is_flood(&h2->guard))
 		return NGHTTP2_ERR_CALLBACK_FAILURE; /* what is left of the block may be long */
@@ -111,24 +112,28 @@ static void request_came(struct hb_h2 *h2, struct h2_stream *st)
 static void response_came(struct h2_stream *st)
 {
 	struct hb_end why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_H2);
+	int status;
 
 	if (has_trailers(st) && st->too_large)
 		h2_abort(st, NGHTTP2_CANCEL, hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT));
-	if (st->opened || st->status / 100 == 1 || st->state != H2_STREAM_OPENING)
+	if (st->opened || st->state != H2_STREAM_OPENING)
 		return;
-	if ((st->status == 200 || (st->exchange && st->status >= 200)) && !st->too_large) {
+	status = st->busy->status;
+	if (status / 100 == 1)
+		return;
+	if ((status == 200 || (st->exchange && status >= 200)) && !st->too_large) {
 		st->opened = true;
 		if (st->busy->headers)
 			st->busy->headers->answer = st->busy->headers->count;
 		st->state = H2_STREAM_OPEN;
 		hb_list_remove(&st->busy->ready);
-		hb_list_add(&st->h2->ready, &st->busy->ready);
+		hb_list_add(&h2_of(st)->ready, &st->busy->ready);
 		return;
 	}
 	if (st->too_large)
 		why = hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_LIMIT);
-	else if (st->status >= 0)
-		why = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_STATUS(st->status));
+	else if (status >= 0)
+		why = hb_end(HB_LAYER_TUNNEL, HB_SIDE_PEER, HB_E_STATUS(status));
 	h2_abort(st, NGHTTP2_CANCEL, why);
 }
 
@@ -142,7 +147,7 @@ static int peer_finished(struct h2_stream *st)
 	st->rx_finish = true;
 	h2_window_look(st); /* it needs none any more */
 	if (hb_list_is_empty(&busy->ready))
-		hb_list_add(&st->h2->ready, &busy->ready);
+		hb_list_add(&h2_of(st)->ready, &busy->ready);
 	return 0;
 }
 
@@ -266,7 +271,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (!st || st->state == H2_STREAM_ENDED ||
 	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
-	st->asked = true;
+	if (st->busy)
+		st->busy->asked = true;
 	if (frame->hd.type == NGHTTP2_DATA)
 		h2_data_sent(st);
 	else
@@ -293,9 +299,9 @@ static struct hb_end end_of(struct hb_h2 *h2, struct h2_stream *st, uint32_t err
 	    error_code == st->reset_code)
 		return st->end;
 	/* RFC 9113 6.8 and 8.7: not processed, so another connection may be tried. */
-	if (opening && h2->goaway_in && (error_code == NGHTTP2_REFUSED_STREAM || !st->asked))
+	if (opening && h2->goaway_in && (error_code == NGHTTP2_REFUSED_STREAM || !st->busy->asked))
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_GOAWAY);
-	if (opening && !st->asked) /* nghttp2 would not send it, and would not again */
+	if (opening && !st->busy->asked) /* nghttp2 would not send it, and would not again */
 		return h2->end.code < 0 ? h2->end : hb_end(HB_LAYER_H2, HB_SIDE_US, HB_E_LIMIT);
 	if (opening && error_code == NGHTTP2_REFUSED_STREAM)
 		return hb_end(HB_LAYER_H2, HB_SIDE_PEER, HB_E_REFUSED);

@@ -25,9 +25,11 @@ static void offer(struct h2_stream *st)
 	int err;
 
 	/* nghttp2 takes none for a stream that it has not begun yet. */
-	if (st->tx_offered || !some || (st->exchange && !st->asked))
+	if (st->tx_offered || !some ||
+	    (st->exchange && st->state == H2_STREAM_OPENING && !st->busy->asked))
 		return;
-	err = nghttp2_submit_data(h2_session(st->h2), NGHTTP2_FLAG_END_STREAM, st->id, &body);
+	err = nghttp2_submit_data(h2_session(h2_of(st)), NGHTTP2_FLAG_END_STREAM, (int32_t)st->id,
+	                          &body);
 	st->tx_offered = err == 0;
 	if (err == NGHTTP2_ERR_NOMEM)
 		h2_abort(st, NGHTTP2_INTERNAL_ERROR, hb_end(HB_LAYER_H2, HB_SIDE_US, -ENOMEM));
@@ -35,7 +37,7 @@ static void offer(struct h2_stream *st)
 
 void h2_wake(struct h2_stream *st)
 {
-	struct hb_h2 *h2 = st->h2;
+	struct hb_h2 *h2 = h2_of(st);
 
 	offer(st);
 	h2_wake_flush(h2);
@@ -62,9 +64,9 @@ void h2_reset(struct h2_stream *st, uint32_t code)
 	if (st->rst_sent)
 		return;
 	st->rst_sent = true;
-	st->reset_code = (uint8_t)code;
-	(void)nghttp2_submit_rst_stream(h2_session(st->h2), NGHTTP2_FLAG_NONE, st->id, code);
-	h2_wake_flush(st->h2);
+	st->reset_code = code & 15; /* none of ours is larger: RFC 9113 7 */
+	(void)nghttp2_submit_rst_stream(h2_session(h2_of(st)), NGHTTP2_FLAG_NONE, st->id, code);
+	h2_wake_flush(h2_of(st));
 }
 
 /*
@@ -74,7 +76,7 @@ void h2_reset(struct h2_stream *st, uint32_t code)
 void h2_abort(struct h2_stream *st, uint32_t code, struct hb_end why)
 {
 	h2_reset(st, code);
-	(void)nghttp2_session_set_stream_user_data(h2_session(st->h2), st->id, NULL);
+	(void)nghttp2_session_set_stream_user_data(h2_session(h2_of(st)), st->id, NULL);
 	h2_stream_end(st, why);
 }
 

@@ -25,7 +25,7 @@ struct h2_busy *h2_stream_busy(struct h2_stream *st)
 
 	if (busy)
 		return busy;
-	busy = hb_slab_get(hb_loop_slabs(st->h2->loop), sizeof(*busy));
+	busy = hb_slab_get(hb_loop_slabs(h2_of(st)->loop), sizeof(*busy));
 	if (!busy)
 		return NULL;
 	busy->st = st;
@@ -62,29 +62,28 @@ void h2_stream_rest(struct h2_stream *st)
 
 struct h2_stream *h2_stream_new(struct hb_h2 *h2, int32_t id)
 {
-	struct h2_stream *st = hb_slab_get(hb_loop_slabs(h2->loop), sizeof(*st));
+	unsigned place;
+	struct h2_stream *st = hb_clutch_get(&h2->streams, &place);
 
 	if (!st)
 		return NULL;
 	st->stream.ops = &ops;
-	st->h2 = h2;
-	st->id = id;
+	st->place = place & 15;
+	st->id = (uint32_t)id & INT32_MAX;
 	st->paused = true;
 	if (!h2_stream_busy(st)) {
-		hb_slab_put(st);
+		hb_clutch_put(h2_clutch_of(st), st->place, sizeof(*st));
 		return NULL;
 	}
 	h2_window_begin(st);
-	hb_list_add(&h2->streams, &st->node);
 	h2->streams_count++;
 	return st;
 }
 
 void h2_stream_delete(struct h2_stream *st)
 {
-	hb_list_remove(&st->node);
 	busy_free(st);
-	hb_slab_put(st);
+	hb_clutch_put(h2_clutch_of(st), st->place, sizeof(*st));
 }
 
 int h2_headers_add(struct h2_stream *st, const uint8_t *name, size_t name_len, const uint8_t *value,
@@ -210,13 +209,13 @@ void h2_stream_look(struct h2_stream *st)
 	/* What waits keeps it busy. */
 	if (!is_listening(st) || !waits || !hb_list_is_empty(&st->busy->ready))
 		return;
-	hb_list_add(&st->h2->ready, &st->busy->ready);
-	hb_loop_defer(st->h2->loop, &st->h2->flush);
+	hb_list_add(&h2_of(st)->ready, &st->busy->ready);
+	hb_loop_defer(h2_of(st)->loop, &h2_of(st)->flush);
 }
 
 static bool is_tight(const struct h2_stream *st)
 {
-	return hb_buf_pool_is_tight(hb_loop_pool(st->h2->loop));
+	return hb_buf_pool_is_tight(hb_loop_pool(h2_of(st)->loop));
 }
 
 /* The owner has to see that its far side is full before it is given more. */
@@ -258,9 +257,9 @@ static void deliver(struct h2_stream *st)
 		st->stream.bytes_in += bytes;
 		h2_window_took(st, bytes);
 		if (h2_rx_bytes(st))
-			hb_list_add(&st->h2->later, &st->busy->ready);
+			hb_list_add(&h2_of(st)->later, &st->busy->ready);
 		else if (st->rx_finish)
-			hb_list_add(&st->h2->ready, &st->busy->ready);
+			hb_list_add(&h2_of(st)->ready, &st->busy->ready);
 		st->stream.events->on_data(&st->stream, chain);
 		return;
 	}
@@ -299,14 +298,14 @@ void h2_stream_mark(struct h2_stream *st)
 {
 	if (!may_write(st))
 		return;
-	if (!st->full_told && is_high(st)) {
-		st->full_told = true;
-		hb_list_add(&st->h2->marked, &st->busy->mark);
+	if (!st->busy->full_told && is_high(st)) {
+		st->busy->full_told = true;
+		hb_list_add(&h2_of(st)->marked, &st->busy->mark);
 		st->stream.events->on_full(&st->stream);
-	} else if (st->full_told && !is_low(st)) {
-		hb_list_add(&st->h2->marked, &st->busy->mark);
-	} else if (st->full_told) {
-		st->full_told = false;
+	} else if (st->busy->full_told && !is_low(st)) {
+		hb_list_add(&h2_of(st)->marked, &st->busy->mark);
+	} else if (st->busy->full_told) {
+		st->busy->full_told = false;
 		st->stream.events->on_drained(&st->stream);
 	}
 	h2_stream_rest(st);
@@ -328,8 +327,8 @@ static void stream_write(struct hb_stream *s, struct hb_buf *chain)
 		return;
 	}
 	hb_bufq_push(&busy->tx, chain);
-	if (is_high(st) && !st->full_told && hb_list_is_empty(&st->busy->mark))
-		hb_list_add(&st->h2->marked, &st->busy->mark);
+	if (is_high(st) && !busy->full_told && hb_list_is_empty(&st->busy->mark))
+		hb_list_add(&h2_of(st)->marked, &st->busy->mark);
 	h2_wake(st);
 }
 
@@ -388,7 +387,7 @@ static void close_cleanly(struct h2_stream *st)
 	st->end = HB_END_CLEAN;
 	st->tx_finish = true;
 	h2_window_drop(st); /* nothing is told but the end from here on */
-	st->reset_after_tx = st->h2->options.role == HB_H2_SERVER && !st->rx_finish;
+	st->reset_after_tx = h2_of(st)->options.role == HB_H2_SERVER && !st->rx_finish;
 	st->reset_code = NO_ERROR;
 	h2_stream_linger(st);
 	if (st->tx_finished && st->reset_after_tx)
@@ -416,7 +415,7 @@ static void stream_close(struct hb_stream *s, struct hb_end why)
 
 void h2_stream_linger(struct h2_stream *st)
 {
-	struct hb_h2 *h2 = st->h2;
+	struct hb_h2 *h2 = h2_of(st);
 
 	st->busy->linger_at_ms = (uint32_t)hb_loop_now_ms(h2->loop) + h2->options.linger_ms;
 	hb_list_remove(&st->busy->mark);
@@ -428,7 +427,7 @@ void h2_stream_linger(struct h2_stream *st)
 /* All was taken: what the peer still had to say is not our loss. */
 static void lose_patience(struct h2_stream *st)
 {
-	uint32_t code = st->h2->options.role == HB_H2_SERVER ? NO_ERROR : CANCEL;
+	uint32_t code = h2_of(st)->options.role == HB_H2_SERVER ? NO_ERROR : CANCEL;
 
 	if (st->tx_finished)
 		h2_abort(st, code, st->end);

@@ -57,13 +57,14 @@ static uint32_t units_of(const struct hb_h2 *h2, uint32_t window)
 
 static void charge(struct h2_stream *st, uint32_t units)
 {
-	st->h2->grown += units - st->charged;
-	st->charged = (uint16_t)units;
+	units = hb_min_u32(units, H2_CHARGED_MAX);
+	h2_of(st)->grown += units - st->charged;
+	st->charged = units & H2_CHARGED_MAX;
 }
 
 static uint32_t units_max(const struct hb_h2 *h2)
 {
-	return h2->options.grown_max / UNIT;
+	return hb_min_u32(h2->options.grown_max / UNIT, H2_CHARGED_MAX);
 }
 
 /* What new streams have, and what the peer has acknowledged. */
@@ -87,7 +88,7 @@ static void tell_first(struct hb_h2 *h2, uint32_t window)
 
 void h2_window_begin(struct h2_stream *st)
 {
-	st->window = granted_first(st->h2);
+	st->window = granted_first(h2_of(st));
 }
 
 void h2_window_weigh(struct hb_h2 *h2)
@@ -100,13 +101,14 @@ void h2_window_weigh(struct hb_h2 *h2)
 
 void h2_window_settled(struct hb_h2 *h2)
 {
-	hb_list_for_each (node, &h2->streams) {
-		struct h2_stream *st = hb_container_of(node, struct h2_stream, node);
-		int32_t window =
-		    nghttp2_session_get_stream_effective_local_window_size(h2_session(h2), st->id);
+	hb_clutch_for_each(struct h2_stream, st, &h2->streams)
+	{
+		int32_t window;
 
 		if (!h2_stream_has_window(st))
 			continue;
+		window = nghttp2_session_get_stream_effective_local_window_size(h2_session(h2),
+		                                                                (int32_t)st->id);
 		st->window = window > 0 ? (uint32_t)window : granted_first(h2);
 		st->since_grown = 0;
 		h2_window_look(st);
@@ -117,14 +119,14 @@ void h2_window_settled(struct hb_h2 *h2)
 static void set_window(struct h2_stream *st, uint32_t window)
 {
 	st->since_grown = 0;
-	if (nghttp2_session_set_local_window_size(h2_session(st->h2), NGHTTP2_FLAG_NONE, st->id,
+	if (nghttp2_session_set_local_window_size(h2_session(h2_of(st)), NGHTTP2_FLAG_NONE, st->id,
 	                                          (int32_t)window) == 0)
 		st->window = window;
 }
 
 static void grow(struct h2_stream *st)
 {
-	const struct hb_h2 *h2 = st->h2;
+	const struct hb_h2 *h2 = h2_of(st);
 	uint32_t window = hb_min_u32(st->window * 2, h2->options.stream_window);
 	uint32_t more = units_of(h2, window) - hb_min_u32(units_of(h2, window), st->charged);
 	uint32_t left = units_max(h2) - hb_min_u32(units_max(h2), h2->grown);
@@ -142,7 +144,7 @@ static bool is_tight(const struct hb_h2 *h2)
 /* Credit for what was taken, and a window as it is needed. */
 static void give_back(struct h2_stream *st, size_t bytes)
 {
-	struct hb_h2 *h2 = st->h2;
+	struct hb_h2 *h2 = h2_of(st);
 	bool stood = h2_rx_bytes(st) + bytes >= st->window / 2;
 
 	(void)nghttp2_session_consume_stream(h2_session(h2), st->id, bytes);
@@ -157,7 +159,7 @@ static void give_back(struct h2_stream *st, size_t bytes)
 
 void h2_window_took(struct h2_stream *st, size_t bytes)
 {
-	struct hb_h2 *h2 = st->h2;
+	struct hb_h2 *h2 = h2_of(st);
 
 	h2->unread -= bytes;
 	if (h2_stream_has_window(st))
@@ -169,21 +171,21 @@ void h2_window_took(struct h2_stream *st, size_t bytes)
 
 void h2_window_came(struct h2_stream *st, size_t bytes)
 {
-	st->h2->unread += bytes;
+	h2_of(st)->unread += bytes;
 }
 
 void h2_window_drop(struct h2_stream *st)
 {
-	st->h2->unread -= h2_rx_bytes(st);
+	h2_of(st)->unread -= h2_rx_bytes(st);
 	if (st->busy)
 		hb_bufq_clear(&st->busy->rx);
 	h2_window_look(st);
-	h2_window_weigh(st->h2);
+	h2_window_weigh(h2_of(st));
 }
 
 void h2_window_look(struct h2_stream *st)
 {
-	struct hb_h2 *h2 = st->h2;
+	struct hb_h2 *h2 = h2_of(st);
 	bool needed = h2_stream_has_window(st) && !st->rx_finish;
 	uint32_t window = needed ? units_of(h2, st->window) : 0;
 	uint32_t unread = units_of(h2, h2_rx_bytes(st));

@@ -10,8 +10,6 @@
 
 #define ENTRIES   1024
 #define SLOTS_MAX 65536
-/* Free slots that hb_loop_trim() leaves: what a few busy streams use. */
-#define SLOTS_KEPT 8
 /* A starved receiver waits for a slot to come back, which a turn sees; if it was memory that
  * failed, nobody tells, so it is tried again. */
 #define STARVED_RETRY_MS 50
@@ -82,7 +80,7 @@ static int init(struct hb_loop *loop, struct hb_loop_options options)
 	if (!options.slots_max)
 		options.slots_max = SLOTS_MAX;
 	loop->pool = hb_buf_pool_new(options.slots_max);
-	loop->slabs = hb_slabs_new();
+	loop->slabs = hb_slabs_new(loop);
 	if (!loop->pool || !loop->slabs)
 		return -ENOMEM;
 	return choose_backend(loop, &options);
@@ -125,7 +123,7 @@ void hb_loop_free(struct hb_loop *loop)
 
 /* --- operations --- */
 
-void hb_op_begin(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind, int fd)
+void hb_op_begin(struct hb_loop *loop, struct hb_op_base *op, enum hb_op_kind kind, int fd)
 {
 	assert(!op->in_flight);
 	hb_list_init(&op->node);
@@ -135,7 +133,7 @@ void hb_op_begin(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind, i
 	loop->ops++;
 }
 
-void hb_op_end(struct hb_loop *loop, struct hb_op *op)
+void hb_op_end(struct hb_loop *loop, struct hb_op_base *op)
 {
 	assert(op->in_flight);
 	op->in_flight = false;
@@ -145,25 +143,25 @@ void hb_op_end(struct hb_loop *loop, struct hb_op *op)
 void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
                      socklen_t len)
 {
-	hb_op_begin(loop, op, HB_OP_CONNECT, fd);
+	hb_op_begin(loop, &op->base, HB_OP_CONNECT, fd);
 	loop->backend->connect(loop, op, fd, sa, len);
 }
 
 void hb_loop_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const struct msghdr *msg)
 {
-	hb_op_begin(loop, op, HB_OP_SENDMSG, fd);
+	hb_op_begin(loop, &op->base, HB_OP_SENDMSG, fd);
 	loop->backend->sendmsg(loop, op, fd, msg);
 }
 
 void hb_loop_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events)
 {
-	hb_op_begin(loop, op, HB_OP_POLL, fd);
+	hb_op_begin(loop, &op->base, HB_OP_POLL, fd);
 	loop->backend->poll(loop, op, fd, events);
 }
 
 void hb_loop_cancel(struct hb_loop *loop, struct hb_op *op)
 {
-	if (op->in_flight)
+	if (op->base.in_flight)
 		loop->backend->cancel(loop, op);
 }
 
@@ -367,9 +365,9 @@ struct hb_buf_pool *hb_loop_pool(struct hb_loop *loop)
 void hb_loop_trim(struct hb_loop *loop)
 {
 	hb_pipes_close(&loop->pipes);
-	hb_buf_pool_trim(loop->pool, SLOTS_KEPT);
+	loop->backend->trim(loop); /* first: what it has borrowed may come back */
+	hb_buf_pool_trim(loop->pool, 0);
 	hb_slabs_trim(loop->slabs);
-	loop->backend->trim(loop);
 }
 
 struct hb_slabs *hb_loop_slabs(struct hb_loop *loop)

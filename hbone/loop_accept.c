@@ -20,7 +20,7 @@
 
 static void arm(struct hb_accept *accept)
 {
-	hb_op_begin(accept->loop, &accept->op, HB_OP_ACCEPT, accept->fd);
+	hb_op_begin(accept->loop, &accept->op.base, HB_OP_ACCEPT, accept->fd);
 	accept->loop->backend->accept(accept);
 }
 
@@ -127,7 +127,7 @@ void hb_loop_accept_stop(struct hb_accept *accept)
 	while (accept->held_at < accept->held_count)
 		close(accept->held[accept->held_at++]);
 	forget_held(accept);
-	if (accept->op.in_flight)
+	if (accept->op.base.in_flight)
 		hb_loop_cancel(accept->loop, &accept->op);
 	else
 		hb_loop_timer_start(accept->loop, &accept->retry, 0);

@@ -70,10 +70,13 @@ static int epoll_start(struct hb_loop *loop)
 /* --- operations --- */
 
 /* @res goes to the op's callback when the loop comes to it. */
-static void end_op(struct hb_epoll *epoll, struct hb_op *op, int res)
+static void end_op(struct hb_epoll *epoll, struct hb_op_base *op, int res)
 {
 	hb_list_remove(&op->node);
-	op->value = res;
+	if (op->kind == HB_OP_RECV)
+		op->events = (short)res; /* it keeps its descriptor */
+	else
+		op->value = res;
 	if (op->kind == HB_OP_RECV || op->kind == HB_OP_ACCEPT) {
 		hb_list_add(&epoll->ready, &op->node);
 	} else {
@@ -83,7 +86,7 @@ static void end_op(struct hb_epoll *epoll, struct hb_op *op, int res)
 }
 
 /* A receiver or an accept: there is something to run for. */
-static void set_ready(struct hb_epoll *epoll, struct hb_op *op)
+static void set_ready(struct hb_epoll *epoll, struct hb_op_base *op)
 {
 	if (op->in_flight && hb_list_is_empty(&op->node))
 		end_op(epoll, op, 0);
@@ -93,10 +96,10 @@ static void wait_for_room(struct hb_loop *loop, struct hb_op *op, const struct m
 {
 	struct hb_watch *watch;
 	bool is_new;
-	int r = hb_watch_get(loop->epoll, op->value, &watch, &is_new);
+	int r = hb_watch_get(loop->epoll, op->base.value, &watch, &is_new);
 
 	if (r < 0) {
-		end_op(loop->epoll, op, r);
+		end_op(loop->epoll, &op->base, r);
 		return;
 	}
 	assert(!watch->out); /* one at a time */
@@ -111,7 +114,7 @@ static void epoll_connect(struct hb_loop *loop, struct hb_op *op, int fd, const 
 
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) ||
 	    (connect(fd, sa, len) < 0 && errno != EINPROGRESS))
-		end_op(loop->epoll, op, -errno);
+		end_op(loop->epoll, &op->base, -errno);
 	else
 		wait_for_room(loop, op, NULL);
 }
@@ -134,7 +137,7 @@ static void epoll_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const 
 	if (r == -EAGAIN)
 		wait_for_room(loop, op, msg);
 	else
-		end_op(loop->epoll, op, r);
+		end_op(loop->epoll, &op->base, r);
 }
 
 static void epoll_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events)
@@ -146,16 +149,16 @@ static void epoll_poll(struct hb_loop *loop, struct hb_op *op, int fd, short eve
 
 	/* What is so already is no edge. */
 	if (poll(&now, 1, 0) > 0) {
-		end_op(loop->epoll, op, now.revents & POLLNVAL ? -EBADF : now.revents);
+		end_op(loop->epoll, &op->base, now.revents & POLLNVAL ? -EBADF : now.revents);
 		return;
 	}
 	r = hb_watch_get(loop->epoll, fd, &watch, &is_new);
 	if (r < 0) {
-		end_op(loop->epoll, op, r);
+		end_op(loop->epoll, &op->base, r);
 		return;
 	}
-	op->events = events;
-	hb_list_add(&watch->polls, &op->node);
+	op->base.events = events;
+	hb_list_add(&watch->polls, &op->base.node);
 }
 
 static void epoll_accept(struct hb_accept *accept)
@@ -172,13 +175,13 @@ static void epoll_accept(struct hb_accept *accept)
 	else
 		r = hb_watch_get(epoll, accept->fd, &watch, &is_new);
 	if (r < 0) {
-		end_op(epoll, &accept->op, r);
+		end_op(epoll, &accept->op.base, r);
 		return;
 	}
 	assert(!watch->accept);
 	watch->accept = accept;
 	if (!is_new)
-		set_ready(epoll, &accept->op);
+		set_ready(epoll, &accept->op.base);
 }
 
 static void end_accept(struct hb_accept *accept)
@@ -195,60 +198,49 @@ static void epoll_cancel(struct hb_loop *loop, struct hb_op *op)
 	struct hb_epoll *epoll = loop->epoll;
 	struct hb_watch *watch;
 
-	if (op->kind == HB_OP_ENDED || op->value < 0)
+	if (op->base.kind == HB_OP_ENDED || op->base.value < 0)
 		return;
-	if (op->kind == HB_OP_ACCEPT) {
+	if (op->base.kind == HB_OP_ACCEPT) {
 		end_accept(hb_container_of(op, struct hb_accept, op));
-		end_op(epoll, op, -ECANCELED);
+		end_op(epoll, &op->base, -ECANCELED);
 		return;
 	}
-	watch = hb_watch_lookup(epoll, op->value);
-	if (op->kind != HB_OP_POLL)
+	watch = hb_watch_lookup(epoll, op->base.value);
+	if (op->base.kind != HB_OP_POLL)
 		watch->out = NULL;
-	end_op(epoll, op, -ECANCELED);
+	end_op(epoll, &op->base, -ECANCELED); /* off the watch's polls */
 	hb_watch_put(epoll, watch);
 }
 
 /* --- receivers --- */
 
-static void epoll_arm(struct hb_recv *recv)
+static void epoll_arm(struct hb_loop *loop, struct hb_recv *recv)
 {
-	struct hb_epoll *epoll = recv->loop->epoll;
-	struct hb_watch *watch = hb_watch_lookup(epoll, recv->fd);
+	struct hb_epoll *epoll = loop->epoll;
+	bool is_new;
+	int r = hb_watch_recv(epoll, recv, &is_new);
 
-	if (!watch || watch->recv != recv) {
-		bool is_new;
-		int r = hb_watch_get(epoll, recv->fd, &watch, &is_new);
-
-		if (r < 0) {
-			end_op(epoll, &recv->op, r);
-			return;
-		}
-		assert(!watch->recv);
-		watch->recv = recv;
-		recv->ends = watch->ends;
-		/* What is there already, the kernel reports of a new watch only. */
-		recv->is_dry = is_new;
+	if (r < 0) {
+		end_op(epoll, &recv->op, r);
+		return;
 	}
+	/* What is there already, the kernel reports of a new watch only. */
+	if (is_new)
+		recv->is_dry = true;
 	if (!recv->is_dry)
 		set_ready(epoll, &recv->op);
 }
 
-static bool epoll_disarm(struct hb_recv *recv)
+static bool epoll_disarm(struct hb_loop *loop, struct hb_recv *recv)
 {
+	(void)loop;
 	hb_list_remove(&recv->op.node);
 	return true;
 }
 
-static void epoll_forget(struct hb_recv *recv)
+static void epoll_forget(struct hb_loop *loop, struct hb_recv *recv)
 {
-	struct hb_epoll *epoll = recv->loop->epoll;
-	struct hb_watch *watch = hb_watch_lookup(epoll, recv->fd);
-
-	if (!watch || watch->recv != recv)
-		return;
-	watch->recv = NULL;
-	hb_watch_put(epoll, watch);
+	hb_watch_forget(loop->epoll, recv);
 }
 
 static unsigned epoll_slots(struct hb_loop *loop)
@@ -286,13 +278,13 @@ static void try_out(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t eve
 	if (r == -EAGAIN)
 		return;
 	watch->out = NULL;
-	end_op(epoll, op, r);
+	end_op(epoll, &op->base, r);
 }
 
 static void tell_polls(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t events)
 {
 	hb_list_for_each_safe (node, &watch->polls) {
-		struct hb_op *op = hb_container_of(node, struct hb_op, node);
+		struct hb_op_base *op = hb_container_of(node, struct hb_op_base, node);
 		int res = (int)(events & ((unsigned short)op->events | EPOLLERR | EPOLLHUP));
 
 		if (res)
@@ -300,22 +292,30 @@ static void tell_polls(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t 
 	}
 }
 
+#define BAD (EPOLLERR | EPOLLHUP)
+/* An end that came with data has no edge of its own, and urgent data cuts reads short: from then on
+ * only a read that finds nothing is the last. */
+#define ENDS (BAD | EPOLLRDHUP | EPOLLPRI)
+
+static void wake_receiver(struct hb_epoll *epoll, struct hb_recv *recv, uint32_t events)
+{
+	if (events & ENDS)
+		recv->ends = true;
+	if (!(events & (ENDS | EPOLLIN)))
+		return;
+	recv->is_dry = false;
+	set_ready(epoll, &recv->op);
+}
+
 static void on_event(struct hb_epoll *epoll, struct hb_watch *watch, uint32_t events)
 {
-	const uint32_t bad = EPOLLERR | EPOLLHUP;
-
-	/* An end that came with data has no edge of its own, and urgent data cuts reads short:
-	 * from now on only a read that finds nothing is the last. */
-	if (events & (bad | EPOLLRDHUP | EPOLLPRI))
+	if (events & ENDS)
 		watch->ends = true;
-	if (watch->recv && (events & (bad | EPOLLIN | EPOLLRDHUP | EPOLLPRI))) {
-		watch->recv->ends = watch->ends;
-		watch->recv->is_dry = false;
-		set_ready(epoll, &watch->recv->op);
-	}
-	if (watch->accept && (events & (bad | EPOLLIN)))
-		set_ready(epoll, &watch->accept->op);
-	if (watch->out && (events & (bad | EPOLLOUT)))
+	if (watch->recv)
+		wake_receiver(epoll, watch->recv, events);
+	if (watch->accept && (events & (BAD | EPOLLIN)))
+		set_ready(epoll, &watch->accept->op.base);
+	if (watch->out && (events & (BAD | EPOLLOUT)))
 		try_out(epoll, watch, events);
 	tell_polls(epoll, watch, events);
 	hb_watch_put(epoll, watch);
@@ -331,15 +331,18 @@ static int wait_for_events(struct hb_loop *loop, int wait_ms)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++) {
 		struct hb_watch *watch;
+		struct hb_recv *alone;
 		eventfd_t count;
 
 		if (events[i].data.u64 == WAKE) {
 			(void)eventfd_read(loop->wake_fd, &count); /* only to silence it */
 			continue;
 		}
-		watch = hb_watch_of_event(epoll, events[i].data.u64);
+		hb_watch_of_event(epoll, events[i].data.u64, &watch, &alone);
 		if (watch)
 			on_event(epoll, watch, events[i].events);
+		else if (alone)
+			wake_receiver(epoll, alone, events[i].events);
 	}
 	return 0;
 }
@@ -376,7 +379,7 @@ static int epoll_submit(struct hb_loop *loop)
 
 static void run_accept(struct hb_accept *accept)
 {
-	struct hb_op *op = &accept->op;
+	struct hb_op_base *op = &accept->op.base;
 
 	/* Negative: cancelled by the callback. */
 	for (int i = 0; i < ACCEPTS_PER_TURN && op->value >= 0; i++) {
@@ -397,11 +400,11 @@ static void run_accept(struct hb_accept *accept)
 		set_ready(accept->loop->epoll, op); /* there may be more */
 }
 
-static void tell_ready(struct hb_loop *loop, struct hb_op *op)
+static void tell_ready(struct hb_loop *loop, struct hb_op_base *op)
 {
-	struct hb_accept *accept = hb_container_of(op, struct hb_accept, op);
+	struct hb_accept *accept = hb_container_of(op, struct hb_accept, op.base);
 	struct hb_recv *recv = hb_container_of(op, struct hb_recv, op);
-	int error = op->value;
+	int error = op->kind == HB_OP_RECV ? op->events : op->value;
 
 	if (op->kind == HB_OP_ACCEPT && error == 0) {
 		run_accept(accept); /* goes on */
@@ -411,9 +414,9 @@ static void tell_ready(struct hb_loop *loop, struct hb_op *op)
 	if (op->kind == HB_OP_ACCEPT)
 		hb_accept_on_done(accept, error, false);
 	else if (error < 0)
-		hb_recv_on_done(recv, NULL, error);
+		hb_recv_on_done(loop, recv, NULL, error);
 	else
-		hb_recv_on_readable(recv);
+		hb_recv_on_readable(loop, recv);
 }
 
 static void epoll_tell_ended(struct hb_loop *loop)
@@ -423,10 +426,10 @@ static void epoll_tell_ended(struct hb_loop *loop)
 
 	hb_list_move(&now, &loop->epoll->ended);
 	while ((node = hb_list_shift(&now))) {
-		struct hb_op *op = hb_container_of(node, struct hb_op, node);
+		struct hb_op *op = hb_container_of(node, struct hb_op, base.node);
 
-		hb_op_end(loop, op);
-		op->done(op, op->value);
+		hb_op_end(loop, &op->base);
+		op->done(op, op->base.value);
 	}
 }
 
@@ -438,7 +441,7 @@ static void epoll_tell(struct hb_loop *loop)
 	epoll_tell_ended(loop);
 	hb_list_move(&now, &loop->epoll->ready);
 	while ((node = hb_list_shift(&now))) {
-		tell_ready(loop, hb_container_of(node, struct hb_op, node));
+		tell_ready(loop, hb_container_of(node, struct hb_op_base, node));
 		hb_loop_pass_on(loop);
 	}
 }

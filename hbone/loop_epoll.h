@@ -12,7 +12,6 @@
  */
 struct hb_watch {
 	int fd;
-	uint32_t generation;      /* tells its events from those of a watch before it */
 	bool ends;                /* an end, an error or urgent data was seen; see on_event() */
 	struct hb_recv *recv;     /* from its first arming until it is forgotten */
 	struct hb_accept *accept; /* while in flight */
@@ -23,12 +22,15 @@ struct hb_watch {
 
 struct hb_epoll {
 	int fd;
-	struct hb_slabs *slabs;    /* the loop's: watches come and go with connections */
-	uint32_t generation;       /* of the newest watch */
-	struct hb_watch **watches; /* by descriptor; NULL: not watched */
-	size_t watches_len;
+	struct hb_slabs *slabs; /* the loop's: watches come and go with connections */
+	uint16_t generation;    /* of the newest watch */
+	/* By descriptor, who waits for it: 0, nobody; else the address of its watch, or of the
+	 * receiver that waits alone, as most do, which needs no watch, and 1; and in the upper 16
+	 * bits the generation, which tells its events from those of who waited before. */
+	uint64_t *watched;
+	size_t watched_len;
 	struct hb_list ended;   /* operations whose result is to be told */
-	struct hb_list ready;   /* accepts and receivers, to be run or, if value < 0, told */
+	struct hb_list ready;   /* accepts and receivers, to be run or, if they failed, told */
 	bool told_without_wait; /* the turn before asked the kernel nothing */
 };
 
@@ -38,10 +40,15 @@ struct hb_epoll {
  */
 int hb_watch_get(struct hb_epoll *epoll, int fd, struct hb_watch **ret_watch, bool *ret_is_new);
 struct hb_watch *hb_watch_lookup(struct hb_epoll *epoll, int fd); /* or NULL */
-/* Ends it when nobody waits for it any more. */
+/* Ends it when nobody but a receiver waits for it any more. */
 void hb_watch_put(struct hb_epoll *epoll, struct hb_watch *watch);
-/* That an event with this data is for, or NULL when it has ended. */
-struct hb_watch *hb_watch_of_event(struct hb_epoll *epoll, uint64_t data);
+/* The same for a receiver, which waits until it is forgotten; more than once is once. */
+int hb_watch_recv(struct hb_epoll *epoll, struct hb_recv *recv, bool *ret_is_new);
+void hb_watch_forget(struct hb_epoll *epoll, struct hb_recv *recv);
+/* Who waits for the descriptor that an event with this data is of: one of both, or none, when who
+ * it was for has gone. */
+void hb_watch_of_event(struct hb_epoll *epoll, uint64_t data, struct hb_watch **ret_watch,
+                       struct hb_recv **ret_alone);
 void hb_watch_free_all(struct hb_epoll *epoll);
 /* Gives back room for descriptors that are not watched. */
 void hb_watch_trim(struct hb_epoll *epoll);

@@ -51,14 +51,14 @@ struct hb_backend {
 	void (*accept)(struct hb_accept *accept);               /* hb_accept_on_done() */
 
 	/* hb_recv_on_done() or hb_recv_on_readable() follows, once... */
-	void (*arm)(struct hb_recv *recv);
+	void (*arm)(struct hb_loop *loop, struct hb_recv *recv);
 	/* ...also after this, unless it returns true: let go at once. */
-	bool (*disarm)(struct hb_recv *recv);
+	bool (*disarm)(struct hb_loop *loop, struct hb_recv *recv);
 	/* It does, always, and asks the kernel nothing: no need to wait for the turn's end. Where
 	 * not, the node of a receiver's op is not the backend's. */
 	bool disarms_at_once;
 	/* Nothing of the receiver is in flight, nor will be again. */
-	void (*forget)(struct hb_recv *recv);
+	void (*forget)(struct hb_loop *loop, struct hb_recv *recv);
 	/* Gives memory back that the next burst will take again. */
 	void (*trim)(struct hb_loop *loop);
 	/* How many receivers could now be given something to read into. */
@@ -100,6 +100,7 @@ struct hb_loop {
 	size_t fresh_bytes; /* told by receivers since tasks ran */
 
 	/* Receivers, by their node; loop_recv.c says what each list means. */
+	const struct hb_recv_events *recv_events[HB_RECV_EVENTS_MAX]; /* each once; NULL behind */
 	struct hb_list recv_waiting, recv_ready, recv_starved, recv_unwanted, recv_stopped;
 
 	int wake_fd;                    /* an eventfd, written when the inbox ceases to be empty */
@@ -107,8 +108,8 @@ struct hb_loop {
 	atomic_bool stopping;
 };
 
-void hb_op_begin(struct hb_loop *loop, struct hb_op *op, enum hb_op_kind kind, int fd);
-void hb_op_end(struct hb_loop *loop, struct hb_op *op);
+void hb_op_begin(struct hb_loop *loop, struct hb_op_base *op, enum hb_op_kind kind, int fd);
+void hb_op_end(struct hb_loop *loop, struct hb_op_base *op);
 
 /* Runs the tasks if enough has come in since they ran. Between callbacks only. */
 void hb_loop_pass_on(struct hb_loop *loop);
@@ -119,9 +120,9 @@ void hb_loop_pass_on(struct hb_loop *loop);
 void hb_accept_on_done(struct hb_accept *accept, int res, bool more);
 
 /* loop_recv.c. The op has ended: @buf (may be NULL) has @res bytes; or 0; or -errno. */
-void hb_recv_on_done(struct hb_recv *recv, struct hb_buf *buf, int res);
+void hb_recv_on_done(struct hb_loop *loop, struct hb_recv *recv, struct hb_buf *buf, int res);
 /* The op has ended: reading directly will find something. */
-void hb_recv_on_readable(struct hb_recv *recv);
+void hb_recv_on_readable(struct hb_loop *loop, struct hb_recv *recv);
 /* Submits what the turn has decided; true when some receiver need not wait for the kernel. */
 bool hb_recv_before_wait(struct hb_loop *loop);
 /* Gives every ready receiver its share of this turn. */

@@ -53,25 +53,40 @@ static void set_state(struct hb_recv *recv, enum recv_state state, struct hb_lis
 		hb_list_add(list, &recv->op.node);
 }
 
+/* The same table has the same number. */
+static uint8_t listener_of(struct hb_loop *loop, const struct hb_recv_events *events)
+{
+	uint8_t i = 0;
+
+	while (i < HB_RECV_EVENTS_MAX && loop->recv_events[i] && loop->recv_events[i] != events)
+		i++;
+	assert(i < HB_RECV_EVENTS_MAX);
+	loop->recv_events[i] = events;
+	return i;
+}
+
+static const struct hb_recv_events *events_of(const struct hb_loop *loop,
+                                              const struct hb_recv *recv)
+{
+	return loop->recv_events[recv->listener];
+}
+
 void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
                   const struct hb_recv_events *events)
 {
 	assert(read_max > 0 && read_max <= HB_BUF_PAYLOAD);
 	*recv = (struct hb_recv){
-		.op.events_of_recv = events,
-		.loop = loop,
-		.fd = fd,
+		.op.value = fd,
 		.read_max = (uint16_t)read_max,
 		.state = PAUSED,
+		.listener = listener_of(loop, events),
 		.held_res = NO_END,
 	};
 	hb_list_init(&recv->op.node);
 }
 
-void hb_loop_recv_resume(struct hb_recv *recv)
+void hb_loop_recv_resume(struct hb_loop *loop, struct hb_recv *recv)
 {
-	struct hb_loop *loop = recv->loop;
-
 	if (recv->state == UNWANTED)
 		/* If the cancel is under way already, on_done arms it again. */
 		set_state(recv, ARMED, NULL);
@@ -82,48 +97,48 @@ void hb_loop_recv_resume(struct hb_recv *recv)
 }
 
 /* True when nothing is in flight; else on_done is still to come. */
-static bool disarm(struct hb_recv *recv)
+static bool disarm(struct hb_loop *loop, struct hb_recv *recv)
 {
 	if (!recv->op.in_flight)
 		return true;
-	if (!recv->loop->backend->disarm(recv))
+	if (!loop->backend->disarm(loop, recv))
 		return false;
-	hb_op_end(recv->loop, &recv->op);
+	hb_op_end(loop, &recv->op);
 	return true;
 }
 
-void hb_loop_recv_pause(struct hb_recv *recv)
+void hb_loop_recv_pause(struct hb_loop *loop, struct hb_recv *recv)
 {
-	if (recv->state == ARMED && recv->loop->backend->disarms_at_once && disarm(recv))
+	if (recv->state == ARMED && loop->backend->disarms_at_once && disarm(loop, recv))
 		set_state(recv, PAUSED, NULL);
 	else if (recv->state == ARMED)
-		set_state(recv, UNWANTED, &recv->loop->recv_unwanted);
+		set_state(recv, UNWANTED, &loop->recv_unwanted);
 	else if (recv->state == WAITING || recv->state == READY || recv->state == STARVED)
 		set_state(recv, PAUSED, NULL);
 }
 
-static void set_stopped(struct hb_recv *recv)
+static void set_stopped(struct hb_loop *loop, struct hb_recv *recv)
 {
-	recv->loop->backend->forget(recv);
-	set_state(recv, STOPPED, &recv->loop->recv_stopped);
+	loop->backend->forget(loop, recv);
+	set_state(recv, STOPPED, &loop->recv_stopped);
 }
 
-void hb_loop_recv_stop(struct hb_recv *recv)
+void hb_loop_recv_stop(struct hb_loop *loop, struct hb_recv *recv)
 {
 	if (recv->state == STOPPING || recv->state == STOPPED)
 		return;
 	hb_buf_free(hb_take(&recv->held));
-	if (disarm(recv))
-		set_stopped(recv);
+	if (disarm(loop, recv))
+		set_stopped(loop, recv);
 	else
 		set_state(recv, STOPPING, NULL);
 }
 
-static void arm(struct hb_recv *recv)
+static void arm(struct hb_loop *loop, struct hb_recv *recv)
 {
 	set_state(recv, ARMED, NULL);
-	hb_op_begin(recv->loop, &recv->op, HB_OP_RECV, recv->fd);
-	recv->loop->backend->arm(recv);
+	hb_op_begin(loop, &recv->op, HB_OP_RECV, hb_recv_fd(recv));
+	loop->backend->arm(loop, recv);
 }
 
 bool hb_recv_before_wait(struct hb_loop *loop)
@@ -144,11 +159,11 @@ bool hb_recv_before_wait(struct hb_loop *loop)
 	while ((node = hb_list_shift(&loop->recv_unwanted))) {
 		struct hb_recv *recv = hb_container_of(node, struct hb_recv, op.node);
 
-		if (disarm(recv))
+		if (disarm(loop, recv))
 			set_state(recv, PAUSED, NULL);
 	}
 	while ((node = hb_list_shift(&loop->recv_waiting)))
-		arm(hb_container_of(node, struct hb_recv, op.node));
+		arm(loop, hb_container_of(node, struct hb_recv, op.node));
 	return !hb_list_is_empty(&loop->recv_ready);
 }
 
@@ -156,10 +171,8 @@ bool hb_recv_before_wait(struct hb_loop *loop)
  * Tells what came, and in which state to go on is decided before: the owner may pause, stop or
  * resume inside, and nothing is done to the receiver after.
  */
-static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
+static void tell(struct hb_loop *loop, struct hb_recv *recv, struct hb_buf *chain, int res)
 {
-	struct hb_loop *loop = recv->loop;
-
 	if (res <= 0)
 		set_state(recv, PAUSED, NULL);
 	else if (recv->held_res != NO_END || !recv->is_dry)
@@ -168,10 +181,10 @@ static void tell(struct hb_recv *recv, struct hb_buf *chain, int res)
 		set_state(recv, WAITING, &loop->recv_waiting);
 	if (res > 0)
 		loop->fresh_bytes += (size_t)res;
-	recv->op.events_of_recv->on_recv(recv, chain, res);
+	events_of(loop, recv)->on_recv(recv, chain, res);
 }
 
-static void tell_held(struct hb_recv *recv)
+static void tell_held(struct hb_loop *loop, struct hb_recv *recv)
 {
 	int res = recv->held_res;
 
@@ -180,7 +193,7 @@ static void tell_held(struct hb_recv *recv)
 	} else {
 		recv->held_res = NO_END;
 	}
-	tell(recv, hb_take(&recv->held), res);
+	tell(loop, recv, hb_take(&recv->held), res);
 }
 
 /* Cuts @bufs, filled in order with @bytes, into what has data; gives the rest back. */
@@ -214,7 +227,8 @@ static bool is_all(const struct hb_recv *recv, const struct msghdr *msg, ssize_t
  * Reads what is there now, at most @slots full slots, and sets is_dry when that was all. Returns
  * the bytes in *ret_chain, 0 or -errno; -ENOBUFS when the pool is empty.
  */
-static ssize_t read_directly(struct hb_recv *recv, unsigned slots, struct hb_buf **ret_chain)
+static ssize_t read_directly(struct hb_loop *loop, struct hb_recv *recv, unsigned slots,
+                             struct hb_buf **ret_chain)
 {
 	struct iovec iov[SLOTS_PER_TURN];
 	struct msghdr msg = { .msg_iov = iov };
@@ -222,7 +236,7 @@ static ssize_t read_directly(struct hb_recv *recv, unsigned slots, struct hb_buf
 	ssize_t res;
 
 	for (; msg.msg_iovlen < slots; tail = &(*tail)->next) {
-		*tail = hb_buf_new(recv->loop->pool);
+		*tail = hb_buf_new(loop->pool);
 		if (!*tail)
 			break;
 		iov[msg.msg_iovlen++] = (struct iovec){ (*tail)->data, recv->read_max };
@@ -230,7 +244,7 @@ static ssize_t read_directly(struct hb_recv *recv, unsigned slots, struct hb_buf
 	if (!bufs)
 		return -ENOBUFS;
 	do
-		res = recvmsg(recv->fd, &msg, MSG_DONTWAIT);
+		res = recvmsg(hb_recv_fd(recv), &msg, MSG_DONTWAIT);
 	while (res < 0 && errno == EINTR);
 	if (res < 0)
 		res = -errno;
@@ -240,11 +254,12 @@ static ssize_t read_directly(struct hb_recv *recv, unsigned slots, struct hb_buf
 }
 
 /* Goes on after @chain (may be NULL), reading @slots more, and tells both in one. */
-static void read_on(struct hb_recv *recv, struct hb_buf *chain, unsigned slots)
+static void read_on(struct hb_loop *loop, struct hb_recv *recv, struct hb_buf *chain,
+                    unsigned slots)
 {
 	struct hb_buf *more = NULL, **tail = &chain;
 	size_t bytes = hb_buf_chain_bytes(chain);
-	ssize_t res = read_directly(recv, slots, &more);
+	ssize_t res = read_directly(loop, recv, slots, &more);
 
 	while (*tail)
 		tail = &(*tail)->next;
@@ -255,48 +270,48 @@ static void read_on(struct hb_recv *recv, struct hb_buf *chain, unsigned slots)
 		recv->held_res = (int16_t)res;
 
 	if (bytes > 0) {
-		tell(recv, chain, (int)bytes);
+		tell(loop, recv, chain, (int)bytes);
 	} else if (res == -EAGAIN) {
-		set_state(recv, WAITING, &recv->loop->recv_waiting);
+		set_state(recv, WAITING, &loop->recv_waiting);
 	} else if (res == -ENOBUFS) {
-		set_state(recv, STARVED, &recv->loop->recv_starved);
+		set_state(recv, STARVED, &loop->recv_starved);
 	} else {
 		recv->held_res = NO_END;
-		tell(recv, NULL, (int)res);
+		tell(loop, recv, NULL, (int)res);
 	}
 }
 
 /* It stays ready unless the owner says otherwise inside. */
-static void tell_readable(struct hb_recv *recv)
+static void tell_readable(struct hb_loop *loop, struct hb_recv *recv)
 {
-	set_state(recv, READY, &recv->loop->recv_ready);
+	set_state(recv, READY, &loop->recv_ready);
 	recv->is_dry = false;
-	recv->op.events_of_recv->on_readable(recv);
+	events_of(loop, recv)->on_readable(recv);
 }
 
-void hb_loop_recv_dry(struct hb_recv *recv)
+void hb_loop_recv_dry(struct hb_loop *loop, struct hb_recv *recv)
 {
 	/* As in is_all(): then only a read that finds nothing at all is the last. */
 	if (recv->ends)
 		return;
 	recv->is_dry = true;
 	if (recv->state == READY)
-		set_state(recv, WAITING, &recv->loop->recv_waiting);
+		set_state(recv, WAITING, &loop->recv_waiting);
 }
 
-void hb_loop_recv_read(struct hb_recv *recv)
+void hb_loop_recv_read(struct hb_loop *loop, struct hb_recv *recv)
 {
-	read_on(recv, NULL, SLOTS_PER_TURN);
+	read_on(loop, recv, NULL, SLOTS_PER_TURN);
 }
 
-static void run_ready(struct hb_recv *recv)
+static void run_ready(struct hb_loop *loop, struct hb_recv *recv)
 {
 	if (recv->held || recv->held_res != NO_END)
-		tell_held(recv);
+		tell_held(loop, recv);
 	else if (recv->by_readiness)
-		tell_readable(recv);
+		tell_readable(loop, recv);
 	else
-		read_on(recv, NULL, SLOTS_PER_TURN);
+		read_on(loop, recv, NULL, SLOTS_PER_TURN);
 }
 
 void hb_recv_run_ready(struct hb_loop *loop)
@@ -307,7 +322,7 @@ void hb_recv_run_ready(struct hb_loop *loop)
 	/* Those that become ready meanwhile have had their share. */
 	hb_list_move(&now, &loop->recv_ready);
 	while ((node = hb_list_shift(&now))) {
-		run_ready(hb_container_of(node, struct hb_recv, op.node));
+		run_ready(loop, hb_container_of(node, struct hb_recv, op.node));
 		hb_loop_pass_on(loop);
 	}
 }
@@ -323,39 +338,37 @@ static void hold(struct hb_recv *recv, struct hb_buf *buf, int res)
 	set_state(recv, PAUSED, NULL);
 }
 
-void hb_recv_on_done(struct hb_recv *recv, struct hb_buf *buf, int res)
+void hb_recv_on_done(struct hb_loop *loop, struct hb_recv *recv, struct hb_buf *buf, int res)
 {
-	struct hb_loop *loop = recv->loop;
-
 	recv->is_dry = res > 0 ? (uint32_t)res < recv->read_max : recv->is_dry;
 
 	if (recv->state == STOPPING) {
 		hb_buf_free(buf);
-		set_stopped(recv);
+		set_stopped(loop, recv);
 	} else if (recv->state == UNWANTED) {
 		hold(recv, buf, res);
 	} else if (res > 0 && !recv->is_dry) {
-		read_on(recv, buf, SLOTS_PER_TURN - 1);
+		read_on(loop, recv, buf, SLOTS_PER_TURN - 1);
 	} else if (res == -ENOBUFS) {
 		set_state(recv, STARVED, &loop->recv_starved);
 	} else if (res == -ECANCELED || res == -EINTR || res == -EAGAIN) {
 		/* Paused and resumed while the cancel was under way. */
 		set_state(recv, WAITING, &loop->recv_waiting);
 	} else {
-		tell(recv, buf, res);
+		tell(loop, recv, buf, res);
 	}
 }
 
-void hb_recv_on_readable(struct hb_recv *recv)
+void hb_recv_on_readable(struct hb_loop *loop, struct hb_recv *recv)
 {
 	if (recv->state == STOPPING)
-		set_stopped(recv);
+		set_stopped(loop, recv);
 	else if (recv->state == UNWANTED)
 		set_state(recv, PAUSED, NULL); /* it is not dry: arming it will find that out */
 	else if (recv->by_readiness)
-		tell_readable(recv);
+		tell_readable(loop, recv);
 	else
-		read_on(recv, NULL, SLOTS_PER_TURN);
+		read_on(loop, recv, NULL, SLOTS_PER_TURN);
 }
 
 bool hb_recv_run_stopped(struct hb_loop *loop)
@@ -366,6 +379,6 @@ bool hb_recv_run_stopped(struct hb_loop *loop)
 	if (!node)
 		return false;
 	recv = hb_container_of(node, struct hb_recv, op.node);
-	recv->op.events_of_recv->on_stopped(recv); /* may free it */
+	events_of(loop, recv)->on_stopped(recv); /* may free it */
 	return true;
 }

@@ -162,7 +162,7 @@ static void uring_connect(struct hb_loop *loop, struct hb_op *op, int fd, const 
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_connect(sqe, fd, sa, len);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, &op->base);
 }
 
 static void uring_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const struct msghdr *msg)
@@ -170,7 +170,7 @@ static void uring_sendmsg(struct hb_loop *loop, struct hb_op *op, int fd, const 
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_sendmsg(sqe, fd, msg, MSG_NOSIGNAL);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, &op->base);
 }
 
 static void uring_poll(struct hb_loop *loop, struct hb_op *op, int fd, short events)
@@ -178,7 +178,7 @@ static void uring_poll(struct hb_loop *loop, struct hb_op *op, int fd, short eve
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_poll_add(sqe, fd, (unsigned short)events);
-	io_uring_sqe_set_data(sqe, op);
+	io_uring_sqe_set_data(sqe, &op->base);
 }
 
 static void uring_accept(struct hb_accept *accept)
@@ -186,10 +186,10 @@ static void uring_accept(struct hb_accept *accept)
 	struct io_uring_sqe *sqe = get_sqe(accept->loop);
 
 	io_uring_prep_multishot_accept(sqe, accept->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	io_uring_sqe_set_data(sqe, &accept->op);
+	io_uring_sqe_set_data(sqe, &accept->op.base);
 }
 
-static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
+static void cancel(struct hb_loop *loop, struct hb_op_base *op)
 {
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
@@ -199,16 +199,21 @@ static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
 	io_uring_sqe_set_data(sqe, NULL);
 }
 
-static void uring_arm(struct hb_recv *recv)
+static void uring_cancel(struct hb_loop *loop, struct hb_op *op)
 {
-	struct io_uring_sqe *sqe = get_sqe(recv->loop);
+	cancel(loop, &op->base);
+}
+
+static void uring_arm(struct hb_loop *loop, struct hb_recv *recv)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	if (recv->by_readiness) {
-		io_uring_prep_poll_add(sqe, recv->fd, POLLIN);
+		io_uring_prep_poll_add(sqe, hb_recv_fd(recv), POLLIN);
 		io_uring_sqe_set_data(sqe, &recv->op);
 		return;
 	}
-	io_uring_prep_recv(sqe, recv->fd, NULL, recv->read_max, 0);
+	io_uring_prep_recv(sqe, hb_recv_fd(recv), NULL, recv->read_max, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = HB_LENT_GROUP;
 	if (recv->is_dry)
@@ -216,15 +221,15 @@ static void uring_arm(struct hb_recv *recv)
 	io_uring_sqe_set_data(sqe, &recv->op);
 }
 
-static bool uring_disarm(struct hb_recv *recv)
+static bool uring_disarm(struct hb_loop *loop, struct hb_recv *recv)
 {
-	uring_cancel(recv->loop, &recv->op);
+	cancel(loop, &recv->op);
 	return false;
 }
 
-static void uring_forget(struct hb_recv *recv)
+static void uring_forget(struct hb_loop *loop, struct hb_recv *recv)
 {
-	(void)recv; /* the ring knows operations, not descriptors */
+	(void)loop, (void)recv; /* the ring knows operations, not descriptors */
 }
 
 /* With DEFER_TASKRUN the kernel fills slots only while we ask it to: what has no completion yet is
@@ -233,8 +238,12 @@ static void uring_trim(struct hb_loop *loop)
 {
 	struct io_uring *ring = &loop->uring->ring;
 
+	if (io_uring_cq_ready(ring) > 0 || io_uring_cq_has_overflow(ring))
+		return;
+	hb_lent_discard(&loop->uring->lent);
+	hb_lent_fill(&loop->uring->lent, loop->pool);
 	if (io_uring_cq_ready(ring) == 0 && !io_uring_cq_has_overflow(ring))
-		hb_lent_discard(&loop->uring->lent);
+		hb_lent_discard_pages(&loop->uring->lent);
 }
 
 static unsigned uring_slots(struct hb_loop *loop)
@@ -253,13 +262,12 @@ static void on_wake(struct hb_loop *loop)
 	arm_wake(loop);
 }
 
-static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
+static void on_recv(struct hb_loop *loop, struct hb_recv *recv, const struct io_uring_cqe *cqe)
 {
-	struct hb_loop *loop = recv->loop;
 	struct hb_buf *buf;
 
 	if (recv->by_readiness && cqe->res >= 0) {
-		hb_recv_on_readable(recv);
+		hb_recv_on_readable(loop, recv);
 		return;
 	}
 	buf = hb_lent_take(&loop->uring->lent, loop->pool, cqe->flags);
@@ -273,25 +281,26 @@ static void on_recv(struct hb_recv *recv, const struct io_uring_cqe *cqe)
 		hb_buf_free(buf);
 		buf = NULL;
 	}
-	hb_recv_on_done(recv, buf, cqe->res);
+	hb_recv_on_done(loop, recv, buf, cqe->res);
 }
 
 static void dispatch(struct hb_loop *loop, const struct io_uring_cqe *cqe)
 {
-	struct hb_op *op = io_uring_cqe_get_data(cqe);
+	struct hb_op_base *base = io_uring_cqe_get_data(cqe);
+	struct hb_op *op = hb_container_of(base, struct hb_op, base);
 	bool more = cqe->flags & IORING_CQE_F_MORE;
 
-	if (!op)
+	if (!base)
 		return;
-	if (op->kind == HB_OP_WAKE) {
+	if (base->kind == HB_OP_WAKE) {
 		on_wake(loop);
 		return;
 	}
 	if (!more)
-		hb_op_end(loop, op);
-	if (op->kind == HB_OP_RECV)
-		on_recv(hb_container_of(op, struct hb_recv, op), cqe);
-	else if (op->kind == HB_OP_ACCEPT)
+		hb_op_end(loop, base);
+	if (base->kind == HB_OP_RECV)
+		on_recv(loop, hb_container_of(base, struct hb_recv, op), cqe);
+	else if (base->kind == HB_OP_ACCEPT)
 		hb_accept_on_done(hb_container_of(op, struct hb_accept, op), cqe->res, more);
 	else
 		op->done(op, cqe->res);

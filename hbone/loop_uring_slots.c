@@ -12,35 +12,50 @@
 #include "buf_internal.h"
 #include "loop_uring.h"
 
-/* liburing 2.3 has no io_uring_setup_buf_ring(); the memory is ours. */
-int hb_lent_init(struct hb_lent *lent, struct io_uring *ring, unsigned entries, size_t slots_max)
+/* liburing 2.3 has no io_uring_setup_buf_ring(); the memory is ours. 0 or -errno. */
+static int make_ring(struct hb_lent *lent)
+{
+	struct io_uring_buf_reg reg = { .ring_addr = (uintptr_t)lent->ring,
+		                        .ring_entries = HB_LENT_MAX,
+		                        .bgid = HB_LENT_GROUP };
+	int r;
+
+	memset(lent->ring, 0, HB_LENT_MAX * sizeof(struct io_uring_buf));
+	io_uring_buf_ring_init(lent->ring);
+	r = io_uring_register_buf_ring(lent->io, &reg, 0);
+	lent->registered = r == 0;
+	return r;
+}
+
+int hb_lent_init(struct hb_lent *lent, struct io_uring *io, unsigned entries, size_t slots_max)
 {
 	size_t size = HB_LENT_MAX * sizeof(struct io_uring_buf);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	struct io_uring_buf_reg reg = { .ring_entries = HB_LENT_MAX, .bgid = HB_LENT_GROUP };
 
 	/* At most a quarter of the bound: the rest is for those who write. */
 	lent->max = (unsigned)hb_min_size(HB_LENT_MAX, slots_max / 4 ? slots_max / 4 : 1);
 	lent->first =
 	    hb_min_u32(hb_min_u32(HB_LENT_FIRST, entries / HB_LENT_ENTRIES + 1), lent->max);
 	lent->target = lent->first;
+	lent->io = io;
 	lent->ring = aligned_alloc(page, (size + page - 1) / page * page);
-	if (!lent->ring)
-		return -ENOMEM;
-	memset(lent->ring, 0, size);
-	io_uring_buf_ring_init(lent->ring);
-	reg.ring_addr = (uintptr_t)lent->ring;
-	return io_uring_register_buf_ring(ring, &reg, 0);
+	return lent->ring ? make_ring(lent) : -ENOMEM;
 }
 
-void hb_lent_done(struct hb_lent *lent)
+static void take_all_back(struct hb_lent *lent)
 {
 	for (size_t id = 0; id < HB_LENT_MAX; id++) {
 		if (!lent->bufs[id])
 			continue;
 		hb_buf_unlend(lent->bufs[id]);
-		hb_buf_free(lent->bufs[id]);
+		hb_buf_free(hb_take(&lent->bufs[id]));
 	}
+	lent->lent = 0;
+}
+
+void hb_lent_done(struct hb_lent *lent)
+{
+	take_all_back(lent);
 	free(lent->ring);
 }
 
@@ -51,23 +66,43 @@ void hb_lent_grow(struct hb_lent *lent)
 		lent->target = (unsigned)hb_min_size((size_t)lent->target * 2, lent->max);
 }
 
-void hb_lent_discard(struct hb_lent *lent)
+static void discard_pages(const struct hb_buf *buf)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = ((uintptr_t)buf->data + page - 1) & ~(page - 1);
+	uintptr_t end = ((uintptr_t)buf->data + HB_BUF_PAYLOAD) & ~(page - 1);
 
+	/* Fails where memory is locked: then it stays. */
+	if (start < end)
+		(void)madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
+/*
+ * A slot that is lent cannot be asked back, but the ring of all can: who has bytes to read finds no
+ * slot for a moment, and is told of the new one's.
+ */
+void hb_lent_discard(struct hb_lent *lent)
+{
 	lent->target = lent->first;
-	for (size_t id = 0; id < HB_LENT_MAX; id++) {
-		const struct hb_buf *buf = lent->bufs[id];
-		uintptr_t start, end;
+	if (lent->lent > lent->target && lent->registered &&
+	    io_uring_unregister_buf_ring(lent->io, HB_LENT_GROUP) == 0)
+		lent->registered = false;
+}
 
-		if (!buf)
-			continue;
-		start = ((uintptr_t)buf->data + page - 1) & ~(page - 1);
-		end = ((uintptr_t)buf->data + HB_BUF_PAYLOAD) & ~(page - 1);
-		/* Fails where memory is locked: then it stays. */
-		if (start < end)
-			(void)madvise((void *)start, end - start, MADV_DONTNEED);
-	}
+void hb_lent_discard_pages(const struct hb_lent *lent)
+{
+	for (size_t id = 0; lent->registered && id < HB_LENT_MAX; id++)
+		if (lent->bufs[id])
+			discard_pages(lent->bufs[id]);
+}
+
+/* As long as a completion waits to be told, it may have one of the slots. */
+static bool renew(struct hb_lent *lent)
+{
+	if (io_uring_cq_ready(lent->io) > 0 || io_uring_cq_has_overflow(lent->io))
+		return false;
+	take_all_back(lent);
+	return make_ring(lent) == 0;
 }
 
 static void lend(struct hb_lent *lent, struct hb_buf *buf, size_t id)
@@ -82,6 +117,8 @@ static void lend(struct hb_lent *lent, struct hb_buf *buf, size_t id)
 
 void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool)
 {
+	if (!lent->registered && !renew(lent))
+		return; /* the next turn tries again */
 	for (size_t id = 0; id < HB_LENT_MAX && lent->lent < lent->target; id++) {
 		struct hb_buf *buf;
 
@@ -105,7 +142,7 @@ struct hb_buf *hb_lent_take(struct hb_lent *lent, struct hb_buf_pool *pool, unsi
 	buf = hb_take(&lent->bufs[id]);
 	lent->lent--;
 	hb_buf_unlend(buf);
-	if (lent->lent >= lent->target)
+	if (lent->lent >= lent->target || !lent->registered)
 		return buf;
 	other = hb_buf_new(pool);
 	if (other)

@@ -17,20 +17,48 @@ struct hb_relay_watch {
 	struct hb_relay_limits limits;
 };
 
-static struct hb_relay_side *side_of(struct hb_relay *relay, const struct hb_stream *s)
+/* In the marks of a side's stream. */
+enum {
+	FINISHED = 1, /* its last byte has come */
+	CLOSED = 2,
+	FULL = 4,
+	ENDING = 8, /* of side a: both are to end */
+};
+
+static struct hb_stream *stream_of(const struct hb_relay_side *side)
 {
-	return relay->a.stream == s ? &relay->a : &relay->b;
+	return (struct hb_stream *)side->at;
+}
+
+static bool is(const struct hb_relay_side *side, unsigned mark)
+{
+	return stream_of(side)->marks & mark;
+}
+
+static bool is_ending(const struct hb_relay *relay)
+{
+	return is(&relay->a, ENDING);
 }
 
 static struct hb_relay_side *other_of(struct hb_relay *relay, const struct hb_stream *s)
 {
-	return relay->a.stream == s ? &relay->b : &relay->a;
+	return stream_of(&relay->a) == s ? &relay->b : &relay->a;
+}
+
+uint64_t hb_relay_bytes(const struct hb_relay_side *side)
+{
+	return side->at & 1 ? side->at >> 1 : stream_of(side)->bytes_in;
+}
+
+bool hb_relay_is_full(const struct hb_relay_side *side)
+{
+	return is(side, FULL);
 }
 
 static void close_side(struct hb_relay_side *side, struct hb_end why)
 {
-	if (!side->closed)
-		hb_stream_close(side->stream, why);
+	if (!is(side, CLOSED))
+		hb_stream_close(stream_of(side), why);
 }
 
 static void stop_watching(struct hb_relay *relay)
@@ -44,7 +72,7 @@ static void stop_watching(struct hb_relay *relay)
 
 static uint64_t bytes_seen(const struct hb_relay *relay)
 {
-	return (uint64_t)relay->a.bytes + relay->b.bytes;
+	return hb_relay_bytes(&relay->a) + hb_relay_bytes(&relay->b);
 }
 
 /* One side has finished and the other has not, and that has a limit of its own. */
@@ -52,7 +80,7 @@ static bool is_half_closed(const struct hb_relay *relay)
 {
 	const struct hb_relay_limits *limits = &relay->watch->limits;
 
-	return relay->a.finished != relay->b.finished && limits->half_closed_ms &&
+	return is(&relay->a, FINISHED) != is(&relay->b, FINISHED) && limits->half_closed_ms &&
 	       (!limits->idle_ms || limits->half_closed_ms < limits->idle_ms);
 }
 
@@ -62,7 +90,7 @@ static void listen_for_silence(struct hb_relay *relay)
 	struct hb_relay_watch *watch = relay->watch;
 	uint32_t after_ms = 0;
 
-	assert(!relay->a.ending);
+	assert(!is_ending(relay));
 	if (!watch)
 		return;
 	after_ms = is_half_closed(relay) ? watch->limits.half_closed_ms : watch->limits.idle_ms;
@@ -101,17 +129,15 @@ static int start_watch(struct hb_relay *relay, struct hb_loop *loop,
 static void begin_end(struct hb_relay *relay, struct hb_end why)
 {
 	/* One that ends already is told of another reason. */
-	if (!relay->a.ending)
+	if (!is_ending(relay))
 		stop_watching(relay);
-	relay->a.ending = true;
+	stream_of(&relay->a)->marks |= ENDING;
 	relay->why = why;
 }
 
 static void count(struct hb_relay *relay, const struct hb_stream *from, size_t bytes)
 {
-	side_of(relay, from)->bytes += bytes;
-	if (relay->totals)
-		*(relay->a.stream == from ? &relay->totals->a : &relay->totals->b) += bytes;
+	*(stream_of(&relay->a) == from ? &relay->group->a : &relay->group->b) += bytes;
 }
 
 static void on_data(struct hb_stream *s, struct hb_buf *chain)
@@ -120,10 +146,15 @@ static void on_data(struct hb_stream *s, struct hb_buf *chain)
 	struct hb_relay_side *to = other_of(relay, s);
 
 	count(relay, s, hb_buf_chain_bytes(chain));
-	if (to->closed)
+	if (is(to, CLOSED))
 		hb_buf_free_all(chain);
 	else
-		hb_stream_write(to->stream, chain);
+		hb_stream_write(stream_of(to), chain);
+}
+
+static struct hb_stream *other_stream(struct hb_stream *s)
+{
+	return stream_of(other_of(s->owner, s));
 }
 
 static void on_spliced(struct hb_stream *from, size_t bytes)
@@ -134,18 +165,18 @@ static void on_spliced(struct hb_stream *from, size_t bytes)
 static void on_finish(struct hb_stream *s)
 {
 	struct hb_relay *relay = s->owner;
-	struct hb_relay_side *from = side_of(relay, s), *to = other_of(relay, s);
+	struct hb_relay_side *to = other_of(relay, s);
 
-	from->finished = true;
-	if (relay->a.ending)
+	s->marks |= FINISHED;
+	if (is_ending(relay))
 		return;
-	hb_stream_finish(to->stream);
-	if (!to->finished) {
+	hb_stream_finish(stream_of(to));
+	if (!is(to, FINISHED)) {
 		listen_for_silence(relay);
 		return;
 	}
 	begin_end(relay, HB_END_CLEAN);
-	close_side(from, HB_END_CLEAN);
+	hb_stream_close(s, HB_END_CLEAN);
 	close_side(to, HB_END_CLEAN);
 }
 
@@ -154,9 +185,9 @@ static void on_full(struct hb_stream *s)
 	struct hb_relay *relay = s->owner;
 	struct hb_relay_side *from = other_of(relay, s);
 
-	side_of(relay, s)->full = true;
-	if (!from->closed)
-		hb_stream_pause(from->stream);
+	s->marks |= FULL;
+	if (!is(from, CLOSED))
+		hb_stream_pause(stream_of(from));
 }
 
 static void on_drained(struct hb_stream *s)
@@ -164,39 +195,48 @@ static void on_drained(struct hb_stream *s)
 	struct hb_relay *relay = s->owner;
 	struct hb_relay_side *from = other_of(relay, s);
 
-	side_of(relay, s)->full = false;
-	if (!from->closed)
-		hb_stream_resume(from->stream);
+	s->marks &= (uint8_t)~FULL;
+	if (!is(from, CLOSED))
+		hb_stream_resume(stream_of(from));
 }
 
 /*
  * A peer that has sent its last byte and then says NO_ERROR wants no more of ours; what it sent is
  * whole and must still arrive, which a reset would prevent (RFC 9113 8.1).
  */
-static bool may_flush(const struct hb_relay_side *gone, struct hb_end why)
+static bool may_flush(const struct hb_stream *gone, struct hb_end why)
 {
-	return why.code == 0 || (why.code == HB_E_RST(0) && gone->finished);
+	return why.code == 0 || (why.code == HB_E_RST(0) && gone->marks & FINISHED);
+}
+
+/* Both are closed: they go, and what came from them is all that is kept. */
+static void free_side(struct hb_relay_side *side)
+{
+	struct hb_stream *stream = stream_of(side);
+
+	side->at = (uintptr_t)stream->bytes_in << 1 | 1;
+	hb_stream_free(stream);
 }
 
 static void on_closed(struct hb_stream *s, struct hb_end why)
 {
 	struct hb_relay *relay = s->owner;
-	struct hb_relay_side *gone = side_of(relay, s), *other = other_of(relay, s);
+	struct hb_relay_side *other = other_of(relay, s);
 
-	gone->closed = true;
-	if (!relay->a.ending) {
+	s->marks |= CLOSED;
+	if (!is_ending(relay)) {
 		begin_end(relay, why);
-		close_side(other, may_flush(gone, why) ? HB_END_CLEAN : why);
+		close_side(other, may_flush(s, why) ? HB_END_CLEAN : why);
 	} else if (relay->why.code == 0 && why.code < 0) {
 		/* The last bytes did not make it: not a success. */
 		relay->why = why;
 		close_side(other, why);
 	}
-	if (!other->closed)
+	if (!is(other, CLOSED))
 		return;
-	hb_stream_free(gone->stream);
-	hb_stream_free(other->stream);
-	relay->on_done(relay, relay->why); /* last: the owner may free the relay in here */
+	free_side(&relay->a);
+	free_side(&relay->b);
+	relay->group->on_done(relay, relay->why); /* last: the owner may free the relay in here */
 }
 
 static const struct hb_tcp_joined joined = {
@@ -207,14 +247,16 @@ static const struct hb_tcp_joined joined = {
 		.on_drained = on_drained,
 		.on_closed = on_closed,
 	},
+	.other = other_stream,
 	.on_spliced = on_spliced,
 };
 
 void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
                     struct hb_stream *b, const struct hb_relay_limits *limits,
-                    hb_relay_done on_done)
+                    struct hb_relay_group *group)
 {
-	*relay = (struct hb_relay){ .a.stream = a, .b.stream = b, .on_done = on_done };
+	*relay = (struct hb_relay){ .a.at = (uintptr_t)a, .b.at = (uintptr_t)b, .group = group };
+	a->marks = b->marks = 0;
 	a->owner = b->owner = relay;
 	a->events = b->events = &joined.events;
 	if (limits && (limits->idle_ms || limits->half_closed_ms) &&
@@ -230,7 +272,7 @@ void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stre
 void hb_relay_abort(struct hb_relay *relay, struct hb_end why)
 {
 	assert(why.code < 0);
-	if (relay->a.ending && relay->why.code < 0)
+	if (is_ending(relay) && relay->why.code < 0)
 		return;
 	begin_end(relay, why);
 	close_side(&relay->a, why);

@@ -19,6 +19,8 @@
 
 #define SLAB_BYTES 32768u
 #define UNIT       8u
+/* Where the first object lies: 8 behind a multiple of 16, see hb_slab_has(). */
+#define FIRST ((uint32_t)((sizeof(struct slab) + 15) / 16 * 16 + 8))
 
 struct free_object {
 	struct free_object *next;
@@ -27,6 +29,7 @@ struct free_object {
 struct slab {
 	struct hb_list node; /* in its set's list by size; empty when it has no room */
 	struct hb_slabs *slabs;
+	void *owner;              /* the set's */
 	struct free_object *free; /* that were used before */
 	uint32_t size;            /* of an object */
 	uint32_t used;            /* objects that are out */
@@ -37,6 +40,7 @@ struct hb_slabs {
 	struct hb_list with_room[HB_SLAB_OBJECT_MAX / UNIT]; /* by size */
 	uint32_t empty[HB_SLAB_OBJECT_MAX / UNIT];           /* of them */
 	size_t count, objects;
+	void *owner;
 };
 
 static size_t class_of(size_t size)
@@ -49,12 +53,14 @@ static bool has_room(const struct slab *slab)
 	return slab->free || slab->next + slab->size <= SLAB_BYTES;
 }
 
-struct hb_slabs *hb_slabs_new(void)
+struct hb_slabs *hb_slabs_new(void *owner)
 {
 	struct hb_slabs *slabs = calloc(1, sizeof(*slabs));
 
 	for (size_t i = 0; slabs && i < HB_ARRAY_LEN(slabs->with_room); i++)
 		hb_list_init(&slabs->with_room[i]);
+	if (slabs)
+		slabs->owner = owner;
 	return slabs;
 }
 
@@ -81,8 +87,9 @@ static struct slab *slab_new(struct hb_slabs *slabs, size_t class)
 		return NULL;
 	*slab = (struct slab){
 		.slabs = slabs,
+		.owner = slabs->owner,
 		.size = (uint32_t)(class + 1) * UNIT,
-		.next = (sizeof(*slab) + UNIT - 1) / UNIT * UNIT,
+		.next = FIRST,
 	};
 	hb_list_init(&slab->node);
 	hb_list_add(&slabs->with_room[class], &slab->node);
@@ -152,6 +159,21 @@ void *hb_slab_get(struct hb_slabs *slabs, size_t size)
 	return object;
 }
 
+static struct slab *slab_of(const void *object)
+{
+	return (struct slab *)((uintptr_t)object - (uintptr_t)object % SLAB_BYTES);
+}
+
+void *hb_slab_owner(const void *object)
+{
+	return slab_of(object)->owner;
+}
+
+size_t hb_slab_bytes(const void *object)
+{
+	return slab_of(object)->size;
+}
+
 void hb_slab_put(void *object)
 {
 	struct free_object *freed = object;
@@ -160,7 +182,7 @@ void hb_slab_put(void *object)
 
 	if (!object)
 		return;
-	slab = (struct slab *)(void *)((char *)object - (uintptr_t)object % SLAB_BYTES);
+	slab = slab_of(object);
 	class = class_of(slab->size);
 	assert(slab->used > 0);
 	if (!has_room(slab))

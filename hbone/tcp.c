@@ -31,7 +31,7 @@ static void on_timer(struct hb_timer *timer);
 /* The one it has, or a new one. NULL: no memory. */
 static struct hb_tcp_guard *guard_get(struct hb_tcp *tcp)
 {
-	struct hb_tcp_guard *guard = tcp->guard;
+	struct hb_tcp_guard *guard = hb_tcp_guard(tcp);
 
 	if (guard)
 		return guard;
@@ -40,20 +40,25 @@ static struct hb_tcp_guard *guard_get(struct hb_tcp *tcp)
 		return NULL;
 	*guard = (struct hb_tcp_guard){ .tcp = tcp, .watch.done = on_watch };
 	hb_timer_init(&guard->timer, on_timer);
-	tcp->guard = guard;
+	hb_tcp_set_parts(tcp, hb_tcp_sender(tcp), guard);
 	return guard;
 }
 
 /* It guards no more; it goes when the kernel has let go. */
 static void guard_drop(struct hb_tcp *tcp)
 {
-	if (!tcp->guard)
+	struct hb_tcp_guard *guard = hb_tcp_guard(tcp);
+
+	if (!guard)
 		return;
-	hb_loop_timer_stop(hb_tcp_loop(tcp), &tcp->guard->timer);
-	hb_loop_cancel(hb_tcp_loop(tcp), &tcp->guard->watch);
-	if (!tcp->guard->watch.in_flight)
-		free(hb_take(&tcp->guard));
+	hb_loop_timer_stop(hb_tcp_loop(tcp), &guard->timer);
+	hb_loop_cancel(hb_tcp_loop(tcp), &guard->watch);
+	if (guard->watch.base.in_flight)
+		return;
+	hb_tcp_set_parts(tcp, guard->sender, NULL);
+	free(guard);
 }
+
 /* --- the end --- */
 
 void hb_tcp_closed_if_idle(struct hb_tcp *tcp)
@@ -61,11 +66,11 @@ void hb_tcp_closed_if_idle(struct hb_tcp *tcp)
 	if (tcp->state != HB_TCP_ENDING || !tcp->recv_stopped)
 		return;
 	hb_tcp_sender_drop(tcp);
-	if (tcp->sender || tcp->guard)
+	if (tcp->parts)
 		return;
 	close(hb_tcp_fd(tcp));
 	tcp->state = HB_TCP_CLOSED;
-	tcp->stream.events->on_closed(&tcp->stream, tcp->why); /* last: may free */
+	tcp->stream.events->on_closed(&tcp->stream, hb_tcp_why(tcp)); /* last: may free */
 }
 
 /* The first reason stands, unless it was clean and this one is not. */
@@ -75,18 +80,18 @@ static void end(struct hb_tcp *tcp, struct hb_end why)
 
 	if (tcp->state == HB_TCP_CLOSED)
 		return;
-	if (tcp->state != HB_TCP_ENDING || tcp->why.code == 0)
-		tcp->why = why;
+	if (tcp->state != HB_TCP_ENDING || tcp->code == 0)
+		hb_tcp_set_why(tcp, why);
 	if (why.code < 0)
 		(void)setsockopt(hb_tcp_fd(tcp), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	if (tcp->state == HB_TCP_ENDING)
 		return;
 	tcp->state = HB_TCP_ENDING;
-	if (tcp->sender)
-		hb_loop_cancel(hb_tcp_loop(tcp), &tcp->sender->op);
+	if (hb_tcp_sender(tcp))
+		hb_loop_cancel(hb_tcp_loop(tcp), &hb_tcp_sender(tcp)->op);
 	hb_tcp_sender_drop(tcp);
 	guard_drop(tcp);
-	hb_loop_recv_stop(&tcp->recv);
+	hb_loop_recv_stop(hb_tcp_loop(tcp), &tcp->recv);
 }
 
 void hb_tcp_fail(struct hb_tcp *tcp, int code)
@@ -107,7 +112,7 @@ static void on_stopped(struct hb_recv *recv)
 void hb_tcp_end_if_done(struct hb_tcp *tcp)
 {
 	if (tcp->state == HB_TCP_CLOSING && tcp->shut && tcp->peer_finished)
-		end(tcp, tcp->why);
+		end(tcp, hb_tcp_why(tcp));
 }
 
 void hb_tcp_no_memory(struct hb_tcp *tcp)
@@ -136,7 +141,7 @@ static void on_recv(struct hb_recv *recv, struct hb_buf *chain, int res)
 	} else if (res > 0) {
 		s->bytes_in += (uint64_t)res;
 		s->events->on_data(s, chain);
-		if (hb_tcp_splice_to(tcp))
+		if (tcp->joined)
 			hb_tcp_came_at_once(tcp, (size_t)res);
 	} else {
 		hb_tcp_peer_finished(tcp);
@@ -166,7 +171,7 @@ static void on_watch(struct hb_op *op, int res)
 	}
 	if (res == -ECANCELED && tcp->state == HB_TCP_OPEN) {
 		/* It was read meanwhile, and is paused again. */
-		hb_loop_timer_start(hb_tcp_loop(tcp), &tcp->guard->timer, WATCH_AFTER_MS);
+		hb_loop_timer_start(hb_tcp_loop(tcp), &hb_tcp_guard(tcp)->timer, WATCH_AFTER_MS);
 		return;
 	}
 	/* POLLHUP alone: both sides have finished, and what came before may still be unread. */
@@ -182,11 +187,12 @@ static void on_timer(struct hb_timer *timer)
 	struct hb_tcp *tcp = guard->tcp;
 
 	if (tcp->state == HB_TCP_OPEN) {
-		if (!guard->watch.in_flight)
+		if (!guard->watch.base.in_flight)
 			hb_loop_poll(hb_tcp_loop(tcp), &guard->watch, hb_tcp_fd(tcp), POLLERR);
 	} else if (tcp->state == HB_TCP_CLOSING) {
 		/* All was taken by the peer's kernel: what it still had to say is not our loss. */
-		end(tcp, tcp->shut ? tcp->why : hb_end(HB_LAYER_TCP, HB_SIDE_PEER, -ETIMEDOUT));
+		end(tcp,
+		    tcp->shut ? hb_tcp_why(tcp) : hb_end(HB_LAYER_TCP, HB_SIDE_PEER, -ETIMEDOUT));
 	}
 }
 
@@ -201,7 +207,7 @@ static bool start_timer(struct hb_tcp *tcp, uint32_t after_ms)
 
 void hb_tcp_linger_on(struct hb_tcp *tcp)
 {
-	hb_loop_timer_start(hb_tcp_loop(tcp), &tcp->guard->timer, tcp->linger_ms);
+	hb_loop_timer_start(hb_tcp_loop(tcp), &hb_tcp_guard(tcp)->timer, tcp->linger_ms);
 }
 
 static void tcp_pause(struct hb_stream *s)
@@ -211,7 +217,7 @@ static void tcp_pause(struct hb_stream *s)
 	if (tcp->state != HB_TCP_OPEN || tcp->paused)
 		return;
 	tcp->paused = true;
-	hb_loop_recv_pause(&tcp->recv);
+	hb_loop_recv_pause(hb_tcp_loop(tcp), &tcp->recv);
 	if (!start_timer(tcp, WATCH_AFTER_MS))
 		hb_tcp_no_memory(tcp);
 }
@@ -225,7 +231,7 @@ static void tcp_resume(struct hb_stream *s)
 	tcp->paused = false;
 	guard_drop(tcp);
 	if (!tcp->peer_finished)
-		hb_loop_recv_resume(&tcp->recv);
+		hb_loop_recv_resume(hb_tcp_loop(tcp), &tcp->recv);
 }
 
 static void tcp_close(struct hb_stream *s, struct hb_end why)
@@ -239,13 +245,13 @@ static void tcp_close(struct hb_stream *s, struct hb_end why)
 	if (tcp->state != HB_TCP_OPEN)
 		return;
 	tcp->state = HB_TCP_CLOSING;
-	tcp->why = why;
+	hb_tcp_set_why(tcp, why);
 	if (!start_timer(tcp, tcp->linger_ms)) {
 		hb_tcp_no_memory(tcp);
 		return;
 	}
 	if (!tcp->peer_finished)
-		hb_loop_recv_resume(&tcp->recv);
+		hb_loop_recv_resume(hb_tcp_loop(tcp), &tcp->recv);
 	hb_tcp_finish_later(tcp);
 }
 
@@ -272,11 +278,7 @@ bool hb_tcp_join(struct hb_stream *a, struct hb_stream *b)
 {
 	if (a->ops != &ops || b->ops != &ops)
 		return false;
-	/* One that has failed already has a reason there. */
-	if (hb_tcp_of(a)->state == HB_TCP_OPEN)
-		hb_tcp_of(a)->splice_to = hb_tcp_of(b);
-	if (hb_tcp_of(b)->state == HB_TCP_OPEN)
-		hb_tcp_of(b)->splice_to = hb_tcp_of(a);
+	hb_tcp_of(a)->joined = hb_tcp_of(b)->joined = true;
 	return true;
 }
 
@@ -293,7 +295,8 @@ struct hb_stream *hb_tcp_new(struct hb_loop *loop, int fd, const struct hb_tcp_o
 	tcp->stream.ops = &ops;
 	tcp->paused = true;
 	tcp->user_timeout = options->user_timeout_ms > 0;
-	tcp->linger_ms = options->linger_ms ? options->linger_ms : HB_TCP_LINGER_MS;
+	tcp->linger_ms = hb_min_u32(options->linger_ms ? options->linger_ms : HB_TCP_LINGER_MS,
+	                            HB_TCP_LINGER_MAX_MS);
 	hb_recv_init(&tcp->recv, loop, fd, options->read_max, &recv_events);
 	if (!start_timer(tcp, WATCH_AFTER_MS)) {
 		close(fd);

@@ -41,22 +41,22 @@ struct hb_tcp_sender { /* something is to be sent, or finished */
 
 struct hb_tcp_guard { /* it is paused, or lingers */
 	struct hb_tcp *tcp;
-	struct hb_op watch;    /* a poll for errors, while paused */
-	struct hb_timer timer; /* OPEN: watch; CLOSING: linger */
+	struct hb_tcp_sender *sender; /* if there is one as well */
+	struct hb_op watch;           /* a poll for errors, while paused */
+	struct hb_timer timer;        /* OPEN: watch; CLOSING: linger */
 };
 
-struct hb_tcp {
+struct hb_tcp { /* in a slab of its loop */
 	struct hb_stream stream;
 	struct hb_recv recv;
-	struct hb_tcp_sender *sender; /* NULL: nothing to send */
-	struct hb_tcp_guard *guard;   /* NULL: being read, and OPEN or ENDING */
-	union {
-		struct hb_tcp *splice_to; /* OPEN; NULL: on_data is told all that comes */
-		struct hb_end why;        /* and from then on */
-	};
-	uint32_t linger_ms;
-	uint8_t state;
-	uint8_t thin; /* times in a row that little was there to splice */
+	uintptr_t parts; /* its sender and guard: hb_tcp_sender(), hb_tcp_guard() */
+	/* Why it ends, CLOSING and from then on; see hb_tcp_why(). */
+	int64_t code : 18;
+	uint64_t layer : 4, side : 2;
+	uint64_t state : 2;
+	uint64_t thin : 3; /* times in a row that little was there to splice */
+	uint64_t linger_ms : 17;
+	bool joined : 1; /* OPEN: bulk may go past the owner, to the stream it is joined with */
 	bool paused : 1;
 	bool peer_finished : 1; /* the end was read */
 	bool finished : 1;      /* finish or close was asked */
@@ -74,25 +74,63 @@ static inline struct hb_tcp *hb_tcp_of(struct hb_stream *s)
 
 static inline int hb_tcp_fd(const struct hb_tcp *tcp)
 {
-	return tcp->recv.fd;
+	return hb_recv_fd(&tcp->recv);
 }
 
 static inline struct hb_loop *hb_tcp_loop(const struct hb_tcp *tcp)
 {
-	return tcp->recv.loop;
+	return hb_slab_owner(tcp);
+}
+
+static inline struct hb_end hb_tcp_why(const struct hb_tcp *tcp)
+{
+	return hb_end((enum hb_layer)tcp->layer, (enum hb_side)tcp->side, (int)tcp->code);
+}
+
+static inline void hb_tcp_set_why(struct hb_tcp *tcp, struct hb_end why)
+{
+	tcp->layer = why.layer & 15;
+	tcp->side = why.side & 3;
+	tcp->code = why.code;
+}
+
+/*
+ * Its parts are the sender's address; or the guard's, and 1, who then knows the sender.
+ */
+static inline struct hb_tcp_guard *hb_tcp_guard(const struct hb_tcp *tcp)
+{
+	return tcp->parts & 1 ? (struct hb_tcp_guard *)(tcp->parts - 1) : NULL; /* being read */
+}
+
+static inline struct hb_tcp_sender *hb_tcp_sender(const struct hb_tcp *tcp)
+{
+	if (tcp->parts & 1)
+		return ((struct hb_tcp_guard *)(tcp->parts - 1))->sender;
+	return (struct hb_tcp_sender *)tcp->parts; /* NULL: nothing to send */
+}
+
+static inline void hb_tcp_set_parts(struct hb_tcp *tcp, struct hb_tcp_sender *sender,
+                                    struct hb_tcp_guard *guard)
+{
+	tcp->parts = guard ? (uintptr_t)guard + 1 : (uintptr_t)sender;
+	if (guard)
+		guard->sender = sender;
 }
 
 static inline size_t hb_tcp_unsent(const struct hb_tcp *tcp)
 {
-	const struct hb_tcp_sender *sender = tcp->sender;
+	const struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
 	return sender ? sender->piped + sender->sending.bytes + sender->backlog.bytes : 0;
 }
 
 /* Whom bulk may go to past its owner, or NULL. */
-static inline struct hb_tcp *hb_tcp_splice_to(const struct hb_tcp *tcp)
+static inline struct hb_tcp *hb_tcp_splice_to(struct hb_tcp *tcp)
 {
-	return tcp->state == HB_TCP_OPEN ? tcp->splice_to : NULL;
+	if (!tcp->joined || tcp->state != HB_TCP_OPEN)
+		return NULL;
+	return hb_tcp_of(hb_container_of(tcp->stream.events, const struct hb_tcp_joined, events)
+	                     ->other(&tcp->stream));
 }
 
 /* --- tcp.c --- */

@@ -22,7 +22,7 @@ static void on_task(struct hb_task *task);
 /* The one it has, or a new one. NULL: no memory. */
 static struct hb_tcp_sender *sender_get(struct hb_tcp *tcp)
 {
-	struct hb_tcp_sender *sender = tcp->sender;
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
 	if (sender)
 		return sender;
@@ -31,14 +31,20 @@ static struct hb_tcp_sender *sender_get(struct hb_tcp *tcp)
 		return NULL;
 	*sender = (struct hb_tcp_sender){ .tcp = tcp, .op.done = on_send };
 	hb_task_init(&sender->task, on_task);
-	tcp->sender = sender;
+	hb_tcp_set_parts(tcp, sender, hb_tcp_guard(tcp));
 	return sender;
+}
+
+static void sender_free(struct hb_tcp *tcp)
+{
+	free(hb_tcp_sender(tcp));
+	hb_tcp_set_parts(tcp, NULL, hb_tcp_guard(tcp));
 }
 
 /* Unless the kernel uses it still. */
 void hb_tcp_sender_drop(struct hb_tcp *tcp)
 {
-	struct hb_tcp_sender *sender = tcp->sender;
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
 	if (!sender)
 		return;
@@ -47,20 +53,20 @@ void hb_tcp_sender_drop(struct hb_tcp *tcp)
 	sender->piped = 0;
 	hb_bufq_clear(&sender->backlog);
 	hb_loop_undefer(&sender->task);
-	if (sender->op.in_flight)
+	if (sender->op.base.in_flight)
 		return;
 	hb_bufq_clear(&sender->sending);
-	free(hb_take(&tcp->sender));
+	sender_free(tcp);
 }
 
 /* Nothing waits, not even the turn's end. */
 static void sender_put(struct hb_tcp *tcp)
 {
-	struct hb_tcp_sender *sender = tcp->sender;
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
-	if (sender && hb_tcp_unsent(tcp) == 0 && !sender->op.in_flight &&
+	if (sender && hb_tcp_unsent(tcp) == 0 && !sender->op.base.in_flight &&
 	    hb_list_is_empty(&sender->task.node))
-		free(hb_take(&tcp->sender));
+		sender_free(tcp);
 }
 /* A few bytes may hold a whole slot each; a peer that does not read must not pin them all. */
 static void compact_if_scattered(struct hb_tcp_sender *sender)
@@ -111,16 +117,18 @@ static void sent(struct hb_tcp_sender *sender, ssize_t res)
 
 int hb_tcp_send_now(struct hb_tcp *tcp)
 {
-	while (hb_tcp_unsent(tcp) > 0) {
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
+
+	while (sender && hb_tcp_unsent(tcp) > 0) {
 		ssize_t res;
 		size_t asked;
 
-		gather(tcp->sender);
-		asked = tcp->sender->sending.bytes;
-		res = sendmsg(hb_tcp_fd(tcp), &tcp->sender->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		gather(sender);
+		asked = sender->sending.bytes;
+		res = sendmsg(hb_tcp_fd(tcp), &sender->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (res < 0)
 			res = -errno;
-		sent(tcp->sender, res);
+		sent(sender, res);
 		if (res < 0 && res != -EAGAIN && res != -EINTR)
 			return (int)res;
 		if (res < (ssize_t)asked)
@@ -146,7 +154,7 @@ static void shut(struct hb_tcp *tcp)
  */
 static bool empty_pipe(struct hb_tcp *tcp, bool polled)
 {
-	struct hb_tcp_sender *sender = tcp->sender;
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 	uint32_t before = sender->piped;
 	int r = hb_tcp_pour(tcp, sender->pipe, &sender->piped);
 
@@ -169,9 +177,9 @@ static bool empty_pipe(struct hb_tcp *tcp, bool polled)
 /* Sends what waits, through the kernel; then our end, when it was asked for. */
 static void flush(struct hb_tcp *tcp, bool polled)
 {
-	struct hb_tcp_sender *sender = tcp->sender;
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
-	if (tcp->state >= HB_TCP_ENDING || (sender && sender->op.in_flight))
+	if (tcp->state >= HB_TCP_ENDING || (sender && sender->op.base.in_flight))
 		return;
 	if (sender && sender->pipe && !empty_pipe(tcp, polled))
 		return;
@@ -189,7 +197,8 @@ static void flush(struct hb_tcp *tcp, bool polled)
 static void tell_room(struct hb_tcp *tcp)
 {
 	bool tight = hb_buf_pool_is_tight(hb_loop_pool(hb_tcp_loop(tcp)));
-	bool piped = tcp->sender && tcp->sender->pipe;
+	const struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
+	bool piped = sender && sender->pipe;
 	size_t unsent = hb_tcp_unsent(tcp);
 
 	if (tcp->state != HB_TCP_OPEN)
@@ -231,9 +240,9 @@ static void on_send(struct hb_op *op, int res)
 /* A send in flight, or what is in a pipe, comes first. */
 static bool may_send_directly(const struct hb_tcp *tcp)
 {
-	const struct hb_tcp_sender *sender = tcp->sender;
+	const struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 
-	return tcp->state < HB_TCP_ENDING && !sender->op.in_flight && !sender->pipe &&
+	return tcp->state < HB_TCP_ENDING && !sender->op.base.in_flight && !sender->pipe &&
 	       sender->backlog.head && hb_loop_sends_directly(hb_tcp_loop(tcp));
 }
 
@@ -278,7 +287,7 @@ void hb_tcp_write(struct hb_stream *s, struct hb_buf *chain)
 		return;
 	}
 	join_backlog(sender, chain);
-	if (sender->op.in_flight) {
+	if (sender->op.base.in_flight) {
 		compact_if_scattered(sender);
 	} else if (hb_tcp_unsent(tcp) >= SEND_NOW_BYTES) {
 		r = hb_tcp_send_now(tcp);
@@ -324,6 +333,6 @@ void hb_tcp_send_piped(struct hb_tcp *tcp, struct hb_pipe *pipe, uint32_t bytes)
 	sender->piped = bytes;
 	flush(tcp, false);
 	/* The turn's end tells that it is full. */
-	if (tcp->sender)
+	if (hb_tcp_sender(tcp))
 		hb_loop_defer(hb_tcp_loop(tcp), &sender->task);
 }

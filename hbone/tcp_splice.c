@@ -48,7 +48,7 @@ void hb_tcp_came_at_once(struct hb_tcp *tcp, size_t bytes)
 	if (!set_nonblock(tcp) || !set_nonblock(to))
 		return;
 	/* What was copied goes first: nothing can be spliced while it waits. */
-	if (to->sender && !to->sender->op.in_flight) {
+	if (hb_tcp_sender(to) && !hb_tcp_sender(to)->op.base.in_flight) {
 		r = hb_tcp_send_now(to);
 		if (r < 0) {
 			hb_tcp_fail(to, r);
@@ -63,13 +63,13 @@ void hb_tcp_came_at_once(struct hb_tcp *tcp, size_t bytes)
 static bool is_free(const struct hb_tcp *to)
 {
 	return to->state == HB_TCP_OPEN && !to->finished && hb_tcp_unsent(to) == 0 &&
-	       !(to->sender && to->sender->op.in_flight);
+	       !(hb_tcp_sender(to) && hb_tcp_sender(to)->op.base.in_flight);
 }
 
 static void copy_instead(struct hb_tcp *tcp)
 {
 	tcp->recv.by_readiness = false;
-	hb_loop_recv_read(&tcp->recv);
+	hb_loop_recv_read(hb_tcp_loop(tcp), &tcp->recv);
 }
 
 static ssize_t splice_once(int from_fd, int to_fd, size_t bytes)
@@ -98,7 +98,7 @@ int hb_tcp_pour(struct hb_tcp *tcp, struct hb_pipe *pipe, uint32_t *bytes)
 
 int hb_tcp_unpipe(struct hb_tcp *tcp)
 {
-	struct hb_tcp_sender *sender = tcp->sender;
+	struct hb_tcp_sender *sender = hb_tcp_sender(tcp);
 	struct hb_bufq q = { 0 };
 
 	while (sender->piped > 0) {
@@ -149,13 +149,13 @@ static struct moved move(struct hb_tcp *from, struct hb_tcp *to, struct hb_pipe 
 static void go_on(struct hb_tcp *tcp, const struct moved *moved)
 {
 	if (moved->from == -EAGAIN) {
-		tcp->thin = moved->bytes < THIN_BYTES ? tcp->thin + 1 : 0;
+		tcp->thin = moved->bytes < THIN_BYTES ? (tcp->thin + 1u) & 7 : 0;
 		tcp->recv.by_readiness = tcp->thin < THIN_TIMES;
-		hb_loop_recv_dry(&tcp->recv);
+		hb_loop_recv_dry(hb_tcp_loop(tcp), &tcp->recv);
 	} else if (moved->from < 0) {
 		hb_tcp_fail(tcp, (int)moved->from);
 	} else if (moved->from == 0) {
-		hb_loop_recv_pause(&tcp->recv);
+		hb_loop_recv_pause(hb_tcp_loop(tcp), &tcp->recv);
 		hb_tcp_peer_finished(tcp);
 	}
 }

@@ -11,7 +11,8 @@
 #include <hbone/stream.h>
 
 struct hb_tcp_joined {
-	struct hb_stream_events events; /* of both */
+	struct hb_stream_events events;                  /* of both */
+	struct hb_stream *(*other)(struct hb_stream *s); /* that @s is joined with */
 	/* So many bytes have come from @from and were written to the other. */
 	void (*on_spliced)(struct hb_stream *from, size_t bytes);
 };

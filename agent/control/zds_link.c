@@ -314,7 +314,7 @@ void zds_link_close(struct zds_link *link, void (*done)(void *owner))
 	link->on_closed = done;
 	hb_loop_timer_stop(link->loop, &link->connect);
 	hb_loop_timer_stop(link->loop, &link->retry);
-	if (link->readable.in_flight)
+	if (link->readable.base.in_flight)
 		hb_loop_cancel(link->loop, &link->readable);
 	else
 		finish_close(link);

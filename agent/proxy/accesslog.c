@@ -83,9 +83,11 @@ static enum log_level level_of(const struct flow *flow)
 
 void accesslog_build(const struct flow *flow, const char *flags, struct accesslog_line *ret_line)
 {
+	struct hb_addr src = flow_src(flow);
+
 	memset(ret_line, 0, sizeof(*ret_line));
-	hb_addr_format(&flow->src, ret_line->src, sizeof(ret_line->src));
-	hb_addr_format(&flow->dst, ret_line->dst, sizeof(ret_line->dst));
+	hb_addr_format(&src, ret_line->src, sizeof(ret_line->src));
+	hb_addr_format(flow_dst(flow), ret_line->dst, sizeof(ret_line->dst));
 	add_ends(ret_line, flow);
 	if (flow->state != FLOW_CLOSED) {
 		ret_line->level = LOG_DEBUG;

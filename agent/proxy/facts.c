@@ -98,6 +98,12 @@ void facts_put(struct facts_table *table, const struct facts *facts)
 	free((void *)(uintptr_t)facts);
 }
 
+const struct facts *facts_ref(const struct facts *facts)
+{
+	((struct facts *)(uintptr_t)facts)->refs++;
+	return facts;
+}
+
 const char *facts_text(const struct facts *facts, enum flow_text which)
 {
 	return facts ? facts->text + facts->at[which] : "";

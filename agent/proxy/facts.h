@@ -44,6 +44,8 @@ struct facts_table { /* zeroed is empty */
 const struct facts *facts_get(struct facts_table *table, const char *const *texts,
                               const struct facts *base);
 void facts_put(struct facts_table *table, const struct facts *facts); /* takes NULL */
+/* The same block, to be put back once more. */
+const struct facts *facts_ref(const struct facts *facts);
 /* Never NULL; "" when @facts is NULL. */
 const char *facts_text(const struct facts *facts, enum flow_text which);
 size_t facts_bytes(const struct facts *facts); /* what it takes; 0: NULL */

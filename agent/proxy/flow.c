@@ -11,10 +11,18 @@
 
 #include "proxy/accesslog.h"
 
+_Static_assert(offsetof(struct flow, relay.a) == offsetof(struct flow, opening) &&
+                   offsetof(struct flow, relay.why) == offsetof(struct flow, outcome),
+               "what is over what");
+
+static void on_relay_done(struct hb_relay *relay, struct hb_end why);
+
 void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, uint64_t id_step)
 {
 	memset(flows, 0, sizeof(*flows));
-	hb_list_init(&flows->live);
+	hb_clutches_init(&flows->live, hb_loop_slabs(loop), sizeof(struct flow));
+	flow_paths_init(&flows->paths, hb_loop_slabs(loop));
+	flows->rest.on_done = on_relay_done;
 	flows->loop = loop;
 	flows->next_id = first_id;
 	flows->id_step = id_step;
@@ -22,7 +30,8 @@ void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, ui
 
 static size_t kept_bytes(const struct flow_ended *ended)
 {
-	return sizeof(*ended) + strlen(ended->outcome.error) + facts_bytes(ended->flow.facts);
+	return sizeof(*ended) + strlen(ended->outcome.error) +
+	       facts_bytes(ended->flow.path->facts) + sizeof(*ended->flow.path);
 }
 
 /* Its words are its own, unless there are none. */
@@ -38,7 +47,7 @@ static void forget_oldest(struct flows *flows)
 
 	flows->kept--;
 	flows->kept_bytes -= kept_bytes(ended);
-	facts_put(&flows->facts, ended->flow.facts);
+	flow_path_put(&flows->paths, ended->flow.path);
 	words_free(ended->outcome.error);
 }
 
@@ -48,50 +57,125 @@ void flows_done(struct flows *flows)
 		forget_oldest(flows);
 }
 
-struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction)
+static struct hb_clutch *clutch_of(const struct flow *flow)
 {
-	struct flow *flow = hb_slab_get(hb_loop_slabs(flows->loop), sizeof(*flow));
+	return hb_clutch_of(flow, flow->place, sizeof(*flow));
+}
+
+/* Of a live one. */
+static struct flows *flows_of(const struct flow *flow)
+{
+	return hb_container_of(hb_clutch_set(clutch_of(flow)), struct flows, live);
+}
+
+static void flow_free(struct flow *flow)
+{
+	hb_clutch_put(clutch_of(flow), flow->place, sizeof(*flow));
+}
+
+struct flow *flow_new(struct flows *flows, struct pod *pod, const char *name,
+                      enum flow_direction direction)
+{
+	const char *texts[FLOW_TEXTS] = { [FLOW_POD] = name };
+	struct flow_path path = { .pod = pod };
+	unsigned place;
+	struct flow *flow = hb_clutch_get(&flows->live, &place);
 
 	if (!flow)
 		return NULL;
-	flow->flows = flows;
-	flow->pod = pod;
-	flow->id = flows->next_id;
-	flow->start_ms = hb_loop_now_ms(flows->loop);
-	flow->direction = (uint8_t)direction;
+	flow->place = place & 15;
+	path.facts = facts_get(&flows->paths.facts, texts, NULL);
+	if (path.facts)
+		flow->path = flow_path_get(&flows->paths, &path);
+	if (!flow->path) {
+		flow_free(flow);
+		return NULL;
+	}
+	flow->id = flows->next_id & (((uint64_t)1 << 48) - 1);
+	flow->start_ms = hb_loop_now_ms(flows->loop) & (((uint64_t)1 << 38) - 1);
+	flow->direction = (unsigned)direction & 3;
 	flow->state = FLOW_OPENING;
 	flows->next_id += flows->id_step;
 	flows->count++;
 	flows->counts[direction]++;
-	hb_list_add(&flows->live, &flow->node);
 	return flow;
+}
+
+struct pod *flow_pod(const struct flow *flow)
+{
+	return flow->state == FLOW_CLOSED ? NULL : flow->path->pod;
+}
+
+struct hb_addr flow_src(const struct flow *flow)
+{
+	return (struct hb_addr){ flow->path->src, (uint16_t)flow->src_port };
+}
+
+const struct hb_addr *flow_dst(const struct flow *flow)
+{
+	return &flow->path->dst;
+}
+
+const struct hb_addr *flow_orig_dst(const struct flow *flow)
+{
+	return &flow->path->orig_dst;
+}
+
+/* 0 or -ENOMEM, nothing changed. Takes the facts of @want. */
+static int change_path(struct flow *flow, const struct flow_path *want)
+{
+	struct flow_paths *table = &flows_of(flow)->paths;
+	const struct flow_path *path = flow_path_get(table, want);
+
+	if (!path)
+		return -ENOMEM;
+	flow_path_put(table, flow->path);
+	flow->path = path;
+	return 0;
+}
+
+int flow_set_path(struct flow *flow, const struct hb_addr *src, const struct hb_addr *dst,
+                  const struct hb_addr *orig_dst)
+{
+	struct flow_path want = *flow->path;
+
+	want.src = src ? src->ip : want.src;
+	want.dst = dst ? *dst : want.dst;
+	want.orig_dst = orig_dst ? *orig_dst : want.orig_dst;
+	facts_ref(want.facts);
+	if (change_path(flow, &want) < 0)
+		return -ENOMEM;
+	if (src)
+		flow->src_port = src->port;
+	return 0;
 }
 
 const char *flow_text(const struct flow *flow, enum flow_text which)
 {
-	return facts_text(flow->facts, which);
+	return facts_text(flow->path->facts, which);
 }
 
 int flow_set_texts(struct flow *flow, const char *const *texts)
 {
-	struct facts_table *table = &flow->flows->facts;
-	const struct facts *facts = facts_get(table, texts, flow->facts);
+	struct flow_path want = *flow->path;
 
-	if (!facts)
-		return -ENOMEM;
-	facts_put(table, flow->facts);
-	flow->facts = facts;
-	return 0;
+	want.facts = facts_get(&flows_of(flow)->paths.facts, texts, want.facts);
+	return want.facts ? change_path(flow, &want) : -ENOMEM;
+}
+
+static uint64_t bytes_of(const struct flow *flow, const struct hb_relay_side *side)
+{
+	return flow->state == FLOW_OPENING ? 0 : hb_relay_bytes(side);
 }
 
 uint64_t flow_bytes_sent(const struct flow *flow)
 {
-	return flow->direction == FLOW_OUTBOUND ? flow->relay.a.bytes : flow->relay.b.bytes;
+	return bytes_of(flow, flow->direction == FLOW_OUTBOUND ? &flow->relay.a : &flow->relay.b);
 }
 
 uint64_t flow_bytes_recv(const struct flow *flow)
 {
-	return flow->direction == FLOW_OUTBOUND ? flow->relay.b.bytes : flow->relay.a.bytes;
+	return bytes_of(flow, flow->direction == FLOW_OUTBOUND ? &flow->relay.b : &flow->relay.a);
 }
 
 uint64_t flow_duration_ms(const struct flow *flow, uint64_t now_ms)
@@ -113,16 +197,19 @@ static bool is_tunnelled(const struct flow *flow)
 
 static void count_end(const struct flow *flow, enum response_flag flag)
 {
-	if (flow->relay.totals)
-		flow_metrics_closed(flow->relay.totals, flag);
-	else if (flow->flows->metrics && flow->early)
-		flow_metrics_failed_early(flow->flows->metrics, flow->direction == FLOW_OUTBOUND);
+	struct flows *flows = flows_of(flow);
+	struct hb_relay_group *group = flow->relay.group;
+
+	if (group && group != &flows->rest)
+		flow_metrics_closed(group, flag);
+	else if (flows->metrics && flow->early)
+		flow_metrics_failed_early(flows->metrics, flow->direction == FLOW_OUTBOUND);
 }
 
 /* Into the ring; without memory for its words they are forgotten. */
 static void remember(const struct flow *flow)
 {
-	struct flows *flows = flow->flows;
+	struct flows *flows = flows_of(flow);
 	const char *words = *flow->outcome->error ? strdup(flow->outcome->error) : NULL;
 	struct flow_ended *ended;
 
@@ -141,7 +228,7 @@ static void remember(const struct flow *flow)
 /* Out of the list, into the log and the ring. */
 static void retire(struct flow *flow, struct hb_end why, const char *error)
 {
-	struct flows *flows = flow->flows;
+	struct flows *flows = flows_of(flow);
 	struct flow_outcome outcome = { hb_loop_now_ms(flows->loop), why, error };
 	char words[512];
 	bool opening = flow->state == FLOW_OPENING;
@@ -151,21 +238,19 @@ static void retire(struct flow *flow, struct hb_end why, const char *error)
 		flow_explain(why, opening, flow->direction, words, sizeof(words));
 		outcome.error = words;
 	}
+	if (opening)
+		flow->relay.a.at = flow->relay.b.at = 1; /* nothing was carried */
 	flow->outcome = &outcome;
 	flow->state = FLOW_CLOSED;
 	accesslog_ended(flow, response_flag_name(flag));
 	count_end(flow, flag);
 
-	if (flows->cursor == &flow->node)
-		flows->cursor = flow->node.next;
-	hb_list_remove(&flow->node);
 	flows->count--;
 	flows->counts[flow->direction]--;
 	if (flows->on_end)
 		flows->on_end(flows->owner, flow);
-	flow->pod = NULL;
 	remember(flow);
-	hb_slab_put(flow); /* its facts are the copy's */
+	flow_free(flow); /* its path is the copy's */
 }
 
 static void on_relay_done(struct hb_relay *relay, struct hb_end why)
@@ -177,21 +262,23 @@ static void on_relay_done(struct hb_relay *relay, struct hb_end why)
 
 void flow_opened(struct flow *flow, const struct flow_parties *parties)
 {
-	struct flow_metrics *metrics = flow->flows->metrics;
+	struct flow_metrics *metrics = flows_of(flow)->metrics;
 
-	assert(!flow->relay.totals);
-	if (metrics)
-		flow->relay.totals = flow_metrics_opened(metrics, parties);
+	assert(!flow->relay.group);
+	if (metrics) {
+		flow->relay.group = flow_metrics_opened(metrics, parties);
+		flow->relay.group->on_done = on_relay_done;
+	}
 	accesslog_opened(flow);
 }
 
 void flow_join(struct flow *flow, struct hb_stream *a, struct hb_stream *b)
 {
-	struct hb_relay_totals *totals = flow->relay.totals;
+	struct flows *flows = flows_of(flow);
+	struct hb_relay_group *group = flow->relay.group ? flow->relay.group : &flows->rest;
 
 	flow->state = FLOW_OPEN;
-	hb_relay_start(&flow->relay, flow->flows->loop, a, b, &flow->flows->limits, on_relay_done);
-	flow->relay.totals = totals;
+	hb_relay_start(&flow->relay, flows->loop, a, b, &flows->limits, group);
 }
 
 void flow_abort(struct flow *flow, struct hb_end why)

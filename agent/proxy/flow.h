@@ -4,7 +4,8 @@
  * Every accepted connection, and every CONNECT of a peer, is one flow from its first moment to its
  * one line in the access log. Live flows are in a list; the last FLOWS_RECENT ended ones stay in a
  * ring, for people who ask why. The few texts it needs are copies, shared among flows (facts.h), so
- * that a connection that lives for weeks does not keep an old snapshot alive.
+ * that a connection that lives for weeks does not keep an old snapshot alive; its addresses are
+ * shared as well (flow_path.h). It is small, as there are many that say nothing for hours.
  *
  * Knows nothing of routes, policies or sockets. Thread: the worker's own.
  *
@@ -14,12 +15,11 @@
 #pragma once
 
 #include <hbone/addr.h>
+#include <hbone/clutch.h>
 #include <hbone/relay.h>
 
-#include "proxy/facts.h"
 #include "proxy/flow_metrics.h"
-
-struct pod;
+#include "proxy/flow_path.h"
 
 enum flow_direction { FLOW_OUTBOUND, FLOW_INBOUND, FLOW_PASSTHROUGH, FLOW_DIRECTIONS };
 enum flow_state { FLOW_OPENING, FLOW_OPEN, FLOW_CLOSED };
@@ -39,24 +39,25 @@ struct flow_outcome {
 	const char *error; /* the log's words; "": none */
 };
 
-struct flow {
-	struct hb_list node;
-	struct flows *flows;
-	struct pod *pod; /* valid until it has ended */
+struct flow {                         /* in a clutch of flows->live; ended ones are copies */
+	const struct flow_path *path; /* see flow_text(), flow_src() and their kin */
+	uint64_t id : 48;             /* unique in the process */
+	uint64_t balance_slot : 16; /* where the worker counts it, see balance_slot(); 0: nowhere */
+	uint64_t start_ms : 38;
+	uint64_t src_port : 16;
+	uint64_t place : 4; /* in its clutch */
+	uint64_t direction : 2, state : 2;
+	uint64_t early : 1;  /* it failed before anything about its ends was known */
+	uint64_t judged : 1; /* policy allowed it to come to the pod: it is asked again when that
+	                        changes */
 	union {
-		struct flow_opening *opening;       /* OPENING; its owner sets it */
-		const struct flow_outcome *outcome; /* CLOSED */
+		struct hb_relay relay;        /* OPEN, CLOSED; its group from flow_opened() on */
+		struct flow_opening *opening; /* OPENING; its owner sets it; over relay.a */
+		struct {
+			struct hb_relay_side sides[2];
+			const struct flow_outcome *outcome; /* CLOSED; over relay.why */
+		};
 	};
-	const struct facts *facts; /* NULL: none are known */
-	uint64_t id;               /* unique in the process */
-	uint64_t start_ms;
-	struct hb_relay relay;   /* its totals: from flow_opened() on */
-	struct hb_addr src, dst; /* as the access log means them */
-	struct hb_addr orig_dst; /* what was dialled, before routing */
-	uint16_t balance_slot;   /* where the worker counts it, see balance_slot(); 0: nowhere */
-	uint8_t direction, state;
-	bool early;  /* it failed before anything about its ends was known */
-	bool judged; /* policy allowed it to come to the pod: it is asked again when that changes */
 };
 
 /* Ended flows that are kept: so many, and so many bytes of them. */
@@ -71,13 +72,12 @@ struct flow_ended {
 };
 
 struct flows {
-	struct flow_metrics *metrics; /* NULL: nobody counts */
-	struct hb_list live;          /* oldest first */
-	struct hb_list
-	    *cursor;  /* of who goes through live in pieces: the next one; NULL: nobody does */
-	size_t count; /* live ones */
+	struct flow_metrics *metrics;   /* NULL: nobody counts */
+	struct hb_clutches live;        /* in no order */
+	size_t count;                   /* live ones */
 	size_t counts[FLOW_DIRECTIONS]; /* of these */
-	struct facts_table facts;
+	struct hb_relay_group rest;     /* of those that count nowhere */
+	struct flow_paths paths;
 	struct flow_ended ring[FLOWS_RECENT];
 	size_t ended; /* ever; the next goes to ring[ended % FLOWS_RECENT] */
 	size_t kept;  /* the newest of them, in the ring */
@@ -85,7 +85,7 @@ struct flows {
 	struct hb_loop *loop;
 	struct hb_relay_limits limits; /* of what flow_join() joins; all 0 at first */
 	uint64_t next_id, id_step;
-	/* The flow's pod may let go of it now; it is logged already. */
+	/* The flow's pod, still that of its path, may let go of it now; it is logged already. */
 	void (*on_end)(void *owner, struct flow *flow);
 	void *owner;
 };
@@ -95,8 +95,19 @@ void flows_init(struct flows *flows, struct hb_loop *loop, uint64_t first_id, ui
 /* Forgets the ended ones; none may live. */
 void flows_done(struct flows *flows);
 
-/* A live flow in state OPENING, or NULL without memory. */
-struct flow *flow_new(struct flows *flows, struct pod *pod, enum flow_direction direction);
+/* A live flow in state OPENING, or NULL without memory. @name: of @pod, for FLOW_POD. */
+struct flow *flow_new(struct flows *flows, struct pod *pod, const char *name,
+                      enum flow_direction direction);
+/* Valid until it has ended; NULL then. */
+struct pod *flow_pod(const struct flow *flow);
+/* Where it comes from and goes to, as the access log means it; and what was dialled, before
+ * routing. The pointers are valid until the next flow_set_path(). */
+struct hb_addr flow_src(const struct flow *flow);
+const struct hb_addr *flow_dst(const struct flow *flow);
+const struct hb_addr *flow_orig_dst(const struct flow *flow);
+/* Sets what is not NULL. 0 or -ENOMEM, nothing changed. */
+int flow_set_path(struct flow *flow, const struct hb_addr *src, const struct hb_addr *dst,
+                  const struct hb_addr *orig_dst);
 /* Sets the texts that are not NULL in @texts (FLOW_TEXTS of them). 0 or -ENOMEM, nothing changed.
  */
 int flow_set_texts(struct flow *flow, const char *const *texts);

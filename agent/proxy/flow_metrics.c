@@ -13,7 +13,7 @@ struct row {
 	struct row *next; /* in its bucket */
 	struct flow_labels *labels;
 	uint64_t opened, closed[RESPONSE_FLAGS];
-	struct hb_relay_totals bytes;
+	struct hb_relay_group bytes;
 };
 
 struct flow_metrics {
@@ -103,8 +103,8 @@ void flow_metrics_free(struct flow_metrics *set)
 	free(set);
 }
 
-struct hb_relay_totals *flow_metrics_opened(struct flow_metrics *set,
-                                            const struct flow_parties *parties)
+struct hb_relay_group *flow_metrics_opened(struct flow_metrics *set,
+                                           const struct flow_parties *parties)
 {
 	struct flow_labels_wanted wanted;
 	struct row *row;
@@ -119,9 +119,9 @@ struct hb_relay_totals *flow_metrics_opened(struct flow_metrics *set,
 	return &row->bytes;
 }
 
-void flow_metrics_closed(struct hb_relay_totals *totals, enum response_flag flag)
+void flow_metrics_closed(struct hb_relay_group *group, enum response_flag flag)
 {
-	hb_container_of(totals, struct row, bytes)->closed[flag]++;
+	hb_container_of(group, struct row, bytes)->closed[flag]++;
 }
 
 void flow_metrics_failed_early(struct flow_metrics *set, bool outbound)

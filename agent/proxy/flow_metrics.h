@@ -28,11 +28,11 @@ struct flow_metrics *flow_metrics_new(void);      /* NULL: no memory */
 void flow_metrics_free(struct flow_metrics *set); /* takes NULL */
 
 /* One more flow of @parties. What is to count its bytes: a those from client to server, b those
- * back. Never NULL; valid as long as the set. */
-struct hb_relay_totals *flow_metrics_opened(struct flow_metrics *set,
-                                            const struct flow_parties *parties);
-/* The end of one that was opened with @totals. */
-void flow_metrics_closed(struct hb_relay_totals *totals, enum response_flag flag);
+ * back. Never NULL; valid as long as the set. Its on_done is the caller's to set. */
+struct hb_relay_group *flow_metrics_opened(struct flow_metrics *set,
+                                           const struct flow_parties *parties);
+/* The end of one that was opened with @group. */
+void flow_metrics_closed(struct hb_relay_group *group, enum response_flag flag);
 /* A flow that failed before its parties were known: ztunnel counts it nowhere. */
 void flow_metrics_failed_early(struct flow_metrics *set, bool outbound);
 

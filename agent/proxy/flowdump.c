@@ -42,13 +42,14 @@ void flowdump_connection(FILE *out, const struct flow *flow, uint64_t now_ms)
 	static const char *const directions[] = { "outbound", "inbound", "passthrough" };
 	static const char *const states[] = { "opening", "open", "closed" };
 	const struct flow_outcome *outcome = flow->state == FLOW_CLOSED ? flow->outcome : NULL;
+	struct hb_addr src = flow_src(flow);
 
-	fprintf(out, "{\"id\":%" PRIu64, flow->id);
+	fprintf(out, "{\"id\":%" PRIu64, (uint64_t)flow->id);
 	member(out, "pod", flow_text(flow, FLOW_POD));
 	member(out, "direction", directions[flow->direction]);
-	member_addr(out, "src", &flow->src);
-	member_addr(out, "dst", &flow->dst);
-	member_addr(out, "originalDst", &flow->orig_dst);
+	member_addr(out, "src", &src);
+	member_addr(out, "dst", flow_dst(flow));
+	member_addr(out, "originalDst", flow_orig_dst(flow));
 	member(out, "hboneAddr", flow_text(flow, FLOW_AUTHORITY));
 	member(out, "srcWorkload", flow_text(flow, FLOW_SRC_WORKLOAD));
 	member(out, "dstWorkload", flow_text(flow, FLOW_DST_WORKLOAD));
@@ -69,18 +70,19 @@ void flowdump_connection(FILE *out, const struct flow *flow, uint64_t now_ms)
 
 void flowdump_state(FILE *out, const struct flow *flow)
 {
+	struct hb_addr src = flow_src(flow);
 	char text[HB_ADDR_STRLEN];
 
 	fputs("{\"src\":", out);
-	flowdump_text(out, hb_addr_format(&flow->src, text, sizeof(text)));
+	flowdump_text(out, hb_addr_format(&src, text, sizeof(text)));
 	if (flow->direction == FLOW_OUTBOUND)
-		member_addr(out, "originalDst", &flow->orig_dst);
+		member_addr(out, "originalDst", flow_orig_dst(flow));
 	else
 		fputs(",\"originalDst\":null", out); /* no client names its service yet */
 	if (flow->direction == FLOW_OUTBOUND)
-		member_addr(out, "actualDst", &flow->dst);
+		member_addr(out, "actualDst", flow_dst(flow));
 	else
-		member_addr(out, "actualDst", &flow->orig_dst);
+		member_addr(out, "actualDst", flow_orig_dst(flow));
 	member(out, "protocol", protocol(flow));
 	fputc('}', out);
 }

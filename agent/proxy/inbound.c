@@ -45,9 +45,8 @@ static void log_failed(struct inbound *in, struct hb_end why, const char *words)
 
 	if (!flow)
 		return;
-	flow->src = in->src;
-	flow->dst = in->local;
-	flow->orig_dst = in->local;
+	/* Without memory the line lacks them. */
+	(void)flow_set_path(flow, &in->src, &in->local, &in->local);
 	flow->early = true;
 	flow_end(flow, why, words);
 }

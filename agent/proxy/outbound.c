@@ -270,9 +270,10 @@ static void make_request(struct outbound *out, const struct pod *pod)
 {
 	const struct route *route = &out->route;
 	const struct service *service = route->service;
+	struct hb_addr src = flow_src(out->flow);
 
 	route_authority(route, out->authority);
-	hb_forwarded_format(&out->flow->src, service ? service->hostname : NULL, out->forwarded);
+	hb_forwarded_format(&src, service ? service->hostname : NULL, out->forwarded);
 	outbound_traceparent(out->worker, out->traceparent);
 	out->request = (struct hb_tunnel_request){
 		.authority = out->authority,
@@ -353,7 +354,7 @@ static void start_dial(struct outbound *out, struct pod *pod)
 
 void outbound_start(struct outbound *out)
 {
-	struct pod *pod = out->flow->pod;
+	struct pod *pod = flow_pod(out->flow);
 
 	outbound_describe(out->flow, pod, &out->route);
 	outbound_count_flow(out->worker, out->flow, &out->route);
@@ -377,12 +378,12 @@ int outbound_decide_again(struct outbound *out, struct route *route, char *words
 {
 	struct route_query query = outbound_query_of(out);
 
-	return outbound_decide(out->flow->pod, out->flow, &query, route, words, size);
+	return outbound_decide(flow_pod(out->flow), out->flow, &query, route, words, size);
 }
 
 static void begin(struct outbound *out)
 {
-	out->src = out->flow->pod->workload;
+	out->src = flow_pod(out->flow)->workload;
 	if (out->route.lookup)
 		outbound_look_up(out);
 	else
@@ -479,6 +480,7 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 	struct outbound *out = NULL;
 	struct route route = { .kind = ROUTE_REFUSE };
 	struct route_query query = { .random = worker_random(pod->worker) };
+	struct hb_addr src = { .port = 0 }, orig_dst = { .port = 0 };
 	char words[256] = "", missing[ROUTE_MISSING_SIZE];
 	bool lacks;
 	int err;
@@ -487,15 +489,15 @@ void outbound_accept(struct pod *pod, int fd, const struct hb_addr *dst)
 		discard_fd(fd);
 		return;
 	}
-	err = hb_addr_of_peer(fd, &flow->src);
+	err = hb_addr_of_peer(fd, &src);
 	if (dst)
-		flow->orig_dst = *dst;
+		orig_dst = *dst;
 	else if (err == 0)
-		err = pod_orig_dst(pod, fd, &flow->orig_dst);
-	if (err == 0) {
-		flow->dst = flow->orig_dst;
+		err = pod_orig_dst(pod, fd, &orig_dst);
+	if (flow_set_path(flow, &src, &orig_dst, &orig_dst) < 0)
+		err = -ENOMEM;
+	if (err == 0)
 		err = outbound_decide(pod, flow, &query, &route, words, sizeof(words));
-	}
 	lacks = outbound_lacks(pod->worker, &route, &query, missing);
 	if (lacks)
 		err = 0;

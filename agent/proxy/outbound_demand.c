@@ -22,7 +22,7 @@ static void asked_for(const struct outbound *out, char missing[ROUTE_MISSING_SIZ
 	struct route_query query = outbound_query_of(out);
 
 	missing[0] = 0;
-	outbound_ask(out->flow->pod, out->flow, &query);
+	outbound_ask(flow_pod(out->flow), out->flow, &query);
 	(void)route_missing(&out->route, &query, missing); /* it does lack something */
 }
 
@@ -51,7 +51,7 @@ static void on_answer(struct demand_wait *wait, int err)
 		return;
 	}
 	err = outbound_decide_again(out, &route, words, sizeof(words));
-	outbound_ask(out->flow->pod, out->flow, &query);
+	outbound_ask(flow_pod(out->flow), out->flow, &query);
 	asked_for(out, asked);
 	if (route_missing(&route, &query, missing) && strcmp(missing, asked) == 0)
 		demand_set_nothing(&out->worker->demand, asked);

@@ -38,7 +38,7 @@ static void on_resolved(void *ctx, int err, const struct hb_ip *ips, size_t coun
 			outbound_begin_with(out, &route);
 		return;
 	}
-	outbound_ask(out->flow->pod, out->flow, &query);
+	outbound_ask(flow_pod(out->flow), out->flow, &query);
 	if (err < 0 || !route_resolve(&out->route, &query, ips, count))
 		name_failed(out, err);
 	else

@@ -16,9 +16,9 @@ void outbound_ask(struct pod *pod, const struct flow *flow, struct route_query *
 	const struct worker *worker = pod->worker;
 
 	query->src = pod->workload;
-	query->src_ip = flow->src.ip;
+	query->src_ip = flow->path->src;
 	query->network = worker->options.settings->network;
-	query->dst = flow->orig_dst;
+	query->dst = *flow_orig_dst(flow);
 	query->view.memory = &worker->balance;
 	query->view.now_ms = hb_loop_now_ms(worker->loop);
 	query->view.scope = pod->spec->index;
@@ -30,8 +30,8 @@ int outbound_decide(struct pod *pod, const struct flow *flow, struct route_query
 {
 	outbound_ask(pod, flow, query);
 	words[0] = 0;
-	if (hb_ip_is_loopback(&flow->orig_dst.ip) &&
-	    pod_port_is_ours(flow->orig_dst.port, pod->spec->net->socks5))
+	if (hb_ip_is_loopback(&flow_orig_dst(flow)->ip) &&
+	    pod_port_is_ours(flow_orig_dst(flow)->port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
@@ -67,8 +67,9 @@ void outbound_describe(struct flow *flow, const struct pod *pod, const struct ro
 		texts[FLOW_DST_IDENTITY] = dst ? dst->identity : "";
 		texts[FLOW_AUTHORITY] = route_authority(route, authority);
 	}
-	flow->dst = route->next_hop;
-	(void)flow_set_texts(flow, texts); /* without memory the line lacks words */
+	/* Without memory the line lacks words, or says what was dialled. */
+	(void)flow_set_path(flow, NULL, &route->next_hop, NULL);
+	(void)flow_set_texts(flow, texts);
 }
 
 static const char *or_unknown(const char *text)

@@ -106,7 +106,7 @@ static void on_dialled(struct hb_dial *dial, int fd)
 /* 0; or a code, with words for the log in @words ("": the code's own). */
 static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 {
-	struct policy_query query = { .src = flow->src, .dst = flow->dst };
+	struct policy_query query = { .src = flow_src(flow), .dst = *flow_dst(flow) };
 	const char *texts[FLOW_TEXTS] = { NULL };
 	struct verdict_words said;
 	const struct service *service;
@@ -114,7 +114,7 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	int err;
 
 	flow->early = true;
-	if (pod_port_is_ours(flow->dst.port, pod->spec->net->socks5))
+	if (pod_port_is_ours(query.dst.port, pod->spec->net->socks5))
 		return HB_E_RECURSIVE;
 	if (!pod->workload) {
 		pod_unknown_text(pod, words, size);
@@ -123,8 +123,8 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 	flow->early = false;
 	err = verdict_first(pod, &query, &said);
 	src = snapshot_workload_at(pod->worker->snapshot, pod->worker->options.settings->network,
-	                           &flow->src.ip);
-	service = snapshot_service_of(pod->worker->snapshot, pod->workload, flow->dst.port);
+	                           &query.src.ip);
+	service = snapshot_service_of(pod->worker->snapshot, pod->workload, query.dst.port);
 	ends_describe(src, pod->workload, texts);
 	texts[FLOW_DST_SERVICE] = service ? service->hostname : NULL;
 	texts[FLOW_POLICY] = said.by;
@@ -140,10 +140,11 @@ static int judge(struct pod *pod, struct flow *flow, char *words, size_t size)
 static int start(struct pod *pod, struct flow *flow, int fd)
 {
 	struct passthrough *in = calloc(1, sizeof(*in));
+	struct hb_addr src = flow_src(flow);
 	struct appdial_target target = {
 		.pod = pod->spec,
-		.app = &flow->dst,
-		.client = &flow->src,
+		.app = flow_dst(flow),
+		.client = &src,
 		.turn = pod->worker->turn++,
 	};
 	int err;
@@ -174,6 +175,7 @@ static int start(struct pod *pod, struct flow *flow, int fd)
 void passthrough_accept(struct pod *pod, int fd)
 {
 	struct flow *flow = pod_flow_new(pod, FLOW_PASSTHROUGH);
+	struct hb_addr src = { .port = 0 }, dst = { .port = 0 };
 	char words[256] = "";
 	int err;
 
@@ -181,10 +183,11 @@ void passthrough_accept(struct pod *pod, int fd)
 		discard_fd(fd);
 		return;
 	}
-	err = hb_addr_of_peer(fd, &flow->src);
+	err = hb_addr_of_peer(fd, &src);
 	if (err == 0)
-		err = pod_orig_dst(pod, fd, &flow->dst);
-	flow->orig_dst = flow->dst;
+		err = pod_orig_dst(pod, fd, &dst);
+	if (flow_set_path(flow, &src, &dst, &dst) < 0)
+		err = -ENOMEM;
 	if (err == 0)
 		err = judge(pod, flow, words, sizeof(words));
 	if (err < 0)

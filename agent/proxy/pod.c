@@ -174,14 +174,8 @@ void pod_drain(struct pod *pod)
 
 void pod_abort(struct pod *pod, struct hb_end why)
 {
-	struct flows *flows = &pod->worker->flows;
-
-	hb_list_for_each_safe (node, &flows->live) {
-		struct flow *flow = hb_container_of(node, struct flow, node);
-
-		if (flow->pod == pod)
-			flow_abort(flow, why);
-	}
+	hb_clutch_for_each(struct flow, flow, &pod->worker->flows.live) if (flow_pod(flow) == pod)
+	    flow_abort(flow, why);
 	podwait_abort(pod);
 	podsocks_abort(pod);
 	inbound_close_all(pod, why);
@@ -205,7 +199,6 @@ void pod_free(struct pod *pod)
 
 struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 {
-	const char *texts[FLOW_TEXTS] = { [FLOW_POD] = pod->spec->key };
 	struct flow *flow;
 
 	if (pod->flows >= POD_FLOWS_MAX) {
@@ -217,12 +210,11 @@ struct flow *pod_flow_new(struct pod *pod, enum flow_direction direction)
 		return NULL;
 	}
 	pod->full = false;
-	flow = flow_new(&pod->worker->flows, pod, direction);
+	flow = flow_new(&pod->worker->flows, pod, pod->spec->key, direction);
 	if (!flow)
 		return NULL;
 	pod->flows++;
 	reclaim_note(&pod->worker->reclaim, 1); /* opening takes memory that idling does not */
-	(void)flow_set_texts(flow, texts);      /* without memory the line lacks a word */
 	return flow;
 }
 

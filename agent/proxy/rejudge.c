@@ -1,5 +1,5 @@
 /*
- * rejudge: goes through the live flows in pieces, by the cursor that flow.c keeps valid.
+ * rejudge: goes through the live flows in pieces, by a walk that stays good while they come and go.
  */
 #include "proxy/rejudge.h"
 
@@ -14,13 +14,14 @@ static void ask_again(struct worker *worker, struct flow *flow)
 {
 	const char *texts[FLOW_TEXTS] = { NULL };
 	struct policy_query query = {
-		.src = flow->src,
+		.src = flow_src(flow),
 		.identity = flow_text(flow, FLOW_SRC_IDENTITY),
-		.dst = flow->direction == FLOW_INBOUND ? flow->orig_dst : flow->dst,
+		.dst = flow->direction == FLOW_INBOUND ? *flow_orig_dst(flow) : *flow_dst(flow),
 	};
+	struct pod *pod = flow_pod(flow);
 	struct verdict_words words;
 
-	if (!flow->judged || !flow->pod->workload || verdict_again(flow->pod, &query, &words) == 0)
+	if (!flow->judged || !pod->workload || verdict_again(pod, &query, &words) == 0)
 		return;
 	flow->judged = false; /* once is enough, its end may take a moment */
 	texts[FLOW_POLICY] = words.by;
@@ -34,26 +35,28 @@ static void begin(struct rejudge *rejudge)
 	struct worker *worker = rejudge->worker;
 
 	rejudge->again = false;
-	worker->flows.cursor = worker->flows.live.next;
+	hb_clutch_walk_begin(&worker->flows.live, &rejudge->walk);
+	worker->flows.live.walk = &rejudge->walk; /* it stays good, whichever flows end */
 	hb_loop_timer_start(worker->loop, &rejudge->timer, 0);
 }
 
 static void on_time(struct hb_timer *timer)
 {
 	struct rejudge *rejudge = hb_container_of(timer, struct rejudge, timer);
-	struct flows *flows = &rejudge->worker->flows;
+	struct hb_clutches *live = &rejudge->worker->flows.live;
+	struct flow *flow;
 
-	for (unsigned i = 0; i < REJUDGE_FLOWS && flows->cursor != &flows->live; i++) {
-		struct flow *flow = hb_container_of(flows->cursor, struct flow, node);
-
-		flows->cursor = flow->node.next; /* the flow may end in here */
-		ask_again(rejudge->worker, flow);
+	for (unsigned i = 0; i < REJUDGE_FLOWS; i++) {
+		flow = hb_clutch_walk_next(live, &rejudge->walk);
+		if (!flow)
+			break;
+		ask_again(rejudge->worker, flow); /* it may end in here */
 	}
-	if (flows->cursor != &flows->live) {
+	if (rejudge->walk.clutch) {
 		hb_loop_timer_start(rejudge->worker->loop, timer, 0);
 		return;
 	}
-	flows->cursor = NULL;
+	live->walk = NULL;
 	if (rejudge->again)
 		begin(rejudge);
 }
@@ -105,7 +108,7 @@ void rejudge_look(struct rejudge *rejudge)
 		return;
 	rejudge->seen = last;
 	rejudge->seen_strict = strict;
-	if (worker->flows.cursor)
+	if (worker->flows.live.walk)
 		rejudge->again = true;
 	else
 		begin(rejudge);
@@ -114,5 +117,5 @@ void rejudge_look(struct rejudge *rejudge)
 void rejudge_stop(struct rejudge *rejudge)
 {
 	hb_loop_timer_stop(rejudge->worker->loop, &rejudge->timer);
-	rejudge->worker->flows.cursor = NULL;
+	rejudge->worker->flows.live.walk = NULL;
 }

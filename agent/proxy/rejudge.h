@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include <hbone/clutch.h>
 #include <hbone/timer.h>
 
 struct worker;
@@ -22,9 +23,10 @@ struct worker;
 
 struct rejudge {
 	struct worker *worker;
-	struct hb_timer timer; /* runs in ROUND */
-	uint64_t seen;         /* generation of the policies that flows were last asked about */
-	uint64_t seen_strict;  /* strict_print() of all pods then; 0 where strict is off */
+	struct hb_timer timer;      /* runs in ROUND */
+	struct hb_clutch_walk walk; /* through the live flows, then */
+	uint64_t seen;        /* generation of the policies that flows were last asked about */
+	uint64_t seen_strict; /* strict_print() of all pods then; 0 where strict is off */
 	bool again;
 };
 

@@ -132,12 +132,13 @@ static const struct hb_stream_events tunnel_events = {
 static int introduce(const struct request *request, struct hb_stream *app)
 {
 	struct hb_buf *buf = hb_buf_new(hb_loop_pool(request->worker->loop));
+	struct hb_addr src = flow_src(request->flow);
 	int len;
 
 	if (!buf)
 		return -ENOMEM;
-	len = hb_proxy_encode(&request->flow->src, &request->proxy_dst, request->identity,
-	                      buf->data, HB_BUF_PAYLOAD);
+	len = hb_proxy_encode(&src, &request->proxy_dst, request->identity, buf->data,
+	                      HB_BUF_PAYLOAD);
 	if (len < 0) {
 		hb_buf_free(buf);
 		return len;
@@ -328,7 +329,10 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 		return;
 	}
 	find_target(in, &authority, target);
-	flow->orig_dst = target->app;
+	if (flow_set_path(flow, NULL, NULL, &target->app) < 0 && !target->status) {
+		target->status = 503;
+		target->code = -ENOMEM;
+	}
 	if (target->status)
 		return;
 	if (said) {
@@ -343,10 +347,11 @@ static void consider(struct inbound *in, struct hb_stream *tunnel, struct flow *
 
 static void dial_app(struct request *request)
 {
+	struct hb_addr src = flow_src(request->flow);
 	struct appdial_target target = {
 		.pod = request->pod->spec,
 		.app = &request->app,
-		.client = request->keep_src ? &request->flow->src : NULL,
+		.client = request->keep_src ? &src : NULL,
 		.turn = request->worker->turn++,
 	};
 	int err = appdial_start(&request->dial, request->worker->loop, &target, on_dialled);
@@ -469,7 +474,7 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	struct request *request = calloc(1, sizeof(*request));
 	struct flow *flow = pod_flow_new(in->pod, FLOW_INBOUND);
 
-	if (!request || !flow) {
+	if (!request || !flow || flow_set_path(flow, &in->src, &in->local, NULL) < 0) {
 		free(request);
 		if (flow)
 			flow_end(flow, hb_end(HB_LAYER_AGENT, HB_SIDE_US, -ENOMEM), NULL);
@@ -478,8 +483,6 @@ void request_start(struct hb_h2 *h2, struct hb_stream *tunnel)
 	}
 	request->opening.abort = on_abort;
 	flow->opening = &request->opening;
-	flow->src = in->src;
-	flow->dst = in->local;
 	request->worker = in->pod->worker;
 	request->pod = in->pod;
 	request->flow = flow;

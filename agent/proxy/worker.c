@@ -92,7 +92,7 @@ static void on_flow_end(void *owner, struct flow *flow)
 {
 	struct worker *worker = owner;
 
-	flow->pod->flows--;
+	flow->path->pod->flows--;
 	if (flow->balance_slot)
 		worker->balance.flows[flow->balance_slot]--;
 	reclaim_note(&worker->reclaim, 1);

@@ -4,6 +4,7 @@
 #include "proxy/flowdump.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "metrics.h"
 #include "proxy/flow_metrics.h"
@@ -36,8 +37,32 @@ static void add_piece(struct worker_dump *dump, const struct flow *flow, uint64_
 	}
 	piece->order = dump->kind == DUMP_RECENT ? flow->outcome->end_ms : flow->id;
 	piece->outbound = flow->direction == FLOW_OUTBOUND;
-	piece->pod_index = flow->pod ? flow->pod->spec->index : 0;
+	piece->pod_index = flow_pod(flow) ? flow_pod(flow)->spec->index : 0;
 	dump->count++;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct flow *const *x = a, *const *y = b;
+
+	return (*x)->id < (*y)->id ? -1 : (*x)->id > (*y)->id;
+}
+
+/* The oldest first: where there are too many, the young ones are left out. */
+static void add_live(struct worker_dump *dump, struct flows *flows, uint64_t now_ms)
+{
+	const struct flow **all = calloc(flows->count + 1, sizeof(*all));
+	size_t count = 0;
+
+	if (!all) {
+		dump->dropped = flows->count;
+		return;
+	}
+	hb_clutch_for_each(struct flow, flow, &flows->live) all[count++] = flow;
+	qsort(all, count, sizeof(*all), by_age);
+	for (size_t i = 0; i < count; i++)
+		add_piece(dump, all[i], now_ms);
+	free(all);
 }
 
 static void on_dump(struct hb_msg *msg)
@@ -56,8 +81,7 @@ static void on_dump(struct hb_msg *msg)
 		for (size_t i = 0; (flow = flows_recent(&worker->flows, i)); i++)
 			add_piece(dump, flow, now_ms);
 	else if (dump->pieces)
-		hb_list_for_each (node, &worker->flows.live)
-			add_piece(dump, hb_container_of(node, struct flow, node), now_ms);
+		add_live(dump, &worker->flows, now_ms);
 	worker_answer(ask);
 }
 

@@ -11,7 +11,6 @@ static struct hb_loop *loop;
 static struct hb_pool *pool;
 static struct hb_relay relay; /* between the tunnel and stdin */
 static struct hb_end end;
-
 static void on_empty(void *owner)
 {
 	hb_loop_stop(loop);
@@ -21,6 +20,7 @@ static void on_done(struct hb_relay *done, struct hb_end why)
 	end = why;
 	hb_pool_drain(pool, on_empty, NULL); /* the peer is told goodbye */
 }
+static struct hb_relay_group group = { .on_done = on_done };
 static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const char *peer,
                       struct hb_end why)
 {
@@ -28,7 +28,7 @@ static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 	struct hb_stream *app = tunnel ? hb_tcp_new(loop, STDIN_FILENO, &options) : NULL;
 
 	if (app)
-		hb_relay_start(&relay, loop, app, tunnel, 0, on_done);
+		hb_relay_start(&relay, loop, app, tunnel, 0, &group);
 	else if (tunnel)
 		exit(2); /* no memory */
 	else

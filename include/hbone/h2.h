@@ -36,7 +36,7 @@ struct hb_h2_options { /* zero: the default in brackets; reference/datapath 1.6 
 	enum hb_h2_role role;
 	uint32_t stream_window;     /* the most a stream's window may grow to [4 MiB] */
 	uint32_t connection_window; /* [16 MiB] */
-	uint32_t grown_max;         /* bytes that windows may grow in all; see below [8 MiB] */
+	uint32_t grown_max;         /* bytes that windows may grow in all, at most 15 MiB [8 MiB] */
 	uint32_t header_list_max;   /* bytes [16384 client, 65536 server] */
 	uint32_t streams_max;       /* granted (server) or opened at most (client) [1000, 750] */
 	uint32_t ping_interval_ms;  /* [10000] */
@@ -117,7 +117,7 @@ const struct hb_header *hb_h2_header_next(const struct hb_stream *stream,
 /* Of an exchange, from on_finish on: the trailers' first line of that name (RFC 9113 8.1), or NULL.
  */
 const struct hb_header *hb_h2_trailer(const struct hb_stream *stream, const char *name);
-struct hb_h2 *hb_h2_of(const struct hb_stream *stream);
+struct hb_h2 *hb_h2_of(const struct hb_stream *stream); /* NULL once on_closed was told */
 
 uint32_t hb_h2_streams(const struct hb_h2 *h2);
 /* Streams that could be opened now; 0 once GOAWAY was sent or received. */

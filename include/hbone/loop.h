@@ -83,17 +83,16 @@ struct hb_msg {
 void hb_loop_post(struct hb_loop *loop, struct hb_msg *msg);
 
 /* One kernel operation. res: the kernel's result, >= 0 or -errno; -ECANCELED after a cancel. */
-struct hb_recv_events;
-struct hb_op {
-	union {
-		void (*done)(struct hb_op *op, int res);
-		const struct hb_recv_events *events_of_recv; /* a receiver's: hb_recv_init() */
-	};
+struct hb_op_base {
 	struct hb_list node; /* the loop's, as all that follows; valid while in flight */
 	int value;           /* the descriptor; of an op that has ended, its result */
-	short events;        /* of a poll */
+	short events;        /* of a poll; of a receiver's that has ended, its result */
 	bool in_flight;      /* owners may read it */
 	uint8_t kind;
+};
+struct hb_op {
+	struct hb_op_base base;
+	void (*done)(struct hb_op *op, int res);
 };
 
 void hb_loop_connect(struct hb_loop *loop, struct hb_op *op, int fd, const struct sockaddr *sa,
@@ -148,23 +147,32 @@ struct hb_recv_events {
 };
 
 struct hb_recv {
-	struct hb_op op; /* the loop's; its node: in flight the backend's, else a list by state */
-	struct hb_loop *loop;
+	struct hb_op_base
+	    op; /* the loop's; its node: in flight the backend's, else a list by state */
 	struct hb_buf *held; /* the loop's: arrived while being paused; one, or NULL */
-	int fd;
 	uint16_t read_max;
 	int16_t held_res;      /* the loop's: an end that is to be told */
 	uint8_t state;         /* the loop's */
+	uint8_t listener;      /* the loop's: which of its tables of events */
 	bool by_readiness : 1; /* the owner may change it inside on_recv() and on_readable() */
 	bool is_dry : 1; /* the loop's: the last read took all there was, nothing is heard since */
 	bool ends : 1;   /* the loop's: a short read may not have taken all, see loop_epoll.c */
 };
+/* @loop of all that follow is the same one: a receiver does without a pointer to it. There may be
+ * HB_RECV_EVENTS_MAX different @events to a loop. */
+#define HB_RECV_EVENTS_MAX 8
 void hb_recv_init(struct hb_recv *recv, struct hb_loop *loop, int fd, uint32_t read_max,
                   const struct hb_recv_events *events);
-void hb_loop_recv_resume(struct hb_recv *recv);
-void hb_loop_recv_pause(struct hb_recv *recv); /* no on_recv from here on; nothing is lost */
+static inline int hb_recv_fd(const struct hb_recv *recv)
+{
+	return recv->op.value;
+}
+void hb_loop_recv_resume(struct hb_loop *loop, struct hb_recv *recv);
+/* No on_recv from here on; nothing is lost. */
+void hb_loop_recv_pause(struct hb_loop *loop, struct hb_recv *recv);
 /* Inside on_readable(): reading has found nothing more (-EAGAIN). */
-void hb_loop_recv_dry(struct hb_recv *recv);
+void hb_loop_recv_dry(struct hb_loop *loop, struct hb_recv *recv);
 /* Inside on_readable(), last: reads as it does otherwise, and tells on_recv(). */
-void hb_loop_recv_read(struct hb_recv *recv);
-void hb_loop_recv_stop(struct hb_recv *recv); /* for good; on_stopped comes from the loop */
+void hb_loop_recv_read(struct hb_loop *loop, struct hb_recv *recv);
+/* For good; on_stopped comes from the loop. */
+void hb_loop_recv_stop(struct hb_loop *loop, struct hb_recv *recv);

@@ -22,12 +22,9 @@ struct hb_relay;
 typedef void (*hb_relay_done)(struct hb_relay *relay, struct hb_end why);
 
 struct hb_relay_side {
-	struct hb_stream *stream;
-	uint64_t bytes : 60;   /* that came from this side */
-	uint64_t ending : 1;   /* of side a: both are to end */
-	uint64_t finished : 1; /* its last byte has come */
-	uint64_t closed : 1;
-	uint64_t full : 1;
+	/* The stream, whose marks tell how far it has come; when both are gone, what came from it:
+	 * the bytes, doubled, and 1. */
+	uintptr_t at;
 };
 
 /* How long silence lasts, in ms, before both are aborted, once to twice; 0: for ever. Bytes count
@@ -39,8 +36,10 @@ struct hb_relay_limits {
 
 struct hb_relay_watch; /* what listens for silence */
 
-struct hb_relay_totals { /* of any number of relays */
-	uint64_t a, b;   /* bytes that came from their sides */
+/* What any number of relays share; the caller's, who keeps it until the last of them is done. */
+struct hb_relay_group {
+	hb_relay_done on_done;
+	uint64_t a, b; /* bytes that came from their sides, counted as they come */
 };
 
 struct hb_relay { /* embedded by the caller, who keeps it until on_done */
@@ -49,14 +48,16 @@ struct hb_relay { /* embedded by the caller, who keeps it until on_done */
 		struct hb_relay_watch *watch; /* NULL: nothing does */
 		struct hb_end why;            /* ending */
 	};
-	struct hb_relay_totals *totals; /* counts its bytes, too, as they come; NULL: nobody does.
-	                                   The owner's, who sets it once the relay has started */
-	hb_relay_done on_done;
+	struct hb_relay_group *group;
 };
 
 /* Takes both streams, open and paused, and their events. @limits NULL: none. */
 void hb_relay_start(struct hb_relay *relay, struct hb_loop *loop, struct hb_stream *a,
                     struct hb_stream *b, const struct hb_relay_limits *limits,
-                    hb_relay_done on_done);
+                    struct hb_relay_group *group);
+/* What has come from a side since its stream was made. */
+uint64_t hb_relay_bytes(const struct hb_relay_side *side);
+/* The stream of a side takes no more for now; not after on_done. */
+bool hb_relay_is_full(const struct hb_relay_side *side);
 /* Ends both with @why, which must have a code < 0; on_done follows. */
 void hb_relay_abort(struct hb_relay *relay, struct hb_end why);

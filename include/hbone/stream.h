@@ -53,8 +53,9 @@ struct hb_stream_events {
 struct hb_stream {
 	const struct hb_stream_ops *ops;
 	const struct hb_stream_events *events;
-	void *owner;       /* the events' user sets it and alone reads it */
-	uint64_t bytes_in; /* delivered by on_data so far */
+	void *owner;            /* the events' user sets it and alone reads it */
+	uint64_t bytes_in : 56; /* delivered by on_data so far, or past it */
+	uint64_t marks : 8;     /* the events' user's too; 0 at first */
 };
 
 static inline void hb_stream_write(struct hb_stream *s, struct hb_buf *chain)

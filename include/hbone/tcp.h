@@ -16,9 +16,10 @@
 #include <hbone/loop.h>
 #include <hbone/stream.h>
 
-#define HB_TCP_HIGH      (256u * 1024)
-#define HB_TCP_LOW       (64u * 1024)
-#define HB_TCP_LINGER_MS 5000u
+#define HB_TCP_HIGH          (256u * 1024)
+#define HB_TCP_LOW           (64u * 1024)
+#define HB_TCP_LINGER_MS     5000u
+#define HB_TCP_LINGER_MAX_MS 120000u
 
 struct hb_tcp_options {
 	uint32_t
@@ -28,7 +29,7 @@ struct hb_tcp_options {
 	/* How long sent bytes may stay unacknowledged, also for want of a reader (RFC 5482); 0: the
 	 * kernel's own limits. */
 	uint32_t user_timeout_ms;
-	uint32_t linger_ms; /* 0: HB_TCP_LINGER_MS */
+	uint32_t linger_ms; /* at most HB_TCP_LINGER_MAX_MS; 0: HB_TCP_LINGER_MS */
 	/* It was accepted from a socket that hb_tcp_prepare() was given with the same options. */
 	bool inherited;
 };

@@ -43,13 +43,13 @@ static const struct {
 	long bytes_max;
 } parts[PARTS] = {
 
-	[PART_TCP] = { "two app sockets as streams", 250 },
-	[PART_TUNNEL] = { "both ends of a tunnel", 680 },
-	[PART_FLOW] = { "two flows with their relays", 360 },
-	[PART_CARRIED] = { "left by what was carried", 100 },
+	[PART_TCP] = { "two app sockets as streams", 190 },
+	[PART_TUNNEL] = { "both ends of a tunnel", 615 },
+	[PART_FLOW] = { "two flows with their relays", 140 },
+	[PART_CARRIED] = { "left by what was carried", 40 },
 	[PART_CONNECTION] = { "a 750th of a connection", 90 },
 };
-#define TOTAL_MAX 1360
+#define TOTAL_MAX 1000
 
 struct one { /* a flow: app a - near - tunnel - far - app b */
 	int app_a, app_b;
@@ -263,7 +263,7 @@ static void begin_flow(enum flow_direction direction, struct hb_stream *a, struc
 		[FLOW_AUTHORITY] = "10.2.0.11:8080",
 		[FLOW_POLICY] = "bench/allow-all",
 	};
-	struct flow *flow = flow_new(&lab.flows, NULL, direction);
+	struct flow *flow = flow_new(&lab.flows, NULL, "bench/pod-a", direction);
 
 	if (!flow || flow_set_texts(flow, texts) < 0)
 		fail("no memory");

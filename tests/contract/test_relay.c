@@ -66,10 +66,12 @@ static void on_done(struct hb_relay *relay, struct hb_end why)
 	hop->why = why;
 }
 
+static struct hb_relay_group group = { .on_done = on_done };
+
 static void join(struct hop *hop, struct chain *chain, struct hb_stream *a, struct hb_stream *b)
 {
 	hop->starts++;
-	hb_relay_start(&hop->relay, chain->loop, a, b, NULL, on_done);
+	hb_relay_start(&hop->relay, chain->loop, a, b, NULL, &group);
 }
 
 static void drop_leg(struct chain *chain, int i, struct hb_end why)
@@ -251,7 +253,8 @@ static const char *hop_wrong(const struct chain *chain, unsigned i, const struct
 		return run->stall ? "a relay that never was" : NULL;
 	if (hop->done != 1)
 		return "not one report";
-	if (why->code == 0 && (hop->relay.a.bytes != said[0] || hop->relay.b.bytes != said[1]))
+	if (why->code == 0 &&
+	    (hb_relay_bytes(&hop->relay.a) != said[0] || hb_relay_bytes(&hop->relay.b) != said[1]))
 		return "a truncated flow is reported as a success";
 	if (run->stall)
 		return why->code == 0 ? NULL : "not clean";

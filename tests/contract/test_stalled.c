@@ -171,7 +171,7 @@ static void down(void)
 	for (int role = 0; role < 2; role++)
 		if (rig.h2[role])
 			hb_h2_close(rig.h2[role], hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_POLICY));
-	for (unsigned i = 0; i < 100 && (rig.h2[0] || rig.h2[1]); i++)
+	for (unsigned i = 0; i < 400 && (rig.h2[0] || rig.h2[1]); i++)
 		turns(1);
 	ck_assert(!rig.h2[0] && !rig.h2[1]);
 	ck_assert_uint_eq(hb_buf_pool_slots_out(hb_loop_pool(rig.loop)), 0);

@@ -187,7 +187,7 @@ static void on_look(struct hb_op *op, int res)
 {
 	struct look *look = hb_container_of(op, struct look, op);
 
-	ck_assert(!op->in_flight);
+	ck_assert(!op->base.in_flight);
 	look->done++;
 	look->res = res;
 }

@@ -47,7 +47,7 @@ static void must_work(struct hb_loop *loop)
 	int fd = eventfd(1, EFD_CLOEXEC);
 
 	hb_loop_poll(loop, &op, fd, POLLIN);
-	while (op.in_flight)
+	while (op.base.in_flight)
 		ck_assert_int_eq(hb_loop_turn(loop, 1000), 0);
 	ck_assert_int_eq(seen, POLLIN);
 	close(fd);

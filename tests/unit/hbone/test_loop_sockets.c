@@ -109,16 +109,16 @@ static void start_reader(struct reader *r, int fd)
 {
 	*r = (struct reader){ .ends = 0 };
 	hb_recv_init(&r->recv, loop, fd, HB_BUF_READ_MAX, &recv_events);
-	hb_loop_recv_resume(&r->recv);
+	hb_loop_recv_resume(loop, &r->recv);
 }
 
 static void stop_reader(struct reader *r)
 {
-	hb_loop_recv_stop(&r->recv);
+	hb_loop_recv_stop(loop, &r->recv);
 	for (int i = 0; i < 8 && !r->stopped; i++)
 		turn(0);
 	ck_assert_uint_eq(r->stopped, 1);
-	close(r->recv.fd);
+	close(r->recv.op.value);
 }
 
 static void say(int fd, const char *text, int flags)
@@ -221,7 +221,7 @@ START_TEST(every_byte_and_the_end)
 		start_reader(&r, fds[0]);
 	settle();
 	if (talks[_i].paused)
-		hb_loop_recv_pause(&r.recv);
+		hb_loop_recv_pause(loop, &r.recv);
 	settle();
 	talk(talks[_i].how, fds[1]);
 	if (talks[_i].ends)
@@ -229,7 +229,7 @@ START_TEST(every_byte_and_the_end)
 	if (talks[_i].paused) {
 		settle();
 		ck_assert_msg(r.len == 0, "%s: told while paused", name);
-		hb_loop_recv_resume(&r.recv);
+		hb_loop_recv_resume(loop, &r.recv);
 	} else if (!talks[_i].armed) {
 		settle();
 		start_reader(&r, fds[0]);
@@ -242,14 +242,14 @@ START_TEST(every_byte_and_the_end)
 	ck_assert_msg(r.ends == talks[_i].ends && r.end == 0, "%s: %u ends, last %d", name, r.ends,
 	              r.end);
 	if (talks[_i].ends) {
-		hb_loop_recv_resume(&r.recv);
+		hb_loop_recv_resume(loop, &r.recv);
 		settle();
 		ck_assert_msg(r.ends == 2, "%s: the end is not told to whoever asks again", name);
 	}
 	hb_loop_cancel(loop, &watch);
 	stop_reader(&r);
 	close(fds[1]);
-	ck_assert(!watch.in_flight);
+	ck_assert(!watch.base.in_flight);
 }
 END_TEST
 
@@ -337,12 +337,12 @@ START_TEST(high_numbers_after_a_trim)
 		ck_assert_int_eq(dup2(far[0], 900), 900);
 		close(far[0]);
 		hb_loop_poll(loop, &high, 900, POLLIN);
-		if (!low.in_flight)
+		if (!low.base.in_flight)
 			hb_loop_poll(loop, &low, fds[0], POLLIN);
 		settle();
 		hb_loop_trim(loop);
 		ck_assert_int_eq(write(far[1], "x", 1), 1);
-		for (unsigned n = 0; n < 20 && high.in_flight; n++)
+		for (unsigned n = 0; n < 20 && high.base.in_flight; n++)
 			turn(50);
 		ck_assert_uint_eq(polls_done, (unsigned)i + 1);
 		close(900);
@@ -350,7 +350,7 @@ START_TEST(high_numbers_after_a_trim)
 		hb_loop_trim(loop);
 	}
 	ck_assert_int_eq(write(fds[1], "x", 1), 1);
-	for (unsigned n = 0; n < 20 && low.in_flight; n++)
+	for (unsigned n = 0; n < 20 && low.base.in_flight; n++)
 		turn(50);
 	ck_assert_uint_eq(polls_done, 4);
 	close(fds[0]);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "hbone/buf_internal.h"
 #include <hbone/loop.h>
 
 #include "support/any_loop.h"
@@ -68,13 +69,13 @@ static const struct hb_recv_events recv_events = { .on_recv = on_recv, .on_stopp
 static void resume(struct reader *r)
 {
 	r->wants = true;
-	hb_loop_recv_resume(&r->recv);
+	hb_loop_recv_resume(loop, &r->recv);
 }
 
 static void pause_it(struct reader *r)
 {
 	r->wants = false;
-	hb_loop_recv_pause(&r->recv);
+	hb_loop_recv_pause(loop, &r->recv);
 }
 
 static void setup_slots(size_t slots_max)
@@ -106,9 +107,9 @@ static void turn(void)
 static void teardown(void)
 {
 	for (unsigned i = 0; i < MANY; i++) {
-		hb_loop_recv_stop(&readers[i].recv);
-		hb_loop_recv_stop(&readers[i].recv);
-		hb_loop_recv_resume(&readers[i].recv);
+		hb_loop_recv_stop(loop, &readers[i].recv);
+		hb_loop_recv_stop(loop, &readers[i].recv);
+		hb_loop_recv_resume(loop, &readers[i].recv);
 		ck_assert_uint_eq(readers[i].stopped, 0);
 	}
 	for (int i = 0; i < 4; i++)
@@ -116,7 +117,7 @@ static void teardown(void)
 	for (unsigned i = 0; i < MANY; i++) {
 		ck_assert_uint_eq(readers[i].stopped, 1);
 		hb_bufq_clear(&readers[i].kept);
-		close(readers[i].recv.fd);
+		close(readers[i].recv.op.value);
 		if (readers[i].peer >= 0)
 			close(readers[i].peer);
 	}
@@ -206,7 +207,7 @@ START_TEST(end_is_told_once_and_last)
 		give(r, 0, len);
 	if (ends[_i].reset) {
 		/* A Unix socket resets when it closes over unread bytes. */
-		ck_assert_int_eq(send(r->recv.fd, "x", 1, 0), 1);
+		ck_assert_int_eq(send(r->recv.op.value, "x", 1, 0), 1);
 	}
 	close(r->peer);
 	r->peer = -1;
@@ -318,6 +319,43 @@ START_TEST(starved_to_the_last_slot)
 }
 END_TEST
 
+/* What a burst had the kernel lent comes back with a trim, and all are heard as before: also those
+ * that wait all the while. */
+START_TEST(few_slots_are_lent_after_a_trim)
+{
+	const size_t slots_max = 1024;
+	size_t lent_before, lent_in_burst, sent = 0;
+
+	setup_slots(slots_max);
+	for (unsigned i = 0; i < MANY; i++)
+		resume(&readers[i]);
+	turn();
+	lent_before = slots_max - hb_buf_pool_room(hb_loop_pool(loop));
+	for (unsigned round = 0; round < 6; round++) {
+		for (unsigned i = 0; i < MANY; i++)
+			give(&readers[i], round * 10, 10);
+		sent += MANY * 10;
+		for (unsigned turns = 0; sum_got() < sent; turns++) {
+			for (unsigned i = 0; i < MANY; i++)
+				hb_bufq_clear(&readers[i].kept);
+			ck_assert_uint_lt(turns, 1000);
+			turn();
+		}
+		for (unsigned i = 0; i < MANY; i++)
+			hb_bufq_clear(&readers[i].kept);
+		turn();
+		lent_in_burst = slots_max - hb_buf_pool_room(hb_loop_pool(loop));
+		if (round % 2 == 0)
+			continue;
+		if (lent_before > 0)
+			ck_assert_uint_gt(lent_in_burst, lent_before);
+		hb_loop_trim(loop);
+		ck_assert_uint_eq(slots_max - hb_buf_pool_room(hb_loop_pool(loop)), lent_before);
+	}
+	teardown();
+}
+END_TEST
+
 START_TEST(stopped_in_every_state)
 {
 	struct reader *armed = &readers[0], *unwanted = &readers[1], *busy = &readers[2],
@@ -334,8 +372,8 @@ START_TEST(stopped_in_every_state)
 	give(held, 0, 100);
 	turn();
 	resume(held);
-	hb_loop_recv_stop(&busy->recv);
-	hb_loop_recv_stop(&held->recv);
+	hb_loop_recv_stop(loop, &busy->recv);
+	hb_loop_recv_stop(loop, &held->recv);
 	resume(fresh);
 	/* teardown stops the rest, and finds each told once and no slot lost. */
 }
@@ -358,6 +396,7 @@ int main(void)
 	tcase_add_test(starved, starved_small);
 	tcase_add_test(starved, starved_bulk);
 	tcase_add_test(starved, starved_to_the_last_slot);
+	tcase_add_test(starved, few_slots_are_lent_after_a_trim);
 	suite_add_tcase(suite, tc);
 	suite_add_tcase(suite, starved);
 	srunner_run_all(runner, CK_NORMAL);

@@ -39,6 +39,8 @@ static struct hb_stream *tcp(int fd)
 	return s;
 }
 
+static struct hb_relay_group group = { .on_done = on_done };
+
 static void up_within(const struct hb_relay_limits *limits)
 {
 	int fds[2][2];
@@ -53,7 +55,7 @@ static void up_within(const struct hb_relay_limits *limits)
 		probe_init(&app[i], tcp(fds[i][0]));
 		hb_stream_resume(app[i].stream);
 	}
-	hb_relay_start(&relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), limits, on_done);
+	hb_relay_start(&relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), limits, &group);
 }
 
 static void up(void)
@@ -78,10 +80,9 @@ static void down(void)
 
 START_TEST(both_ways)
 {
-	struct hb_relay_totals totals = { .a = 1, .b = 2 };
-
+	group.a = 1;
+	group.b = 2;
 	up();
-	relay.totals = &totals;
 	for (int i = 0; i < 2; i++) {
 		probe_write(&app[i], loop, bytes, sizeof(bytes), i ? 1000 : HB_BUF_READ_MAX);
 		hb_stream_finish(app[i].stream);
@@ -94,10 +95,10 @@ START_TEST(both_ways)
 	}
 	down();
 	ck_assert_int_eq(why.code, 0);
-	ck_assert_uint_eq(relay.a.bytes, sizeof(bytes));
-	ck_assert_uint_eq(relay.b.bytes, sizeof(bytes));
-	ck_assert_uint_eq(totals.a, 1 + sizeof(bytes));
-	ck_assert_uint_eq(totals.b, 2 + sizeof(bytes));
+	ck_assert_uint_eq(hb_relay_bytes(&relay.a), sizeof(bytes));
+	ck_assert_uint_eq(hb_relay_bytes(&relay.b), sizeof(bytes));
+	ck_assert_uint_eq(group.a, 1 + sizeof(bytes));
+	ck_assert_uint_eq(group.b, 2 + sizeof(bytes));
 	if (spliced)
 		ck_assert_uint_gt(spliced_bytes, sizeof(bytes));
 	else
@@ -128,11 +129,11 @@ START_TEST(full_side_pauses_the_other)
 	hb_stream_pause(app[1].stream);
 	probe_write(&app[0], loop, bytes, sizeof(bytes), HB_BUF_READ_MAX);
 	turn_some(loop, 500);
-	before = relay.a.bytes;
+	before = hb_relay_bytes(&relay.a);
 	turn_some(loop, 100);
-	ck_assert_uint_eq(relay.a.bytes, before);     /* it stands still ... */
-	ck_assert_uint_lt(before, sizeof(bytes) / 2); /* ... early */
-	ck_assert(relay.b.full);
+	ck_assert_uint_eq(hb_relay_bytes(&relay.a), before); /* it stands still ... */
+	ck_assert_uint_lt(before, sizeof(bytes) / 2);        /* ... early */
+	ck_assert(hb_relay_is_full(&relay.b));
 	hb_stream_resume(app[1].stream);
 	ck_assert(turn_until_size(loop, &app[1].len, sizeof(bytes), 20000));
 	ck_assert(memcmp(app[1].data, bytes, sizeof(bytes)) == 0);
@@ -220,7 +221,7 @@ START_TEST(half_closed_goes_on_while_bytes_come)
 	probe_finish(&app[1]);
 	down();
 	ck_assert_int_eq(why.code, 0);
-	ck_assert_uint_eq(relay.b.bytes, sent);
+	ck_assert_uint_eq(hb_relay_bytes(&relay.b), sent);
 }
 END_TEST
 

@@ -72,6 +72,8 @@ static void on_done(struct hb_relay *relay, struct hb_end why)
 	flow->why = why;
 }
 
+static struct hb_relay_group group = { .on_done = on_done };
+
 static struct hb_stream *tcp(int fd)
 {
 	struct hb_tcp_options options = { .read_max = HB_BUF_READ_MAX, .linger_ms = 2000 };
@@ -91,7 +93,7 @@ static void flow_up(struct flow *flow, int family, const struct hb_relay_limits 
 		probe_init(&flow->app[i], tcp(fds[i][0]));
 		probe_resume(&flow->app[i]);
 	}
-	hb_relay_start(&flow->relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), limits, on_done);
+	hb_relay_start(&flow->relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), limits, &group);
 }
 
 static void flow_down(struct flow *flow, const char *name)
@@ -155,11 +157,12 @@ static void judge(const struct flow *flow, int row, const char *name)
 	              "%s: %s", name, hb_strerror(flow->why.code));
 	ck_assert_msg(got->len <= sizeof(bytes) && memcmp(got->data, bytes, got->len) == 0,
 	              "%s: other bytes", name);
-	ck_assert_msg(flow->relay.a.bytes >= got->len, "%s: %zu bytes told, %llu counted", name,
-	              got->len, (unsigned long long)flow->relay.a.bytes);
+	ck_assert_msg(hb_relay_bytes(&flow->relay.a) >= got->len,
+	              "%s: %zu bytes told, %llu counted", name, got->len,
+	              (unsigned long long)hb_relay_bytes(&flow->relay.a));
 	if (rows[row].code == 0) {
 		ck_assert_msg(got->len == sizeof(bytes), "%s: %zu bytes", name, got->len);
-		ck_assert_uint_eq(flow->relay.a.bytes, sizeof(bytes));
+		ck_assert_uint_eq(hb_relay_bytes(&flow->relay.a), sizeof(bytes));
 		ck_assert_uint_eq(got->finishes, 1);
 	} else {
 		ck_assert_msg(got->finishes == 0, "%s: a truncated transfer looks finished", name);
@@ -185,8 +188,8 @@ START_TEST(disturbed_halfway)
 	if (rows[row].stalled) {
 		probe_pause(&flow->app[1]);
 		turn_some(loop, 200);
-		ck_assert_msg(flow->relay.b.full, "%s: nobody is full", name);
-		ck_assert_uint_lt(flow->relay.a.bytes, sizeof(bytes));
+		ck_assert_msg(hb_relay_is_full(&flow->relay.b), "%s: nobody is full", name);
+		ck_assert_uint_lt(hb_relay_bytes(&flow->relay.a), sizeof(bytes));
 	}
 	if (_i & 1)
 		ck_assert_uint_gt(hb_loop_spliced_bytes(loop), sizeof(bytes) / 16);
@@ -339,7 +342,7 @@ START_TEST(urgent_data_does_not_stop_it)
 		sockets_connected(AF_INET, fds[i]);
 	probe_init(&flow->app[1], tcp(fds[1][0]));
 	probe_resume(&flow->app[1]);
-	hb_relay_start(&flow->relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), NULL, on_done);
+	hb_relay_start(&flow->relay, loop, tcp(fds[0][1]), tcp(fds[1][1]), NULL, &group);
 	for (unsigned n = 0; flow->app[1].len < want; n++) {
 		size_t until = sent < urgent_at[0] ? urgent_at[0] : urgent_at[1];
 		ssize_t r = 0;

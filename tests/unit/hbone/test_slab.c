@@ -14,7 +14,7 @@ static const unsigned char zeroes[HB_SLAB_OBJECT_MAX];
 
 static void up(void)
 {
-	slabs = hb_slabs_new();
+	slabs = hb_slabs_new(&slabs);
 	ck_assert_ptr_nonnull(slabs);
 }
 
@@ -29,6 +29,7 @@ static unsigned char *get(size_t size)
 
 	ck_assert_ptr_nonnull(object);
 	ck_assert_uint_eq((uintptr_t)object % 8, 0);
+	ck_assert_ptr_eq(hb_slab_owner(object), &slabs);
 	ck_assert(memcmp(object, zeroes, size) == 0);
 	return object;
 }
@@ -55,6 +56,27 @@ START_TEST(objects_do_not_overlap)
 			hb_slab_put(objects[i]);
 		}
 		ck_assert_uint_eq(hb_slabs_objects(slabs), 0);
+	}
+}
+END_TEST
+
+/* Those of multiples of 16, which is how one who has malloc's too tells them. */
+START_TEST(addresses_tell_whose_they_are)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		size_t size = 16 + 16 * (i % (HB_SLAB_OBJECT_MAX / 16));
+
+		objects[i] = get(size);
+		ck_assert(hb_slab_has(objects[i]));
+		ck_assert_uint_eq(hb_slab_bytes(objects[i]), size);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		hb_slab_put(objects[i]);
+	for (size_t size = 1; size < 1000; size++) {
+		void *at = malloc(size);
+
+		ck_assert(!hb_slab_has(at));
+		free(at);
 	}
 }
 END_TEST
@@ -113,6 +135,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, up, down);
 	tcase_add_loop_test(tc, objects_do_not_overlap, 0, HB_ARRAY_LEN(sizes));
+	tcase_add_test(tc, addresses_tell_whose_they_are);
 	tcase_add_loop_test(tc, empty_slabs_go_back, 0, 2);
 	tcase_add_test(tc, holes_are_filled);
 	suite_add_tcase(suite, tc);

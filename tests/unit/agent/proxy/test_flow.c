@@ -52,7 +52,7 @@ static void on_abort(struct flow_opening *o, struct hb_end why)
 
 static struct flow *new_flow(enum flow_direction direction)
 {
-	opened = flow_new(&flows, NULL, direction);
+	opened = flow_new(&flows, NULL, NULL, direction);
 	ck_assert_ptr_nonnull(opened);
 	opening.abort = on_abort;
 	opened->opening = &opening;
@@ -123,7 +123,7 @@ START_TEST(ring_is_bounded_by_bytes)
 	ck_assert_uint_eq(flows_recent(&flows, 0)->id, 3 + 4 * (FLOWS_RECENT - 1));
 	ck_assert_uint_lt(kept, FLOWS_RECENT_BYTES / (3 * FLOW_TEXT_MAX));
 	ck_assert_uint_gt(kept, FLOWS_RECENT_BYTES / (3 * FLOW_TEXT_MAX) * 3 / 4);
-	ck_assert_uint_eq(flows.facts.blocks, kept);
+	ck_assert_uint_eq(flows.paths.facts.blocks, kept);
 }
 END_TEST
 
@@ -137,17 +137,54 @@ START_TEST(same_texts_are_held_once)
 	ck_assert_int_eq(flow_set_texts(first, both), 0);
 	ck_assert_int_eq(flow_set_texts(second, both), 0);
 	ck_assert_int_eq(flow_set_texts(third, moved), 0);
-	ck_assert_ptr_eq(first->facts, second->facts);
-	ck_assert_ptr_ne(first->facts, third->facts);
+	ck_assert_ptr_eq(first->path->facts, second->path->facts);
+	ck_assert_ptr_ne(first->path->facts, third->path->facts);
 	ck_assert_str_eq(flow_text(third, FLOW_DST_NS), "p");
 	ck_assert_str_eq(flow_text(third, FLOW_POLICY), "");
-	ck_assert_uint_eq(flows.facts.blocks, 2);
+	ck_assert_uint_eq(flows.paths.facts.blocks, 2);
 	flow_end(first, HB_END_CLEAN, NULL);
 	ck_assert_str_eq(flow_text(second, FLOW_POLICY), "p");
 	flow_end(second, HB_END_CLEAN, NULL);
 	flow_end(third, HB_END_CLEAN, NULL);
 	flows_done(&flows);
-	ck_assert_uint_eq(flows.facts.blocks, 0);
+	ck_assert_uint_eq(flows.paths.facts.blocks, 0);
+}
+END_TEST
+
+/* What differs is the source's port, which each has of its own. */
+START_TEST(same_paths_are_held_once)
+{
+	static const char *const srcs[] = { "10.0.0.1:1000", "10.0.0.1:65535", "10.0.0.3:1000" };
+	static struct pod *const pod = NULL;
+	struct hb_addr src, dst, orig_dst, got;
+	struct flow *all[3];
+
+	ck_assert_int_eq(hb_addr_parse("10.0.0.2:15008", 14, &dst), 0);
+	ck_assert_int_eq(hb_addr_parse("[fd00::1]:80", 12, &orig_dst), 0);
+	for (size_t i = 0; i < HB_ARRAY_LEN(all); i++) {
+		all[i] = new_flow(FLOW_INBOUND);
+		ck_assert_int_eq(hb_addr_parse(srcs[i], strlen(srcs[i]), &src), 0);
+		ck_assert_int_eq(flow_set_path(all[i], &src, NULL, NULL), 0);
+		ck_assert_int_eq(flow_set_path(all[i], NULL, &dst, &orig_dst), 0);
+		ck_assert_ptr_eq(flow_pod(all[i]), pod);
+	}
+	for (size_t i = 0; i < HB_ARRAY_LEN(all); i++) {
+		ck_assert_int_eq(hb_addr_parse(srcs[i], strlen(srcs[i]), &src), 0);
+		got = flow_src(all[i]);
+		ck_assert(hb_addr_equal(&got, &src));
+		ck_assert(hb_addr_equal(flow_dst(all[i]), &dst));
+		ck_assert(hb_addr_equal(flow_orig_dst(all[i]), &orig_dst));
+	}
+	ck_assert_ptr_eq(all[0]->path, all[1]->path);
+	ck_assert_ptr_ne(all[0]->path, all[2]->path);
+	ck_assert_uint_eq(flows.paths.count, 2);
+	for (size_t i = 0; i < HB_ARRAY_LEN(all); i++)
+		flow_end(all[i], HB_END_CLEAN, NULL);
+	got = flow_src(flows_recent(&flows, 1)); /* it is remembered */
+	ck_assert_uint_eq(got.port, 65535);
+	ck_assert(hb_addr_equal(flow_dst(flows_recent(&flows, 0)), &dst));
+	flows_done(&flows);
+	ck_assert_uint_eq(flows.paths.count, 0);
 }
 END_TEST
 
@@ -270,6 +307,7 @@ int main(void)
 	tcase_add_test(tc, ids_and_ring);
 	tcase_add_test(tc, ring_is_bounded_by_bytes);
 	tcase_add_test(tc, same_texts_are_held_once);
+	tcase_add_test(tc, same_paths_are_held_once);
 	tcase_add_test(tc, ring_that_is_not_full);
 	tcase_add_test(tc, an_opening_flow_is_aborted_by_its_owner);
 	tcase_add_loop_test(tc, bytes_by_direction, FLOW_OUTBOUND, FLOW_PASSTHROUGH + 1);

@@ -104,8 +104,8 @@ END_TEST
 START_TEST(counted)
 {
 	struct flow_metrics *set = flow_metrics_new(), *sum = flow_metrics_new();
-	struct hb_relay_totals *one = flow_metrics_opened(set, &tunnelled);
-	struct hb_relay_totals *two = flow_metrics_opened(set, &tunnelled);
+	struct hb_relay_group *one = flow_metrics_opened(set, &tunnelled);
+	struct hb_relay_group *two = flow_metrics_opened(set, &tunnelled);
 
 	ck_assert_ptr_eq(one, two);
 	one->a += 11;
@@ -277,7 +277,7 @@ START_TEST(only_so_many_rows)
 {
 	struct flow_metrics *set = flow_metrics_new();
 	struct metrics *other = metrics_new();
-	struct hb_relay_totals *rest = NULL, *again;
+	struct hb_relay_group *rest = NULL, *again;
 	char name[32];
 
 	for (unsigned i = 0; i < FLOW_ROWS_MAX + 10; i++) {

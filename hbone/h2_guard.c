@@ -33,13 +33,14 @@ enum {
 	WINDOW_UPDATE,
 	CONTINUATION
 };
-enum { FLAG_END_HEADERS = 0x04, FLAG_PADDED = 0x08 };
+enum { FLAG_END_STREAM = 0x01, FLAG_END_HEADERS = 0x04, FLAG_PADDED = 0x08 };
 
 /*
  * Sized by what honest peers do. Full speed ping-pong with two WINDOW_UPDATE per message; a window
  * of 16 MiB that is given back in pieces of 256 bytes; 1150 requests sent before our limit was
  * known; a PING per round of data (bandwidth estimation); 10,000 streams a second that each end by
- * RST_STREAM; the rest of an upload, in small frames, to a stream that we have reset; 200 retries a
+ * RST_STREAM, and 1,000 that were served and end so at once, as an app with so many connections is
+ * killed; the rest of an upload, in small frames, to a stream that we have reset; 200 retries a
  * second of what a policy forbids, or of an app that is down, and four for each that is served.
  */
 /* clang-format off */
@@ -49,7 +50,7 @@ static const struct {
 	int32_t per_s, per_request;  /* put back */
 	int32_t per_frame, per_kib;  /* of payload, either way */
 } budgets[HB_H2_KINDS] = {
-	[HB_H2_RESETS]         = { "RST_STREAM",             300,   300,   50,   2, 0, 0 },
+	[HB_H2_RESETS]         = { "RST_STREAM",             300,  2300,   50,   2, 0, 0 },
 	[HB_H2_SETTINGS]       = { "SETTINGS",               100,   100,   10,   0, 0, 0 },
 	[HB_H2_PINGS]          = { "PING",                   200,   200,   50,   0, 1, 0 },
 	[HB_H2_PRIORITIES]     = { "PRIORITY",               200,   200,   50,   2, 0, 0 },
@@ -148,9 +149,11 @@ static enum hb_h2_kind kind_of(size_t len, uint8_t type, uint8_t flags)
 {
 	switch (type) {
 	case DATA:
-		/* Nothing but padding is empty as well. */
-		return len > (flags & FLAG_PADDED ? PADDING_MAX : 0) ? HB_H2_STRAY_DATA
-		                                                     : HB_H2_EMPTY_DATA;
+		/* Nothing but padding is empty as well. What ends a stream comes once for each,
+		 * and for all of them at once where an app exits. */
+		if (len > (flags & FLAG_PADDED ? PADDING_MAX : 0) || (flags & FLAG_END_STREAM))
+			return HB_H2_STRAY_DATA;
+		return HB_H2_EMPTY_DATA;
 	case HEADERS:
 	case CONTINUATION:
 		return HB_H2_HEADERS;

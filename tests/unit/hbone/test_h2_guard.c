@@ -56,7 +56,7 @@ static const struct {
 	{ "WINDOW_UPDATE",             4, WINDOW,       0,           100000,  2010, HB_H2_WINDOW_UPDATES },
 	{ "WINDOW_UPDATE, 1000/s",     4, WINDOW,       0,             1000,  2300, HB_H2_WINDOW_UPDATES },
 	{ "empty DATA",                0, DATA,         0,           100000,   410, HB_H2_EMPTY_DATA },
-	{ "empty DATA, ended",         0, DATA,         END_STREAM,  100000,   410, HB_H2_EMPTY_DATA },
+	{ "empty DATA, ended",         0, DATA,         END_STREAM,  100000, 16700, HB_H2_STRAY_DATA },
 	{ "DATA of padding alone",   256, DATA,         PADDED,      100000,   410, HB_H2_EMPTY_DATA },
 	{ "DATA to nobody",            1, DATA,         0,           100000, 16700, HB_H2_STRAY_DATA },
 	{ "empty HEADERS",             0, HEADERS,      END_HEADERS, 100000,  1300, HB_H2_HEADERS },
@@ -202,6 +202,23 @@ START_TEST(an_honest_peer_is_left_alone)
 END_TEST
 
 /* The preface, then frames of every kind, cut into pieces of _i bytes. */
+/* All streams that were served end at once; and as many that were not, are a flood. */
+START_TEST(resets_of_what_was_served)
+{
+	struct h2_guard guard;
+
+	h2_guard_init(&guard, HB_H2_CLIENT, 0);
+	for (int i = 0; i < 1000; i++)
+		h2_guard_request(&guard);
+	for (int i = 0; i < 1000; i++)
+		ck_assert(!feed(&guard, 4, RST, 0, 0));
+	for (int i = 0; i < 1300; i++)
+		(void)feed(&guard, 4, RST, 0, 0);
+	ck_assert(feed(&guard, 4, RST, 0, 0));
+	ck_assert_int_eq(guard.counters.flood, HB_H2_RESETS);
+}
+END_TEST
+
 START_TEST(cut_anywhere)
 {
 	static uint8_t bytes[4096];
@@ -320,6 +337,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_flood_ends, 0, HB_ARRAY_LEN(floods));
 	tcase_add_loop_test(tc, an_event_costs, 0, HB_ARRAY_LEN(events));
 	tcase_add_loop_test(tc, an_honest_peer_is_left_alone, 0, HB_ARRAY_LEN(honest));
+	tcase_add_test(tc, resets_of_what_was_served);
 	tcase_add_loop_test(tc, cut_anywhere, 1, 40);
 	tcase_add_test(tc, a_header_block_is_timed);
 	tcase_add_loop_test(tc, a_turn_serves_so_much, 0, HB_ARRAY_LEN(works));

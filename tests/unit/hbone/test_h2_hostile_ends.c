@@ -14,7 +14,7 @@
 #include "support/pair.h"
 #include "support/probe.h"
 
-#define STREAMS    300
+#define STREAMS    750
 #define ENDS_TURNS 60 /* at least, from the first to the last; h2.c tells four in one, */
 #define ENDS_MOST  8  /* and twice as many in a turn that begins with what was put off before it */
 
@@ -223,6 +223,28 @@ START_TEST(a_few_in_a_turn)
 }
 END_TEST
 
+/* An app with many connections exits: no flood, whichever of the two it looks like. */
+START_TEST(all_end_well_at_once)
+{
+	up();
+	for (unsigned i = 0; i < STREAMS; i++)
+		hb_stream_close(client.streams[i], HB_END_CLEAN);
+	for (unsigned i = 0; _i && i < STREAMS; i++)
+		hb_stream_close(server.streams[i], HB_END_CLEAN);
+	(void)turn_until(loop, &client.ends, STREAMS, 2000);
+	(void)turn_until(loop, &server.ends, STREAMS, 2000);
+	ck_assert_uint_eq(client.closes + server.closes, 0);
+	if (_i) {
+		ck_assert_uint_eq(client.ends, STREAMS);
+		ck_assert_uint_eq(server.ends, STREAMS);
+	}
+	hb_h2_close(client.h2, hb_end(HB_LAYER_AGENT, HB_SIDE_US, HB_E_LIMIT));
+	ck_assert(turn_until(loop, &client.closes, 1, 1000));
+	ck_assert(turn_until(loop, &server.closes, 1, 1000));
+	down();
+}
+END_TEST
+
 /* The preface, empty SETTINGS, and so many of CONNECT a:80. */
 static size_t write_requests(uint8_t *out, unsigned count)
 {
@@ -281,6 +303,7 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, all_end_well_at_once, 0, 2);
 	tcase_add_loop_test(tc, a_few_in_a_turn, 0, HB_ARRAY_LEN(rows));
 	tcase_add_test(tc, requests_of_who_is_gone);
 	suite_add_tcase(suite, tc);

@@ -146,7 +146,7 @@ static void on_tls_closed(struct hb_stream *tls, struct hb_end why)
 		metrics_count(in->pod->worker->metrics, METRIC_CRL_REJECTED, "destination");
 	if (why.code == HB_E_TRUST_DOMAIN)
 		snprintf(words, sizeof(words),
-		         "tls error: peer certificate is of another trust domain: %s",
+		         "tls handshake error: peer certificate is of another trust domain: %s",
 		         hb_tls_peer_shown(tls));
 	log_failed(in, why, *words ? words : NULL);
 	hb_stream_free(tls);

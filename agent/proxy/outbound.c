@@ -179,6 +179,26 @@ static void try_failed(struct outbound *out, struct hb_end why)
 		fail(out, why);
 }
 
+/* Somebody else was met there: who it was, and who was expected. */
+static void stranger_or_fail(struct outbound *out, struct hb_end why, const char *shown)
+{
+	const struct route *route = &out->route;
+	char words[640];
+
+	if (why.code != HB_E_PEER_IDENTITY || !*shown || !route->identities_count) {
+		try_failed(out, why);
+		return;
+	}
+	if (outbound_try_elsewhere(out, why))
+		return;
+	snprintf(words, sizeof(words),
+	         "tls error: peer certificate has none of the expected identities: it is %.250s, "
+	         "expected %.250s%s",
+	         shown, route->identities[0],
+	         route->identities_count > 1 ? " or another of its service" : "");
+	fail_with(out, why, words);
+}
+
 bool outbound_has_another_try(const struct outbound *out)
 {
 	return (out->route.others || out->route.other_addresses) &&
@@ -225,7 +245,7 @@ static void on_tunnel(struct hb_pool_wait *wait, struct hb_stream *tunnel, const
 
 	hb_loop_timer_stop(out->worker->loop, &out->try_time);
 	if (!tunnel) {
-		try_failed(out, why);
+		stranger_or_fail(out, why, peer);
 		return;
 	}
 	learn(out, tunnel, peer);

@@ -231,8 +231,8 @@ case_run "openssl as server: an unknown CA" tls_server_refused "tls error: peer 
 case_run "openssl as server: expired" tls_server_refused "tls error: peer certificate refused .*: expired" expired
 case_run "openssl as server: of the future" tls_server_refused "tls error: peer certificate refused .*: not valid yet" early
 case_run "openssl as server: no SPIFFE identity" tls_server_refused "tls error: .*expected identit.*" no-san
-case_run "openssl as server: another's identity" tls_server_refused "tls error: .*expected identit.*" peer
-case_run "openssl as server: another trust domain" tls_server_refused "tls error: .*expected identit.*" other-domain
+case_run "openssl as server: another's identity" tls_server_refused "tls error: .*expected identit.*: it is spiffe:.*, expected spiffe:.*" peer
+case_run "openssl as server: another trust domain" tls_server_refused "tls error: .*expected identit.*: it is spiffe:.*, expected spiffe:.*" other-domain
 case_run "openssl as server: TLS 1.2 alone" tls_server_refused "tls error: peer sent TLS alert 70 protocol_version: it does not speak TLS 1.3" foreign -tls1_2
 case_run "openssl as server: ALPN without h2" tls_server_refused "tls error: peer sent TLS alert 120 no_application_protocol: it does not speak h2" foreign -alpn http/1.1
 case_run "--check finds a broken list" broken_list_is_found

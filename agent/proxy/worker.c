@@ -9,7 +9,6 @@
 #define LOG_SCOPE "proxy"
 #include "config/settings.h"
 #include "log.h"
-#include "node/prompt.h"
 
 /* In a turn: a signature, or two or three to verify; a quarter of a millisecond at most. */
 #define HANDSHAKE_STEPS 1
@@ -250,7 +249,6 @@ static void *worker_main(void *arg)
 	struct worker_ask *stop;
 	int err = make_parts(worker); /* on this thread: a ring belongs to who made it */
 
-	(void)prompt(); /* where it is forbidden, all is served a little later */
 	worker->start_error = err;
 	sem_post(&worker->started);
 	if (err == 0) {

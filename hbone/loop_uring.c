@@ -241,9 +241,6 @@ static void uring_trim(struct hb_loop *loop)
 	if (io_uring_cq_ready(ring) > 0 || io_uring_cq_has_overflow(ring))
 		return;
 	hb_lent_discard(&loop->uring->lent);
-	hb_lent_fill(&loop->uring->lent, loop->pool);
-	if (io_uring_cq_ready(ring) == 0 && !io_uring_cq_has_overflow(ring))
-		hb_lent_discard_pages(&loop->uring->lent);
 }
 
 static unsigned uring_slots(struct hb_loop *loop)

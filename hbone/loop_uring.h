@@ -17,10 +17,7 @@
 
 /* The slots that the kernel may fill, by buffer id. */
 struct hb_lent {
-	struct io_uring *io;
 	struct io_uring_buf_ring *ring;
-	bool registered; /* else the kernel has none, and what was lent is taken back at the next
-	                    fill */
 	struct hb_buf *bufs[HB_LENT_MAX]; /* NULL: not lent now */
 	unsigned lent;                    /* not NULL */
 	unsigned target;                  /* how many there should be, at most `max` */
@@ -37,10 +34,9 @@ int hb_lent_init(struct hb_lent *lent, struct io_uring *io, unsigned entries, si
 void hb_lent_done(struct hb_lent *lent); /* @io is closed already */
 /* The kernel ran out of them: twice as many are lent from now on. */
 void hb_lent_grow(struct hb_lent *lent);
-/* Few are lent from the next fill on; the others are taken back. No completion may be waiting to be
- * told, also of the second, by which the pages of those few go back: the kernel takes new ones. */
+/* Gives the pages of empty slots back; the kernel takes new ones as it fills them. Few are lent
+ * again, once those that are have been used. No completion may be waiting to be told. */
 void hb_lent_discard(struct hb_lent *lent);
-void hb_lent_discard_pages(const struct hb_lent *lent);
 /* Lends until the target is reached or the pool says no. */
 void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool);
 /* The slot that a completion with these flags has used, or NULL; another is lent in its place. */

@@ -13,18 +13,15 @@
 #include "loop_uring.h"
 
 /* liburing 2.3 has no io_uring_setup_buf_ring(); the memory is ours. 0 or -errno. */
-static int make_ring(struct hb_lent *lent)
+static int make_ring(struct hb_lent *lent, struct io_uring *io)
 {
 	struct io_uring_buf_reg reg = { .ring_addr = (uintptr_t)lent->ring,
 		                        .ring_entries = HB_LENT_MAX,
 		                        .bgid = HB_LENT_GROUP };
-	int r;
 
 	memset(lent->ring, 0, HB_LENT_MAX * sizeof(struct io_uring_buf));
 	io_uring_buf_ring_init(lent->ring);
-	r = io_uring_register_buf_ring(lent->io, &reg, 0);
-	lent->registered = r == 0;
-	return r;
+	return io_uring_register_buf_ring(io, &reg, 0);
 }
 
 int hb_lent_init(struct hb_lent *lent, struct io_uring *io, unsigned entries, size_t slots_max)
@@ -37,12 +34,11 @@ int hb_lent_init(struct hb_lent *lent, struct io_uring *io, unsigned entries, si
 	lent->first =
 	    hb_min_u32(hb_min_u32(HB_LENT_FIRST, entries / HB_LENT_ENTRIES + 1), lent->max);
 	lent->target = lent->first;
-	lent->io = io;
 	lent->ring = aligned_alloc(page, (size + page - 1) / page * page);
-	return lent->ring ? make_ring(lent) : -ENOMEM;
+	return lent->ring ? make_ring(lent, io) : -ENOMEM;
 }
 
-static void take_all_back(struct hb_lent *lent)
+void hb_lent_done(struct hb_lent *lent)
 {
 	for (size_t id = 0; id < HB_LENT_MAX; id++) {
 		if (!lent->bufs[id])
@@ -50,12 +46,6 @@ static void take_all_back(struct hb_lent *lent)
 		hb_buf_unlend(lent->bufs[id]);
 		hb_buf_free(hb_take(&lent->bufs[id]));
 	}
-	lent->lent = 0;
-}
-
-void hb_lent_done(struct hb_lent *lent)
-{
-	take_all_back(lent);
 	free(lent->ring);
 }
 
@@ -78,31 +68,15 @@ static void discard_pages(const struct hb_buf *buf)
 }
 
 /*
- * A slot that is lent cannot be asked back, but the ring of all can: who has bytes to read finds no
- * slot for a moment, and is told of the new one's.
+ * A slot that is lent is not asked back: those above the target are lent no more once they were
+ * used. (With the ring registered anew Linux 6.1 filled slots that were not lent any more.)
  */
 void hb_lent_discard(struct hb_lent *lent)
 {
 	lent->target = lent->first;
-	if (lent->lent > lent->target && lent->registered &&
-	    io_uring_unregister_buf_ring(lent->io, HB_LENT_GROUP) == 0)
-		lent->registered = false;
-}
-
-void hb_lent_discard_pages(const struct hb_lent *lent)
-{
-	for (size_t id = 0; lent->registered && id < HB_LENT_MAX; id++)
+	for (size_t id = 0; id < HB_LENT_MAX; id++)
 		if (lent->bufs[id])
 			discard_pages(lent->bufs[id]);
-}
-
-/* As long as a completion waits to be told, it may have one of the slots. */
-static bool renew(struct hb_lent *lent)
-{
-	if (io_uring_cq_ready(lent->io) > 0 || io_uring_cq_has_overflow(lent->io))
-		return false;
-	take_all_back(lent);
-	return make_ring(lent) == 0;
 }
 
 static void lend(struct hb_lent *lent, struct hb_buf *buf, size_t id)
@@ -117,8 +91,6 @@ static void lend(struct hb_lent *lent, struct hb_buf *buf, size_t id)
 
 void hb_lent_fill(struct hb_lent *lent, struct hb_buf_pool *pool)
 {
-	if (!lent->registered && !renew(lent))
-		return; /* the next turn tries again */
 	for (size_t id = 0; id < HB_LENT_MAX && lent->lent < lent->target; id++) {
 		struct hb_buf *buf;
 
@@ -142,7 +114,7 @@ struct hb_buf *hb_lent_take(struct hb_lent *lent, struct hb_buf_pool *pool, unsi
 	buf = hb_take(&lent->bufs[id]);
 	lent->lent--;
 	hb_buf_unlend(buf);
-	if (lent->lent >= lent->target || !lent->registered)
+	if (lent->lent >= lent->target)
 		return buf;
 	other = hb_buf_new(pool);
 	if (other)

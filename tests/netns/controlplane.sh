@@ -170,7 +170,7 @@ back() {
 	controlplane no-nacks >/dev/null
 }
 
-# All that the admin socket says, each answer in a file of its own.
+# All that the admin socket says, each answer in a file of its own; an answer of 4xx ends lab_ctl with 1.
 say_all() { # FOLDER
 	local node path command
 	mkdir "$1"
@@ -186,6 +186,8 @@ say_all() { # FOLDER
 			lab_ctl $node -o json $command >"$1/$node-$command-json" || true
 		done
 	done
+	# An error is an answer that may tell too much, and is looked through like any other; no answer is none.
+	expect_eq "commands that said nothing" "" "$(find "$1" -type f -empty)"
 	expect_match "a dump" 'BEGIN|certChain' "$(cat "$1/a-raw--config-dump")"
 	expect_match "a table" 'demo/sa/client' "$(cat "$1/a-certificates")"
 }
